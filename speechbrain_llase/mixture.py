@@ -1,0 +1,260 @@
+"""One noisy signal out of speech, noise and a room, and its signal steps.
+
+Pure functions on 1-D float32 signals; `mixing` draws what goes into them.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import oaconvolve
+
+PEAK = 0.99  # largest magnitude in a mixture
+SILENT = 1e-10  # mean power below which a signal counts as silent: -100 dBFS
+_MARGIN = 256  # samples on both sides that a circular filter may touch
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """One noisy signal and what it is made of.
+
+    `noisy` is `heard` plus the noise, unless the sampler added a fault.
+    """
+
+    noisy: torch.Tensor  # (T,) float32
+    clean: torch.Tensor  # (T,) float32, the direct path alone: the target
+    heard: torch.Tensor  # (T,) float32, the speech in the room, within noisy
+    snr_db: float  # mean power of heard over mean power of the noise
+    level_db: float  # RMS of noisy in dBFS
+    kind: str  # what the noise is
+
+
+def mix(
+    clean: torch.Tensor | np.ndarray,
+    noise: torch.Tensor | np.ndarray,
+    snr_db: float,
+    level_db: float | None = None,
+    rir: torch.Tensor | np.ndarray | None = None,
+    kind: str = "given",
+) -> Mixture:
+    """Mix speech with noise at an exact ratio and level.
+
+    The ratio is that of the mean powers, over the whole signal, of the speech
+    as heard (in the room, where one is given) and of the noise. The largest
+    magnitude of the room response is taken as the direct path: the response
+    is shifted and scaled so that this sample is 1 at time 0, and the target
+    is the dry speech with the delay and the level of the direct path.
+
+    Arguments
+    ---------
+    clean : torch.Tensor or np.ndarray
+        (T,) floating, dry speech.
+    noise : torch.Tensor or np.ndarray
+        (T,) floating.
+    snr_db : float
+        Speech-to-noise ratio in dB.
+    level_db : float, optional
+        RMS of the noisy signal in dBFS; None keeps the level of `clean`.
+        Where a signal would exceed 0.99, all are scaled down together and
+        `Mixture.level_db` is the level reached.
+    rir : torch.Tensor or np.ndarray, optional
+        (R,) floating, room response.
+    kind : str
+        Name of the noise, passed on.
+
+    Returns
+    -------
+    mixture : Mixture
+
+    Raises
+    ------
+    ValueError
+        If an input is not 1-D, not floating, not finite, silent, or if speech
+        and noise differ in length.
+
+    Example
+    -------
+    >>> speech, noise = torch.randn(2, 16000)
+    >>> mixture = mix(speech, noise, snr_db=5.0, level_db=-25.0)
+    >>> round(mixture.level_db, 3)
+    -25.0
+    """
+    clean = to_wave(clean, "clean")
+    noise = to_wave(noise, "noise")
+    if clean.size != noise.size:
+        raise ValueError(
+            f"clean has {clean.size} samples and noise {noise.size}; crop or "
+            "repeat the noise to the length of the speech."
+        )
+    heard = clean
+    if rir is not None:
+        rir = to_wave(rir, "rir")
+        direct = int(np.argmax(np.abs(rir)))
+        heard = oaconvolve(clean, rir / rir[direct])
+        heard = heard[direct : direct + clean.size]
+    noise_gain = np.sqrt(power(heard) / power(noise) * 10 ** (-snr_db / 10))
+    noisy = heard + np.float32(noise_gain) * noise
+    gain = 1.0
+    if level_db is not None:
+        gain = 10 ** (level_db / 20) / np.sqrt(power(noisy))
+    peak = max(np.abs(wave).max() for wave in (noisy, heard, clean))
+    gain = np.float32(min(gain, PEAK / peak))
+    noisy = noisy * gain
+    return Mixture(
+        noisy=torch.from_numpy(noisy),
+        clean=torch.from_numpy(clean * gain),
+        heard=torch.from_numpy(heard * gain),
+        snr_db=float(snr_db),
+        level_db=level(noisy),
+        kind=kind,
+    )
+
+
+def vary(draw, num_samples: int, sample_rate: int, speed, eq_db, rng):
+    """Change speed (and pitch) and colour of a signal, in one FFT.
+
+    Arguments
+    ---------
+    draw : callable
+        Called with the number of samples needed (about `speed` times as
+        many), returns that many, (N,) float32.
+    num_samples : int
+        Length of the result.
+    sample_rate : int
+        In Hz.
+    speed : tuple
+        Lowest and highest factor of playback speed; lengths are rounded to
+        fast ones, which can add up to 3 %.
+    eq_db : float
+        Largest gain of the tilt between lowest and highest frequency and of
+        one bell of one octave, both of random sign; 0 leaves the spectrum.
+    rng : np.random.Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    varied : np.ndarray
+        (num_samples,) float32.
+    """
+    size_out = next_fast_len(num_samples + 2 * _MARGIN, real=True)
+    factor = rng.uniform(*speed)
+    size_in = next_fast_len(round(size_out * factor), real=True)
+    bins = rfft(draw(size_in))[: size_out // 2 + 1]
+    freqs = np.arange(bins.size, dtype=np.float32) * (sample_rate / size_out)
+    octaves = np.log2(np.maximum(freqs, 50) / 50)
+    tilt, bell = rng.uniform(-eq_db, eq_db, 2).astype(np.float32)
+    centre = np.float32(rng.uniform(1, octaves[-1]))
+    gain_db = tilt * (octaves / octaves[-1] - 0.5)
+    gain_db += bell * np.exp(-((octaves - centre) ** 2))
+    bins *= np.float32(size_out / size_in) * 10 ** (gain_db / 20)
+    return irfft(bins, size_out)[_MARGIN : _MARGIN + num_samples]
+
+
+def with_fault(
+    mixture: Mixture, sample_rate: int, rng: np.random.Generator
+) -> Mixture:
+    """Clip or low-pass the noisy signal of a mixture, and nothing else.
+
+    Arguments
+    ---------
+    mixture : Mixture
+        Left unchanged.
+    sample_rate : int
+        In Hz.
+    rng : np.random.Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    faulty : Mixture
+        With a new `noisy` and its `level_db`; `snr_db` is that before the
+        fault. Clipping is at 0.1 to 0.6 of the peak, the low-pass falls
+        within 10 % above a corner of a quarter to three quarters of half the
+        rate.
+    """
+    noisy = mixture.noisy.numpy()
+    if rng.random() < 0.5:
+        limit = np.abs(noisy).max() * np.float32(rng.uniform(0.1, 0.6))
+        noisy = np.clip(noisy, -limit, limit)
+    else:
+        size = next_fast_len(noisy.size + _MARGIN, real=True)
+        bins = rfft(noisy, size)
+        corner = rng.uniform(0.25, 0.75)
+        above = np.linspace(0, 1, bins.size, dtype=np.float32) / corner - 1
+        bins *= np.clip(1 - 10 * above, 0, 1)
+        noisy = irfft(bins, size)[: noisy.size]
+    noisy = noisy * np.float32(min(1, PEAK / np.abs(noisy).max()))
+    return dataclasses.replace(
+        mixture, noisy=torch.from_numpy(noisy), level_db=level(noisy)
+    )
+
+
+def to_wave(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
+    """Check one signal and give it as float32.
+
+    Arguments
+    ---------
+    wave : torch.Tensor or np.ndarray
+        (T,) floating.
+    name : str
+        What to call it in an error.
+
+    Returns
+    -------
+    wave : np.ndarray
+        (T,) float32.
+
+    Raises
+    ------
+    ValueError
+        If it is not 1-D, floating, finite and audible.
+    """
+    if isinstance(wave, torch.Tensor):
+        wave = wave.detach().cpu().numpy()
+    wave = np.asarray(wave)
+    if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
+        raise ValueError(
+            f"{name} has shape {wave.shape} and dtype {wave.dtype}; give a "
+            "1-D floating signal."
+        )
+    if not np.isfinite(wave).all():
+        raise ValueError(
+            f"{name} has NaN or infinite samples; remove or repair them."
+        )
+    wave = wave.astype(np.float32, copy=False)
+    if power(wave) < SILENT:
+        raise ValueError(
+            f"{name} is silent (RMS below -100 dBFS) or empty; leave it out."
+        )
+    return wave
+
+
+def power(wave: np.ndarray) -> float:
+    """Mean of the squares; 0 for no samples.
+
+    Arguments
+    ---------
+    wave : np.ndarray
+        (T,) floating.
+
+    Returns
+    -------
+    power : float
+    """
+    return float(np.dot(wave, wave)) / max(wave.size, 1)
+
+
+def level(wave: np.ndarray) -> float:
+    """RMS in dBFS (a full-scale square wave has 0).
+
+    Arguments
+    ---------
+    wave : np.ndarray
+        (T,) floating, not silent.
+
+    Returns
+    -------
+    level_db : float
+    """
+    return float(10 * np.log10(power(wave)))
