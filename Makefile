@@ -1,0 +1,69 @@
+# `make` lists the targets. Needed beforehand: Python >= 3.11, git and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SCORES := $(VENV)/.scores
+
+NOISY  ?= examples/noisy.wav
+OUTPUT ?= demo
+SOURCE ?= llase_mini
+
+.PHONY: help setup demo test check format wheel clean
+
+help:
+	@echo "make demo    enhance $(NOISY), draw spectrograms, print DNSMOS"
+	@echo "             (NOISY=file, OUTPUT=folder, SOURCE=name or folder)"
+	@echo "make test    run the whole test suite (ARGS='-m \"not slow\"')"
+	@echo "make check   format, lint, spelling and YAML, nothing is changed"
+	@echo "make format  format the code and sort its imports"
+	@echo "make wheel   build wheel and source archive in dist/"
+	@echo "make setup   only create $(VENV) with the tested set"
+	@echo "make clean   remove what was built, $(VENV) and demo/ included"
+
+setup: $(READY)
+
+$(READY): setup.py constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is" \
+	    "'$$($(PYTHON) --version 2>&1)'. Name another one:" \
+	    "make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu" \
+	    "install python3-venv, remove $(VENV) and try again." >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e ".[dev,demo,evaluation,train]"
+	@touch $@
+
+# Two optional scores that pip has to compile: PESQ, speaker similarity.
+$(SCORES): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e ".[evaluation_compiled]" || \
+	  echo "PESQ and Resemblyzer were not installed (no C compiler?):" \
+	    "their tests will be skipped." >&2
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py --noisy "$(NOISY)" --output "$(OUTPUT)" \
+	  --source "$(SOURCE)"
+
+test: $(SCORES)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/yamllint --strict .
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only --select I .
+	$(BIN)/ruff format .
+
+wheel: $(READY)
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) build demo dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""Installation of speechbrain_llase.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+# DNSMOS: the package holds its ONNX networks, nothing is downloaded.
+DNSMOS = ["librosa>=0.10", "onnxruntime>=1.17", "requests", "speechmos>=0.0.1"]
+
+
+def read_version() -> str:
+    """Version stated in speechbrain_llase/__init__.py, read, not imported."""
+    text = (ROOT / "speechbrain_llase" / "__init__.py").read_text("utf-8")
+    return re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[1]
+
+
+setup(
+    name="speechbrain_llase",
+    version=read_version(),
+    description="LLaSE, a generative speech enhancer, as a SpeechBrain plugin",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="The speechbrain_llase contributors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="speech enhancement, denoising, language model, SpeechBrain",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    # The model folders stand at the top of the repository, where they are
+    # easy to find, and are installed inside the package.
+    packages=["speechbrain_llase", "speechbrain_llase.hparams"],
+    package_dir={"speechbrain_llase.hparams": "hparams"},
+    package_data={"speechbrain_llase.hparams": ["*/*"]},
+    include_package_data=False,
+    zip_safe=False,
+    python_requires=">=3.11",
+    install_requires=[
+        "hyperpyyaml>=1.2",
+        "numpy>=1.26",
+        "safetensors>=0.4",
+        "soundfile>=0.12.1",
+        "speechbrain>=1.1,<1.2",
+        "torch>=2.7.1",
+        "torchaudio>=2.7.1",
+        "tqdm>=4.42",
+        "transformers>=5.13",
+    ],
+    extras_require={
+        "demo": [*DNSMOS, "matplotlib>=3.8"],
+        "evaluation": [
+            *DNSMOS,
+            # No wheel for 3.14; word error rates are not measured there.
+            'pocketsphinx>=5; python_version < "3.14"',
+            "pystoi>=0.4",
+        ],
+        # Published as source only: pip needs a C compiler for these two.
+        "evaluation_compiled": [
+            "Resemblyzer>=0.1.4",
+            "pesq>=0.0.4",
+            # webrtcvad, which Resemblyzer imports, imports pkg_resources.
+            "setuptools<81",
+        ],
+        "train": ["tensorboard>=2.16"],
+        "dev": [
+            "build>=1.2",
+            "codespell==2.3.0",
+            "pre-commit>=3.5",
+            "pytest>=8",
+            "ruff==0.12.4",
+            "setuptools>=77",
+            "yamllint==1.35.1",
+        ],
+    },
+    entry_points={
+        "console_scripts": ["speechbrain-llase = speechbrain_llase.cli:main"]
+    },
+)
