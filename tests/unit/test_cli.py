@@ -1,0 +1,520 @@
+"""The command line, with a stand-in for the model that copies its input."""
+
+import os
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from speechbrain_llase import __version__, cli
+
+RATE = 16000
+
+
+class Copier:
+    """Reads and writes as EnhanceLLaSE does; the networks are left out."""
+
+    hparams = types.SimpleNamespace(sample_rate=RATE)
+
+    def __init__(self):
+        self.seen = []
+
+    def enhance_file(self, filename, output_filename=None):
+        assert os.path.isabs(filename)  # else it may mean a hub file
+        self.seen.append(Path(filename).name)
+        wav, rate = sf.read(filename, always_2d=True)
+        if not np.isfinite(wav).all():
+            raise ValueError(f"{filename} holds NaN\nor infinite samples")
+        wav = wav.mean(axis=1)[:: max(1, rate // RATE)]
+        sf.write(output_filename, wav, RATE, subtype="PCM_16")
+
+
+@pytest.fixture
+def loads(tmp_path, monkeypatch):
+    """Work in an empty folder; collect the arguments of every loading."""
+    monkeypatch.chdir(tmp_path)
+    calls = []
+
+    def load_enhancer(args):
+        calls.append(args)
+        args.copier = Copier()
+        return args.copier
+
+    monkeypatch.setattr(cli, "load_enhancer", load_enhancer)
+    return calls
+
+
+@pytest.fixture
+def enhance(loads):
+    """Return a function that runs `enhance` with outputs in out/."""
+    return lambda *args: cli.main(["enhance", *args, "--output", "out"])
+
+
+def write(name, seconds=0.1, rate=RATE, channels=1, **kwargs):
+    """Write seeded noise, and make its folder."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    shape = (round(seconds * rate), channels)
+    wav = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
+    sf.write(name, wav, rate, **kwargs)
+
+
+def outputs():
+    """Names of all files below out/."""
+    found = Path("out").rglob("*")
+    return sorted(p.relative_to("out").as_posix() for p in found if p.is_file())
+
+
+def test_files_folders_and_lists_are_enhanced(enhance, loads, capsys):
+    for name in ("one.wav", "dir/a.b.wav", "dir/1/a.flac", "listed.ogg"):
+        write(name, seconds=0.5)
+    Path("list.txt").write_text("# mine\nlisted.ogg\n")
+    assert enhance("one.wav", "dir", "list.txt") == 0
+    assert outputs() == ["1/a.wav", "a.b.wav", "listed.wav", "one.wav"]
+    info = sf.info("out/1/a.wav")
+    assert (info.samplerate, info.channels, info.subtype, info.frames) == (
+        RATE,
+        1,
+        "PCM_16",
+        RATE // 2,
+    )
+    out, err = capsys.readouterr()
+    assert "4 enhanced, 0 skipped (output exists), 0 failed" in out
+    assert "2.0 s of audio in" in out and "real-time factor" in out
+    assert err == "" and len(loads) == 1
+
+
+def test_the_defaults(enhance, loads):
+    write("a.wav")
+    assert enhance("a.wav") == 0
+    args = loads[0]
+    assert args.source == "llase_mini" and args.precision == "fp32"
+    assert args.batch_size is None and args.threads is None
+
+
+def test_existing_outputs_are_skipped_and_counted(enhance, loads, capsys):
+    write("x/a.wav")
+    write("x/b.wav")
+    Path("out").mkdir()
+    Path("out/a.wav").write_text("mine")
+    assert enhance("x") == 0
+    assert loads[0].copier.seen == ["b.wav"]
+    assert Path("out/a.wav").read_text() == "mine"
+    assert "1 enhanced, 1 skipped" in capsys.readouterr().out
+    assert enhance("x") == 0
+    assert "0 enhanced, 2 skipped" in capsys.readouterr().out
+    assert len(loads) == 1  # nothing to do: no model is loaded
+
+
+def test_overwrite_makes_existing_outputs_again(enhance, loads, capsys):
+    write("a.wav")
+    Path("out").mkdir()
+    Path("out/a.wav").write_text("old")
+    assert enhance("a.wav", "--overwrite") == 0
+    assert sf.info("out/a.wav").frames == 0.1 * RATE
+    assert "1 enhanced, 0 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "names, inputs, message",
+    [
+        ([], ["lost.wav"], "No such file or folder"),
+        ([], ["lost.txt"], "No such file or folder"),
+        (["x/readme.md"], ["x"], "holds no audio"),
+        (["list.txt"], ["list.txt"], "names no file"),
+        (["x/a.wav", "x/a.flac"], ["x"], "x/a.flac, x/a.wav"),
+        (["x/a.wav", "y/a.wav"], ["x/a.wav", "y/a.wav"], "to one output"),
+        (["out/a.wav"], ["out"], "overwrite an input"),
+    ],
+)
+def test_a_bad_plan_ends_before_work(
+    enhance, loads, capsys, names, inputs, message
+):
+    for name in ("good.wav", *names):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    before = sorted(Path().rglob("*"))
+    assert enhance("good.wav", *inputs) == 2
+    assert loads == [] and sorted(Path().rglob("*")) == before
+    out, err = capsys.readouterr()
+    assert out == "" and message in err
+    assert err.startswith("speechbrain-llase: error: ")
+
+
+@pytest.mark.parametrize("output", ["a.wav", "a.wav/out", "loop", "/proc"])
+def test_an_unwritable_output_ends_before_work(loads, capsys, output):
+    write("a.wav")
+    os.symlink("loop", "loop")
+    if output == "/proc" and not Path("/proc/self").is_dir():
+        pytest.skip("this system has no /proc")
+    assert cli.main(["enhance", "a.wav", "--output", output]) == 2
+    assert loads == []
+    assert f"--output {output} cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ([], "required: COMMAND"),
+        (["restore"], "invalid choice: 'restore'"),
+        (["enhance", "a.wav"], "required: --output"),
+        (["enhance", "--output", "out"], "required: INPUT"),
+        (["enhance", "", "--output", "out"], "INPUT: an empty name"),
+        (["enhance", "a.wav", "--output", ""], "--output: an empty name"),
+        (["--batch-size", "0"], "'0' is not a whole number above zero"),
+        (["--batch-size", "2.5"], "'2.5' is not a whole number"),
+        (["--threads", "-1"], "'-1' is not a whole number"),
+        (["--precision", "int8"], "'int8' (choose from"),
+    ],
+)
+def test_wrong_usage_exits_2(loads, capsys, args, message):
+    write("a.wav")
+    if args and args[0].startswith("--"):
+        args = ["enhance", "a.wav", "--output", "out", *args]
+    with pytest.raises(SystemExit) as info:
+        cli.main(args)
+    assert info.value.code == 2 and loads == []
+    assert message in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def make_bad(name):
+    """Make one file of the bad-input list."""
+    path = Path("x", name)
+    if name.startswith("empty"):
+        path.touch()
+    elif name.startswith("text"):
+        path.write_text("These are words.\n" * 99)
+    elif name.startswith("corrupt"):
+        write(path, seconds=1)
+        data = path.read_bytes()
+        path.write_bytes(data[:200] + bytes(len(data) - 200))
+    elif name.startswith("link"):
+        path.symlink_to("lost.wav")
+    elif name.startswith("pipe"):
+        os.mkfifo(path)
+    elif name.startswith("folder"):
+        path.mkdir()
+        (path / "deep.wav").write_bytes(b"RIFF")
+    elif name.startswith("nan"):
+        sf.write(path, np.full(800, np.nan), RATE, subtype="FLOAT")
+    elif name.startswith("inf"):
+        sf.write(path, np.full(800, np.inf), RATE, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("empty.wav", "the file is empty"),
+        ("text.wav", "not readable as audio: Format not recognised."),
+        ("corrupt.flac", ""),
+        ("link.wav", "not a regular file, or a broken link"),
+        ("pipe.wav", "not a regular file, or a broken link"),
+        ("folder.wav", "not readable as audio"),
+        ("nan.wav", "holds NaN or infinite samples"),  # in one line
+        ("inf.wav", "holds NaN or infinite samples"),
+    ],
+)
+def test_a_bad_file_is_reported_and_the_others_done(
+    enhance, capsys, name, reason
+):
+    write("x/a.wav")
+    write("x/z.wav")
+    make_bad(name)
+    assert enhance("x") == 1
+    assert outputs() == ["a.wav", "z.wav"]
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith(f"speechbrain-llase: failed: x/{name}")
+    assert reason in line
+    assert "2 enhanced, 0 skipped (output exists), 1 failed" in out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError(13, "Permission denied"), RuntimeError(), ValueError("v")],
+)
+def test_errors_of_single_files_are_reported(
+    enhance, monkeypatch, capsys, error
+):
+    write("a.wav")
+
+    def fail(self, filename, output_filename=None):
+        raise error
+
+    monkeypatch.setattr(Copier, "enhance_file", fail)
+    assert enhance("a.wav") == 1
+    out, err = capsys.readouterr()
+    reason = str(error) or "RuntimeError"
+    assert err == f"speechbrain-llase: failed: a.wav: {reason}\n"
+    assert out.endswith("1 failed; 0.0 s of audio\n")
+
+
+def test_an_unreadable_file_is_reported(enhance, capsys):
+    write("x/a.wav")
+    write("x/b.wav")
+    Path("x/a.wav").chmod(0)
+    if os.access("x/a.wav", os.R_OK):
+        pytest.skip("this user reads every file")
+    assert enhance("x") == 1
+    assert "x/a.wav: [Errno 13] Permission denied" in capsys.readouterr().err
+
+
+def test_a_blocked_output_is_reported(enhance, capsys):
+    write("x/1/a.wav")
+    write("x/b.wav")
+    Path("out").mkdir()
+    Path("out/1").touch()
+    assert enhance("x") == 1
+    assert "failed: x/1/a.wav: " in capsys.readouterr().err
+    assert outputs() == ["1", "b.wav"]
+
+
+def test_a_programming_error_is_not_hidden(enhance, monkeypatch):
+    write("a.wav")
+    monkeypatch.setattr(Copier, "enhance_file", lambda self: None)
+    with pytest.raises(TypeError):
+        enhance("a.wav")
+
+
+@pytest.mark.parametrize(
+    "kwargs, loss",
+    [
+        ({"channels": 2}, "2 channels averaged to one"),
+        ({"rate": 48000}, "48000 Hz reduced to 16000 Hz"),
+        ({"subtype": "PCM_24"}, "24-bit samples reduced to 16-bit"),
+        ({"subtype": "FLOAT"}, "32-bit float samples reduced to 16-bit"),
+        (
+            {"rate": 44100, "channels": 3, "subtype": "DOUBLE"},
+            "3 channels averaged to one, 44100 Hz reduced to 16000 Hz, "
+            "64-bit float samples reduced to 16-bit",
+        ),
+    ],
+)
+def test_what_the_output_cannot_hold_is_said_once(
+    enhance, capsys, kwargs, loss
+):
+    write("x/a.wav")
+    write("x/b.wav", **kwargs)
+    assert enhance("x") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"warning: x/b.wav: {loss}"
+    assert "inputs that held more" in lines[1]
+    assert lines[1].endswith(": 1 (named above)")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    "name, kwargs",
+    [
+        ("a.wav", {"rate": 8000}),
+        ("a.wav", {"subtype": "PCM_U8"}),
+        ("a.wav", {"subtype": "ULAW"}),
+        ("a.mp3", {}),
+        ("a.ogg", {}),
+    ],
+)
+def test_an_input_that_fits_gives_no_warning(enhance, capsys, name, kwargs):
+    write(name, **kwargs)
+    assert enhance(name) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_wide_encodings_are_libsndfile_s():
+    assert set(cli.WIDE_SUBTYPES) <= set(sf.available_subtypes())
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ValueError("No 'x'.\nKnown: llase"), "error: No 'x'. Known: llase"),
+        (OSError("no net"), "error: x cannot be loaded: no net"),
+        (RuntimeError("torn"), "error: x cannot be loaded: torn"),
+        (KeyError("window_batch"), "cannot be loaded: 'window_batch'"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_one_line(
+    enhance, monkeypatch, capsys, error, line
+):
+    def load_enhancer(args):
+        raise error
+
+    monkeypatch.setattr(cli, "load_enhancer", load_enhancer)
+    write("a.wav")
+    assert enhance("a.wav", "--source", "x") == 2
+    assert capsys.readouterr().err.strip().endswith(line)
+    assert outputs() == []
+
+
+def stub_package(monkeypatch):
+    """Replace EnhanceLLaSE by a class that notes how it is loaded."""
+    calls = []
+
+    class EnhanceLLaSE:
+        @classmethod
+        def from_hparams(cls, **kwargs):
+            calls.append(kwargs)
+            return Copier()
+
+    package = vars(sys.modules["speechbrain_llase"])
+    monkeypatch.setitem(package, "EnhanceLLaSE", EnhanceLLaSE)
+    return calls
+
+
+def test_the_arguments_reach_the_model(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    calls = stub_package(monkeypatch)
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    write("a.wav")
+    command = "enhance a.wav --output out --source m --device cpu --threads 3"
+    command += " --precision bf16 --batch-size 7"
+    assert cli.main(command.split()) == 0
+    assert calls == [
+        {
+            "source": "m",
+            "run_opts": {"device": "cpu", "precision": "bf16"},
+            "overrides": {"window_batch": 7},
+        }
+    ]
+    assert threads == [3] and outputs() == ["a.wav"]
+
+
+def test_the_model_s_own_window_batch_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    calls = stub_package(monkeypatch)
+    write("a.wav")
+    assert cli.main(["enhance", "a.wav", "--output", "out"]) == 0
+    assert calls[0]["overrides"] == {}
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("abacus", "--device abacus is unknown"),
+        ("cuda", r"--device cuda is not here \(0 CUDA devices"),
+        ("cuda:1", "--device cuda:1 is not here"),
+    ],
+)
+def test_a_device_that_is_not_here_is_refused(monkeypatch, name, message):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(ValueError, match=message):
+        cli.pick_device(name)
+
+
+@pytest.mark.parametrize("count, auto", [(0, "cpu"), (2, "cuda")])
+def test_the_default_device_is_the_best_one_here(monkeypatch, count, auto):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    assert cli.pick_device("auto") == auto
+    assert cli.pick_device("cpu") == "cpu"
+
+
+def test_a_terminal_sees_progress_in_audio_time(enhance, monkeypatch, capsys):
+    write("x/a.wav", seconds=2)
+    write("x/b.wav", seconds=3, channels=2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert enhance("x") == 0
+    err = capsys.readouterr().err
+    assert "2/2" in err and "5 s of audio" in err and "x real time" in err
+    assert "\nwarning: x/b.wav: 2 channels" in err.replace("\r", "\n")
+
+
+def test_an_interrupted_run_ends_cleanly(enhance, monkeypatch, capsys):
+    for name in ("x/a.wav", "x/b.wav", "x/c.wav"):
+        write(name)
+    enhance_file = Copier.enhance_file
+
+    def interrupted(self, filename, output_filename=None):
+        if filename.endswith("b.wav"):
+            raise KeyboardInterrupt
+        enhance_file(self, filename, output_filename)
+
+    monkeypatch.setattr(Copier, "enhance_file", interrupted)
+    assert enhance("x") == 130
+    assert outputs() == ["a.wav"]
+    out, err = capsys.readouterr()
+    assert "1 enhanced" in out and "interrupted" in err
+
+
+def test_an_interrupted_loading_ends_cleanly(enhance, monkeypatch, capsys):
+    def load_enhancer(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_enhancer", load_enhancer)
+    write("a.wav")
+    assert enhance("a.wav") == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_ctrl_c_stops_the_process(tmp_path):
+    code = (
+        "import signal, sys, time\n"
+        # a process in the background may be born deaf to Ctrl-C
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from speechbrain_llase import cli\n"
+        "class Slow:\n"
+        "    def enhance_file(self, filename, output_filename):\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(60)\n"
+        "cli.load_enhancer = lambda args: Slow()\n"
+        "sys.exit(cli.main(['enhance', 'a.wav', '--output', 'out']))\n"
+    )
+    write(tmp_path / "a.wav")
+    root = str(Path(cli.__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "0 enhanced" in out and "Traceback" not in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_version_and_help_are_fast(tmp_path):
+    code = (
+        "import sys\n"
+        "from speechbrain_llase import cli\n"
+        "try:\n"
+        "    cli.main(sys.argv[1:])\n"
+        "finally:\n"
+        "    heavy = {'torch', 'numpy', 'speechbrain', 'tqdm', 'transformers'}\n"
+        "    print(sorted(heavy & set(sys.modules)))\n"
+    )
+    root = str(Path(cli.__file__).parents[1])
+    for args, word in (
+        (["--version"], f"speechbrain-llase {__version__}"),
+        (["--help"], "enhance audio files"),
+        (["enhance", "--help"], "CC-BY-NC-4.0"),
+        (["enhance", "--help"], "16 kHz mono WAV"),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-c", code, *args],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0 and word in run.stdout
+        assert run.stdout.endswith("[]\n"), "a heavy module was imported"
+
+
+def test_the_examples_of_the_help_are_commands():
+    lines = [line.strip() for line in cli.ENHANCE_EPILOG.splitlines()]
+    examples = [x for x in lines if x.startswith("speechbrain-llase enhance")]
+    assert len(examples) == 4
+    for example in examples:
+        args = cli.build_parser().parse_args(example.split()[1:])
+        assert args.run is cli.enhance
