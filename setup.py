@@ -11,8 +11,13 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 
-# DNSMOS: the package holds its ONNX networks, nothing is downloaded.
-DNSMOS = ["librosa>=0.10", "onnxruntime>=1.17", "requests", "speechmos>=0.0.1"]
+# DNSMOS. speechmos holds the ONNX networks, which have to be these ones.
+DNSMOS = [
+    "librosa>=0.10",
+    "onnxruntime>=1.17",
+    "requests",
+    "speechmos==0.0.1.1",
+]
 
 
 def read_version() -> str:
@@ -66,17 +71,12 @@ setup(
         "demo": [*DNSMOS, "matplotlib>=3.8"],
         "evaluation": [
             *DNSMOS,
-            # No wheel for 3.14; word error rates are not measured there.
-            'pocketsphinx>=5; python_version < "3.14"',
-            "pystoi>=0.4",
+            # No wheel for 3.14; word differences are not measured there.
+            'pocketsphinx>=5,<6; python_version < "3.14"',
         ],
-        # Published as source only: pip needs a C compiler for these two.
-        "evaluation_compiled": [
-            "Resemblyzer>=0.1.4",
-            "pesq>=0.0.4",
-            # webrtcvad, which Resemblyzer imports, imports pkg_resources.
-            "setuptools<81",
-        ],
+        # Speaker similarity. It needs webrtcvad, which is published as source
+        # only (pip needs a C compiler) and imports pkg_resources.
+        "speaker": ["Resemblyzer==0.1.4", "setuptools<81"],
         "train": ["tensorboard>=2.16"],
         "dev": [
             "build>=1.2",

@@ -1,0 +1,213 @@
+"""Tests of what is installed: setup.py, constraints.txt, package data."""
+
+import importlib.resources
+import importlib.util
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+
+import speechbrain_llase
+
+ROOT = Path(__file__).parents[2]
+MODEL_FOLDERS = sorted(path.parent for path in ROOT.glob("hparams/*/*.yaml"))
+
+
+@pytest.fixture
+def arguments(monkeypatch):
+    """The arguments that setup.py gives to setuptools."""
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", given.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    return given
+
+
+def requirements(arguments):
+    lines = list(arguments["install_requires"])
+    for extra in arguments["extras_require"].values():
+        lines += extra
+    return [Requirement(line) for line in lines]
+
+
+def pins():
+    """What constraints.txt pins for the running Python."""
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    parsed = [Requirement(x) for x in lines if x and not x.startswith("#")]
+    return {
+        normalise(pin.name): pin
+        for pin in parsed
+        if pin.marker is None or pin.marker.evaluate()
+    }
+
+
+def normalise(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_import_is_light():
+    code = (
+        "import sys, speechbrain_llase as s; print(s.__version__);"
+        "heavy = {'torch', 'transformers', 'speechbrain', 'numpy'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == speechbrain_llase.__version__
+
+
+def test_version_is_stated_once(arguments):
+    assert arguments["version"] == speechbrain_llase.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", arguments["version"])
+
+
+def test_no_top_level_hparams(arguments):
+    tops = {name.split(".")[0] for name in arguments["packages"]}
+    assert tops == {"speechbrain_llase"}
+    where = arguments["package_dir"]["speechbrain_llase.hparams"]
+    assert (ROOT / where / "__init__.py").is_file()
+
+
+def test_package_data_covers_every_model_file(arguments):
+    (pattern,) = arguments["package_data"]["speechbrain_llase.hparams"]
+    covered = set((ROOT / "hparams").glob(pattern))
+    for folder in MODEL_FOLDERS:
+        assert set(folder.rglob("*")) <= covered
+
+
+@pytest.mark.skipif(not MODEL_FOLDERS, reason="hparams/ has no model yet")
+def test_hparams_package_holds_every_model():
+    packaged = importlib.resources.files("speechbrain_llase.hparams")
+    for folder in MODEL_FOLDERS:
+        ours = packaged / folder.name / "hyperparams.yaml"
+        assert ours.read_bytes() == (folder / "hyperparams.yaml").read_bytes()
+
+
+def test_constraints_satisfy_the_ranges(arguments):
+    pinned = pins()
+    for wanted in requirements(arguments):
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        pin = pinned[normalise(wanted.name)]
+        (version,) = pin.specifier
+        assert version.operator == "=="
+        assert version.version in wanted.specifier, f"{pin} against {wanted}"
+
+
+def test_constraints_pin_torch():
+    pinned = pins()
+    for name in ("torch", "torchaudio"):
+        assert str(pinned[name].specifier) == "==2.11.0"
+
+
+def test_ranges_bound_what_may_break(arguments):
+    ranges = {x.name: str(x.specifier) for x in requirements(arguments)}
+    assert ranges["speechbrain"] == "<1.2,>=1.1"
+    assert ranges["transformers"] == ">=5.13"
+    assert arguments["python_requires"] == ">=3.11"
+
+
+def test_resemblyzer_finds_pkg_resources():
+    if importlib.util.find_spec("webrtcvad") is None:
+        pytest.skip("the extra speaker is not installed")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import webrtcvad"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """Wheel and source archive, built from a copy of what they are made of."""
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("archives")
+    source = folder / "source"
+    source.mkdir()
+    for path in (*ROOT.glob("*.*"), ROOT / "LICENSE"):
+        if path.is_file():
+            shutil.copy(path, source)
+    for name in ("examples", "hparams", "speechbrain_llase"):
+        caches = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, ignore=caches)
+    dist = folder / "dist"
+    run(
+        *(sys.executable, "-m", "build", "--no-isolation"),
+        *("--outdir", str(dist), str(source)),
+    )
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    return source, wheel, sdist
+
+
+def run(*command, **kwargs):
+    done = subprocess.run(command, capture_output=True, text=True, **kwargs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_archives_hold_every_model_file(archives):
+    source, wheel, sdist = archives
+    models = {
+        str(path.relative_to(source / "hparams"))
+        for path in source.glob("hparams/*/*")
+    }
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+    inside = "speechbrain_llase/hparams/"
+    assert {inside + name for name in models} <= set(names)
+    tops = {name.split("/")[0] for name in names}
+    assert all(top.startswith("speechbrain_llase") for top in tops), tops
+
+    with tarfile.open(sdist) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    assert {f"hparams/{name}" for name in models} <= names
+    assert {"LICENSE", "README.md", "constraints.txt", "setup.py"} <= names
+
+
+@pytest.mark.slow
+def test_wheel_works_from_another_folder(archives, tmp_path):
+    source, wheel, _ = archives
+    run(sys.executable, "-m", "venv", str(tmp_path / "venv"))
+    python = str(tmp_path / "venv" / "bin" / "python")
+    run(
+        *(python, "-m", "pip", "install", "--quiet", "--no-deps"),
+        *("--no-index", "--disable-pip-version-check", str(wheel)),
+    )
+    # Only the dependencies come from here; the first path wins, and a line
+    # of text does not bring in an editable install.
+    site = run(
+        python, "-c", "import sysconfig as s; print(s.get_path('purelib'))"
+    )
+    link = Path(site.strip()) / "dependencies.pth"
+    link.write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
+
+    code = (
+        "import speechbrain_llase, importlib.resources as r;"
+        "print(speechbrain_llase.__file__);"
+        "models = r.files('speechbrain_llase.hparams');"
+        "print(*sorted(x.name for x in models.iterdir() if"
+        " (x / 'hyperparams.yaml').is_file()));"
+        "print(speechbrain_llase.EnhanceLLaSE.__name__)"
+    )
+    where, models, name = run(python, "-c", code, cwd=tmp_path).splitlines()
+    assert where.startswith(str(tmp_path))
+    listed = sorted(
+        path.parent.name for path in source.glob("hparams/*/hyperparams.yaml")
+    )
+    assert models.split() == listed
+    assert name == "EnhanceLLaSE"
+    command = str(tmp_path / "venv" / "bin" / "speechbrain-llase")
+    version = run(command, "--version", cwd=tmp_path)
+    assert speechbrain_llase.__version__ in version
