@@ -3,6 +3,9 @@
 `mix` is the arithmetic of one mixture, `MixtureSampler` draws what goes into
 it, `MixtureDataset` numbers the draws. Nothing here reads a file but
 `load_folder`.
+
+Authors
+ * The speechbrain_llase contributors 2026
 """
 
 from functools import partial
