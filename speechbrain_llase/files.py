@@ -3,6 +3,9 @@
 All decisions fall here, before a model is loaded: the inputs are found, every
 output gets a name, and a plan that would lose a file is refused. Nothing is
 written, no audio is opened, and every refusal is a `ValueError`.
+
+Authors
+ * The speechbrain_llase contributors 2026
 """
 
 import os

@@ -103,7 +103,8 @@ def test_a_list_names_files_and_folders(make):
 
 def test_a_folder_with_a_list_name_is_a_folder(make):
     make("x.txt/a.wav")
-    assert targets("x.txt") == ["a.wav"]
+    Path("l.txt").write_text("x.txt\n")
+    assert targets("x.txt") == targets("l.txt") == ["a.wav"]
 
 
 def test_lists_in_folders_are_left_alone(make):
