@@ -41,7 +41,8 @@ $(VOICES): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e ".[speaker]" || \
 	  echo "Resemblyzer could not be installed (is there a C compiler?):" \
-	    "the tests of speaker similarity will be skipped." >&2
+	    "the tests of speaker similarity will be skipped. To try again," \
+	    "remove $@." >&2
 	@touch $@
 
 demo: $(READY)
