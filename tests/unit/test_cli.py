@@ -483,6 +483,39 @@ def test_ctrl_c_stops_the_process(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_tiny_model_enhances_a_folder(
+    tiny_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write("x/1/a.b.wav", seconds=1.3)
+    write("x/c.flac", seconds=0.5, rate=48000, channels=2)
+    for name in ("empty.wav", "text.wav", "nan.wav"):
+        make_bad(name)
+    write("x/no_samples.wav", seconds=0)
+    command = f"enhance x --output out --source {tiny_folder} --device cpu"
+    assert cli.main([*command.split(), "--batch-size", "2"]) == 1
+    assert outputs() == ["1/a.b.wav", "c.wav"]
+    for name, seconds in (("1/a.b.wav", 1.3), ("c.wav", 0.5)):
+        info = sf.info(f"out/{name}")
+        assert info.frames == seconds * RATE and info.samplerate == RATE
+        assert info.channels == 1 and info.subtype == "PCM_16"
+    out, err = capsys.readouterr()
+    assert "2 enhanced, 0 skipped (output exists), 4 failed; 1.8 s" in out
+    assert "x/c.flac: 2 channels averaged to one, 48000 Hz reduced" in err
+    for name in ("empty", "text", "nan", "no_samples"):
+        assert f"failed: x/{name}.wav: " in err
+
+
+def test_an_unknown_model_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write("a.wav")
+    command = "enhance a.wav --output out --device cpu --source lase"
+    assert cli.main(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: " in line and "'lase'" in line
+    assert outputs() == []
+
+
 def test_version_and_help_are_fast(tmp_path):
     code = (
         "import sys\n"
