@@ -1,0 +1,171 @@
+"""WavLMFrontend: speech -> WavLM features of layer k, 50 a second.
+
+WavLM (Chen et al., arXiv:2110.13900) is cut after the layer that is used, and
+built from plain numbers. The released LLaSE feeds it the waveform as it is,
+although WavLM-Large was trained on normalised ones, and appends one row of
+zeros to every extraction; both are kept here, the latter in one place.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+from transformers import WavLMConfig, WavLMModel
+
+MIN_SAMPLES = 400  # the receptive field of one feature row
+HOP_LENGTH = 320  # samples from one row to the next
+
+
+def num_rows(num_samples: int) -> int:
+    """Count the rows that one extraction gives, the zero row included.
+
+    Arguments
+    ---------
+    num_samples : int
+        Length of the waveform at 16 kHz, at least 0.
+
+    Returns
+    -------
+    rows : int
+        ``floor((T - 400) / 320) + 2``, or 0 under 400 samples.
+
+    Example
+    -------
+    >>> [num_rows(t) for t in (0, 399, 400, 16000, 16079, 16080)]
+    [0, 0, 2, 50, 50, 51]
+    """
+    if num_samples < MIN_SAMPLES:
+        return 0
+    return (num_samples - MIN_SAMPLES) // HOP_LENGTH + 2
+
+
+class WavLMFrontend(torch.nn.Module):
+    """The first layers of WavLM, without the final norm.
+
+    Arguments
+    ---------
+    conv_dim : list of int
+        Channels of the seven convolutions (512 each in WavLM-Large).
+    hidden_size : int
+        Width of the transformer (1024).
+    num_layers : int
+        Layers that are built and run (6 of 24).
+    num_heads : int
+        Attention heads (16).
+    ffn_size : int
+        Width of the feed-forward layers (4096).
+    num_buckets : int
+        Buckets of the relative position bias (320).
+    max_distance : int
+        Distance, in rows, of the last bucket (800).
+    normalize_wav : bool
+        Bring each waveform to zero mean and unit variance first (False: the
+        released model does not).
+    dropout : float
+        Dropout of the transformer in training (0.0).
+
+    Example
+    -------
+    >>> frontend = WavLMFrontend([8] * 7, 32, 1, 2, 64, 320, 800)
+    >>> frontend(torch.rand(2, 16000)).shape
+    torch.Size([2, 50, 32])
+    """
+
+    def __init__(
+        self,
+        conv_dim: list[int],
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_size: int,
+        num_buckets: int,
+        max_distance: int,
+        normalize_wav: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.normalize_wav = normalize_wav
+        config = WavLMConfig(
+            conv_dim=list(conv_dim),
+            conv_kernel=[10, 3, 3, 3, 3, 2, 2],
+            conv_stride=[5, 2, 2, 2, 2, 2, 2],
+            conv_bias=False,
+            feat_extract_norm="layer",
+            do_stable_layer_norm=True,
+            hidden_size=hidden_size,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            intermediate_size=ffn_size,
+            num_buckets=num_buckets,
+            max_bucket_distance=max_distance,
+            num_conv_pos_embeddings=128,
+            num_conv_pos_embedding_groups=16,
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
+            layerdrop=0.0,
+            hidden_dropout=dropout,
+            attention_dropout=dropout,
+            activation_dropout=dropout,
+            feat_proj_dropout=0.0,
+        )
+        self.wavlm = WavLMModel(config)
+        self.wavlm.encoder.layer_norm = torch.nn.Identity()
+
+    def forward(
+        self, wavs: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Extract features and append the zero row.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
+        lengths : torch.Tensor, optional
+            (B,), relative, in (0, 1]; each item must hold 400 samples. None
+            means that all items are full.
+
+        Returns
+        -------
+        feats : torch.Tensor
+            (B, N, D) with N = `num_rows(T)`. Rows past an item's own last
+            feature, its zero row among them, are zero.
+
+        Raises
+        ------
+        ValueError
+            An item is shorter than 400 samples.
+        """
+        samples = item_samples(wavs, lengths)
+        if min(samples) < MIN_SAMPLES:
+            raise ValueError(
+                f"The shortest item has {min(samples)} samples; WavLM needs "
+                f"at least {MIN_SAMPLES} (25 ms at 16 kHz)."
+            )
+        if self.normalize_wav:
+            wavs = torch.stack(
+                [normalize(w, n) for w, n in zip(wavs, samples, strict=True)]
+            )
+        if min(samples) == wavs.shape[1]:
+            feats = self.wavlm(wavs).last_hidden_state
+        else:
+            sample = torch.arange(wavs.shape[1], device=wavs.device)
+            count = torch.tensor(samples, device=wavs.device)
+            mask = (sample < count[:, None]).long()
+            feats = self.wavlm(wavs, attention_mask=mask).last_hidden_state
+            for item, n in enumerate(samples):
+                feats[item, num_rows(n) - 1 :] = 0
+        return torch.nn.functional.pad(feats, (0, 0, 0, 1))
+
+
+def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:
+    """Turn relative lengths into samples, rounded as SpeechBrain does."""
+    if lengths is None:
+        return [wavs.shape[1]] * wavs.shape[0]
+    return [round(float(x) * wavs.shape[1]) for x in lengths]
+
+
+def normalize(wav: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """Bring the first samples of (T,) to mean 0 and variance 1."""
+    part = wav[:num_samples]
+    part = (part - part.mean()) / torch.sqrt(part.var(correction=0) + 1e-7)
+    return torch.nn.functional.pad(part, (0, len(wav) - num_samples))

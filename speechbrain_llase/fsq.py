@@ -1,0 +1,88 @@
+"""Finite scalar quantisation of Xcodec2: 8 digits of 4 levels a token.
+
+A token is ``sum(level_j * 4**j)``, digit 0 first, and the code of a digit is
+``(level - 2) / 2``. Source: Mentzer et al., arXiv:2309.15505, in the form of
+the xcodec2 package. Pure functions of tensors, no parameters.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+
+NUM_DIGITS = 8
+NUM_LEVELS = 4
+VOCAB_SIZE = NUM_LEVELS**NUM_DIGITS  # 65,536
+MARGIN = 1e-3  # keeps the bound's gradient alive at the outer levels
+
+
+def tokens_to_levels(tokens: torch.Tensor) -> torch.Tensor:
+    """Split tokens into their digits.
+
+    Arguments
+    ---------
+    tokens : torch.Tensor
+        int64, any shape (...), in [0, 65536).
+
+    Returns
+    -------
+    levels : torch.Tensor
+        int64 (..., 8), in [0, 4).
+
+    Example
+    -------
+    >>> tokens_to_levels(torch.tensor([6]))
+    tensor([[2, 1, 0, 0, 0, 0, 0, 0]])
+    """
+    basis = NUM_LEVELS ** torch.arange(NUM_DIGITS, device=tokens.device)
+    return tokens.unsqueeze(-1) // basis % NUM_LEVELS
+
+
+def levels_to_tokens(levels: torch.Tensor) -> torch.Tensor:
+    """Join digits into tokens, the inverse of `tokens_to_levels`.
+
+    Arguments
+    ---------
+    levels : torch.Tensor
+        int64 (..., 8), in [0, 4).
+
+    Returns
+    -------
+    tokens : torch.Tensor
+        int64 (...), in [0, 65536).
+    """
+    basis = NUM_LEVELS ** torch.arange(NUM_DIGITS, device=levels.device)
+    return (levels.long() * basis).sum(-1)
+
+
+def levels_to_codes(levels: torch.Tensor) -> torch.Tensor:
+    """Map levels 0, 1, 2, 3 to the codes -1, -0.5, 0, 0.5 (float32)."""
+    half = NUM_LEVELS // 2
+    return (levels.float() - half) / half
+
+
+def codes_to_levels(codes: torch.Tensor) -> torch.Tensor:
+    """Map codes back to levels (int64), the inverse of `levels_to_codes`."""
+    half = NUM_LEVELS // 2
+    return (codes * half + half).round().long()
+
+
+def quantise(latents: torch.Tensor) -> torch.Tensor:
+    """Bound latents and round them, with a straight-through gradient.
+
+    Arguments
+    ---------
+    latents : torch.Tensor
+        float (..., 8), unbounded; a standard deviation of 1 to 2 uses all
+        levels.
+
+    Returns
+    -------
+    codes : torch.Tensor
+        float32 (..., 8), each -1, -0.5, 0 or 0.5.
+    """
+    half_range = (NUM_LEVELS - 1) * (1 + MARGIN) / 2
+    shift = torch.atanh(torch.tensor(0.5 / half_range, device=latents.device))
+    bounded = torch.tanh(latents.float() + shift) * half_range - 0.5
+    rounded = bounded + (bounded.round() - bounded).detach()
+    return rounded / (NUM_LEVELS // 2)

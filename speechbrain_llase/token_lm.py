@@ -1,0 +1,176 @@
+"""TokenLM: noisy features -> clean Xcodec2 tokens, in one causal pass.
+
+The input stage of the released LLaSE (projection, sinusoidal positions and a
+layer norm whose scale and shift come from a stage embedding), a LLaMA
+backbone, and a head: over all 65,536 tokens, as released, or over the eight
+4-way digits of a token, which a small model can learn.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+from transformers import LlamaConfig, LlamaModel
+
+from speechbrain_llase.fsq import (
+    NUM_DIGITS,
+    NUM_LEVELS,
+    VOCAB_SIZE,
+    levels_to_tokens,
+)
+
+HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
+
+
+class TokenLM(torch.nn.Module):
+    """Predict the clean token of every frame.
+
+    Arguments
+    ---------
+    input_size : int
+        Width of the features (1024 in the released model).
+    d_model : int
+        Width of the backbone (1024).
+    num_layers : int
+        Layers of the backbone (12).
+    num_heads : int
+        Attention heads (16).
+    ffn_size : int
+        Width of the SwiGLU layers (4096).
+    head : str
+        "softmax" (released) or "digits".
+    dropout : float
+        Dropout of the attention in training (0.1).
+
+    Example
+    -------
+    >>> token_lm = TokenLM(32, 16, 1, 2, 32, head="digits")
+    >>> token_lm(torch.rand(1, 50, 32)).shape
+    torch.Size([1, 50, 8, 4])
+    >>> token_lm.predict(torch.rand(1, 50, 32)).shape
+    torch.Size([1, 50])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        d_model: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_size: int,
+        head: str = "softmax",
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        if head not in HEADS:
+            raise ValueError(
+                f"head={head!r} is not known; choose one of {sorted(HEADS)}."
+            )
+        self.head = head
+        self.audio_linear = torch.nn.Linear(input_size, d_model)
+        self.stage_embedding = torch.nn.Embedding(1, d_model)
+        self.stage_norm = StageNorm(d_model)
+        config = LlamaConfig(
+            hidden_size=d_model,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            num_key_value_heads=num_heads,
+            intermediate_size=ffn_size,
+            rms_norm_eps=1e-6,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            attention_dropout=dropout,
+            vocab_size=1,
+            bos_token_id=None,
+            eos_token_id=None,
+            use_cache=False,
+        )
+        self.backbone = LlamaModel(config)
+        self.backbone.embed_tokens = None  # features come in, not words
+        self.predict_layer = torch.nn.Linear(d_model, HEADS[head])
+
+    def forward(self, feats: torch.Tensor) -> torch.Tensor:
+        """Compute the logits of every frame's clean token.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            float (B, N, input_size), the output of the frontend. Padding on
+            the right changes nothing before it: the backbone is causal.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            (B, N, 65536) for the softmax head, (B, N, 8, 4) for digits.
+        """
+        hidden = self.audio_linear(feats)
+        hidden = hidden + sinusoid(hidden.shape[1], hidden.shape[2]).to(hidden)
+        hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
+        hidden = self.backbone(inputs_embeds=hidden).last_hidden_state
+        logits = self.predict_layer(hidden)
+        if self.head == "digits":
+            logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
+        return logits
+
+    def predict(self, feats: torch.Tensor) -> torch.Tensor:
+        """Pick the most likely token of every frame.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            float (B, N, input_size).
+
+        Returns
+        -------
+        tokens : torch.Tensor
+            int64 (B, N), in [0, 65536).
+        """
+        best = self(feats).argmax(-1)
+        return levels_to_tokens(best) if self.head == "digits" else best
+
+
+class StageNorm(torch.nn.Module):
+    """Layer norm with scale and shift projected from an embedding.
+
+    Arguments
+    ---------
+    d_model : int
+        Width of the input and of the embedding.
+    """
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.project_layer = torch.nn.Linear(d_model, 2 * d_model)
+        self.norm = torch.nn.LayerNorm(d_model, eps=1e-5)
+
+    def forward(
+        self, hidden: torch.Tensor, stage: torch.Tensor
+    ) -> torch.Tensor:
+        """Normalise (B, N, D) with the scale and shift of stage (D,)."""
+        scale, shift = self.project_layer(stage).chunk(2)
+        return scale * self.norm(hidden) + shift
+
+
+def sinusoid(num_frames: int, d_model: int) -> torch.Tensor:
+    """Sinusoidal positions as the released model has them.
+
+    Every dimension i has a frequency of its own, ``10000 ** (-i / d_model)``,
+    unlike the usual pairing; even ones are sines, odd ones cosines.
+
+    Arguments
+    ---------
+    num_frames : int
+        Number of positions N.
+    d_model : int
+        Number of dimensions D.
+
+    Returns
+    -------
+    positions : torch.Tensor
+        float32 (N, D), in [-1, 1].
+    """
+    dims = torch.arange(d_model, dtype=torch.float32)
+    rate = torch.pow(10000.0, -dims / d_model)
+    angle = torch.arange(num_frames, dtype=torch.float32)[:, None] * rate
+    angle[:, 0::2] = angle[:, 0::2].sin()
+    angle[:, 1::2] = angle[:, 1::2].cos()
+    return angle

@@ -1,0 +1,126 @@
+"""Xcodec2Vocoder: clean tokens -> clean speech.
+
+The decoding half of Xcodec2 (Ye et al., arXiv:2502.04128): FSQ codes, a
+Vocos-like backbone and an inverse STFT head, built from plain numbers. The
+layers are those of `transformers.models.xcodec2`.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+from transformers import Xcodec2Config
+from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Decoder
+
+from speechbrain_llase.fsq import (
+    NUM_DIGITS,
+    VOCAB_SIZE,
+    levels_to_codes,
+    tokens_to_levels,
+)
+
+
+class Xcodec2Vocoder(torch.nn.Module):
+    """Decode Xcodec2 tokens to 16 kHz speech, 320 samples a token.
+
+    Arguments
+    ---------
+    hidden_size : int
+        Width of the backbone, a multiple of 32 (1024 in the released codec).
+    num_layers : int
+        Transformer layers (12).
+    num_heads : int
+        Attention heads; must divide hidden_size (16).
+    quantization_dim : int
+        Width of the projected FSQ code (2048); above hidden_size, because the
+        codec joins an acoustic and a semantic half.
+    ffn_size : int
+        Width of the feed-forward layers (4096).
+
+    Example
+    -------
+    >>> vocoder = Xcodec2Vocoder(32, 1, 2, 48, 64)
+    >>> vocoder(torch.tensor([[0, 65535, 7]])).shape
+    torch.Size([1, 960])
+    """
+
+    hop_length = 320  # samples a token
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        quantization_dim: int,
+        ffn_size: int,
+    ):
+        super().__init__()
+        if quantization_dim <= hidden_size:
+            raise ValueError(
+                f"quantization_dim={quantization_dim} must be above "
+                f"hidden_size={hidden_size}: it holds the acoustic half, as "
+                "wide as the backbone, and the semantic half."
+            )
+        config = Xcodec2Config(
+            hidden_size=hidden_size,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            num_key_value_heads=num_heads,
+            head_dim=hidden_size // num_heads,
+            intermediate_size=ffn_size,
+            quantization_dim=quantization_dim,
+            semantic_model_config={
+                "model_type": "wav2vec2-bert",
+                "hidden_size": quantization_dim - hidden_size,
+            },
+        )
+        config._attn_implementation = "sdpa"
+        self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
+        self.decoder = Xcodec2Decoder(config)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Decode tokens.
+
+        Arguments
+        ---------
+        tokens : torch.Tensor
+            int64 (B, N), in [0, 65536), 50 a second.
+
+        Returns
+        -------
+        wavs : torch.Tensor
+            float32 (B, 320 N) at the codec's own level.
+
+        Raises
+        ------
+        ValueError
+            A token lies outside [0, 65536).
+        """
+        if (
+            tokens.numel()
+            and not 0 <= tokens.min() <= tokens.max() < VOCAB_SIZE
+        ):
+            raise ValueError(
+                f"Tokens span [{tokens.min()}, {tokens.max()}], allowed is "
+                f"[0, {VOCAB_SIZE}): pass the tokens of TokenLM.predict, "
+                "without padding."
+            )
+        return self.decode_codes(levels_to_codes(tokens_to_levels(tokens)))
+
+    def decode_codes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Decode FSQ codes, which may lie between the levels.
+
+        Arguments
+        ---------
+        codes : torch.Tensor
+            float (B, N, 8), in [-1, 0.5].
+
+        Returns
+        -------
+        wavs : torch.Tensor
+            float32 (B, 320 N).
+        """
+        if codes.shape[1] == 0:
+            return codes.new_zeros(codes.shape[0], 0)
+        codes = codes.to(self.project_out.weight.dtype)
+        return self.decoder(self.project_out(codes)).squeeze(1).float()
