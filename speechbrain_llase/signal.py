@@ -1,0 +1,117 @@
+"""Level and length of waveforms: plain functions, no model.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+
+FRAME = 320  # samples; 20 ms at 16 kHz
+ACTIVE_RANGE = 1e-3  # frames within 30 dB of the loudest count as speech
+MATCH_FFT = 512  # samples; 32 ms at 16 kHz
+MATCH_ENERGY = 0.9  # share of the enhanced energy that sets the gain
+MATCH_CLASSES = 300  # of 1 dB, from -150 to 150 dB
+MATCH_BLOCK = 1 << 18  # samples; 16 s at 16 kHz
+
+
+def to_peak(wav: torch.Tensor) -> torch.Tensor:
+    """Divide a waveform by its peak, as the released model is fed.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        float (..., T); the peak is taken over the last axis.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Same shape, in [-1, 1]; silence stays silence.
+    """
+    peak = wav.abs().amax(-1, keepdim=True)
+    return wav / torch.where(peak > 0, peak, 1)
+
+
+def fit_length(wav: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """Cut the last axis to num_samples, or append zeros up to it."""
+    missing = num_samples - wav.shape[-1]
+    return torch.nn.functional.pad(wav, (0, missing))
+
+
+def active_level(wav: torch.Tensor) -> torch.Tensor:
+    """Root mean square of a waveform where speech is.
+
+    The mean is over 20 ms frames within 30 dB of the loudest one: the idea
+    of ITU-T P.56 (pauses do not count) in a simple form.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        float (..., T), T at least 320.
+
+    Returns
+    -------
+    level : torch.Tensor
+        (...), linear full scale; 0 for silence.
+    """
+    power = wav.unfold(-1, FRAME, FRAME).square().mean(-1)  # (..., frames)
+    active = power >= power.amax(-1, keepdim=True) * ACTIVE_RANGE
+    return ((power * active).sum(-1) / active.sum(-1)).sqrt()
+
+
+def to_active_level(wav: torch.Tensor, level_db: float) -> torch.Tensor:
+    """Scale (..., T) so that its active level is level_db in dBFS."""
+    level = active_level(wav).unsqueeze(-1)
+    gain = 10 ** (level_db / 20) / torch.where(level > 0, level, 1)
+    return wav * gain
+
+
+def match_gain(enhanced: torch.Tensor, noisy: torch.Tensor) -> float:
+    """Find the gain that brings enhanced speech to its level in the input.
+
+    Generated waves are not phase-aligned with the input, so powers are
+    matched, not samples: over the strongest time-frequency bins of the
+    enhanced speech, as few as hold 90 % of its energy. Noise is spread over
+    all bins and adds little to the input there. The bins are collected in
+    classes of 1 dB, block by block, so memory does not grow with length.
+
+    Arguments
+    ---------
+    enhanced : torch.Tensor
+        float (T,), the enhanced speech at any level.
+    noisy : torch.Tensor
+        float (T,), the input.
+
+    Returns
+    -------
+    gain : float
+        Factor for enhanced; 0.0 when one of the two is silent.
+    """
+    energy = torch.zeros(MATCH_CLASSES, dtype=torch.float64)
+    heard = torch.zeros_like(energy)
+    for block in range(0, len(enhanced), MATCH_BLOCK):
+        ours = stft_power(enhanced[block : block + MATCH_BLOCK])
+        theirs = stft_power(noisy[block : block + MATCH_BLOCK])
+        level = 10 * torch.log10(ours + 1e-20) + MATCH_CLASSES / 2
+        kind = level.clamp(0, MATCH_CLASSES - 1).long()
+        energy += torch.bincount(kind, ours, MATCH_CLASSES)
+        heard += torch.bincount(kind, theirs, MATCH_CLASSES)
+    strongest = energy.flip(0).cumsum(0)
+    if strongest.numel() == 0 or strongest[-1] == 0:
+        return 0.0
+    count = int((strongest < MATCH_ENERGY * strongest[-1]).sum()) + 1
+    gain = heard.flip(0)[:count].sum() / strongest[count - 1]
+    return float(gain.sqrt())
+
+
+def stft_power(wav: torch.Tensor) -> torch.Tensor:
+    """Squared STFT magnitudes of (T,) in one row, float64, on the CPU."""
+    window = torch.hann_window(MATCH_FFT, device=wav.device)
+    spectrum = torch.stft(
+        wav.float(),
+        MATCH_FFT,
+        MATCH_FFT // 2,
+        window=window,
+        pad_mode="constant",
+        return_complex=True,
+    )
+    return spectrum.abs().square().flatten().double().cpu()
