@@ -116,7 +116,7 @@ def make_noise(length: int, rng: np.random.Generator) -> np.ndarray:
     """
     time_s = np.arange(length) / SAMPLE_RATE
     freqs = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
-    slope = np.maximum(freqs, 50.0) ** -0.4  # between white and pink
+    slope = 1 / np.maximum(freqs, 50.0)  # -6 dB an octave, as traffic has
     white = rng.standard_normal(length)
     rumble = np.fft.irfft(np.fft.rfft(white) * slope, length)
 

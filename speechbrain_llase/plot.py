@@ -82,7 +82,7 @@ def plot_spectrograms(
         image = draw(ax, level_db - top_db, extent)
         ax.set_title(title)
     axes[-1].set_xlabel("Time (s)")
-    figure.colorbar(image, ax=axes, label="Level (dB below the loudest)")
+    figure.colorbar(image, ax=axes, label="Level (dB re the loudest point)")
     figure.savefig(path, dpi=120)
 
 

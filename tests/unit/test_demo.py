@@ -127,3 +127,25 @@ def test_noisy_clip_has_the_stated_ratio(tmp_path, monkeypatch, capsys):
     noise = noisy - gain * clean
     ratio = gain**2 * np.mean(active**2) / np.mean(noise**2)
     assert 10 * np.log10(ratio) == pytest.approx(5.0, abs=0.2)
+
+
+def test_demo_with_real_parts(tiny_folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("speechmos")
+    demo = load("demo")
+    source = ["--source", str(tiny_folder), "--output", str(tmp_path / "out")]
+    bad, short = tmp_path / "bad.wav", tmp_path / "short.flac"
+    bad.write_text("no audio")
+    soundfile.write(short, soundfile.read(CLIP)[0][8000:24000], 16000)
+
+    assert demo.main(["--noisy", str(bad), *source]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("demo: ") and "bad.wav" in err
+    assert not (tmp_path / "out").exists()
+
+    assert demo.main(["--noisy", str(short), *source]) == 0
+    words = capsys.readouterr().out.split()
+    at = words.index("noisy")
+    assert all(1 < float(score) < 5 for score in words[at + 1 : at + 5])
+    enhanced, _ = soundfile.read(tmp_path / "out" / "enhanced.wav")
+    assert enhanced.shape == (16000,)
