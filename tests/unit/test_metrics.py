@@ -55,7 +55,7 @@ def buzz(f0, seconds=3.0, seed=0):
     return (0.5 * wave / np.abs(wave).max()).astype(np.float32)
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.5, 3.0, 9.0, 11.0])
+@pytest.mark.parametrize("seconds", [0.01, 0.6, 9.5, 11.0])
 def test_dnsmos_is_finite_and_in_range(dnsmos, seconds):
     scores = dnsmos(torch.from_numpy(buzz(120, seconds)))
     assert list(scores) == ["SIG", "BAK", "OVRL", "P808"]
