@@ -376,7 +376,8 @@ def load_folder(path: str | Path, sample_rate: int) -> list[torch.Tensor]:
 def _crop(wave, least, rng, size):
     """Cut `size` samples that hold at least a share of the mean power.
 
-    A wave that is shorter is put at a random place between zeros.
+    It is their middle three quarters that must hold it, as `vary` cuts the
+    ends. A wave that is shorter is put at a random place between zeros.
     """
     spare = wave.size - size
     if spare <= 0:
@@ -387,7 +388,8 @@ def _crop(wave, least, rng, size):
     wanted = least * power(wave)
     for _ in range(_DRAWS):
         start = int(rng.integers(spare + 1))
-        if power(wave[start : start + size]) >= wanted:
+        middle = slice(start + size // 8, start + size - size // 8)
+        if power(wave[middle]) >= wanted:
             return wave[start : start + size]
     start = min(max(int(np.argmax(np.abs(wave))) - size // 2, 0), spare)
     return wave[start : start + size]

@@ -151,7 +151,8 @@ def vary(draw, num_samples: int, sample_rate: int, speed, eq_db, rng):
     gain_db = tilt * (octaves / octaves[-1] - 0.5)
     gain_db += bell * np.exp(-((octaves - centre) ** 2))
     bins *= np.float32(size_out / size_in) * 10 ** (gain_db / 20)
-    return irfft(bins, size_out)[_MARGIN : _MARGIN + num_samples]
+    start = (size_out - num_samples) // 2
+    return irfft(bins, size_out)[start : start + num_samples]
 
 
 def with_fault(

@@ -144,14 +144,14 @@ def test_room_response(rng, rt60_s):
 
 
 def test_speed_changes_the_pitch(rng):
-    tone = np.sin(2 * np.pi * 1000 * np.arange(40000) / RATE)
-    wave = tone.astype(np.float32)
+    wave = tone(1000).astype(np.float32)
     fast = vary(lambda size: wave[:size], RATE, RATE, (1.25, 1.25), 0.0, rng)
-    peak = np.abs(np.fft.rfft(fast * np.hanning(fast.size))).argmax()
     assert fast.shape == (RATE,)
-    assert peak == pytest.approx(1250, rel=0.03)
+    assert loudest_hz(fast) == pytest.approx(1250, rel=0.03)
+    assert power(fast) == pytest.approx(power(wave), rel=0.02)
     same = vary(lambda size: wave[:size], RATE, RATE, (1.0, 1.0), 0.0, rng)
-    np.testing.assert_allclose(same, wave[256 : 256 + RATE], atol=1e-5)
+    start = (16875 - RATE) // 2  # 16875 is the fast length
+    np.testing.assert_allclose(same, wave[start : start + RATE], atol=1e-5)
 
 
 def test_colour_stays_within_its_gain(rng):
@@ -193,18 +193,66 @@ def test_samples_obey_the_settings(make_sampler, rng):
     assert kinds - {"babble", "recorded"} <= set(NOISE_KINDS)
 
 
+def tone(f0, seconds=2.0):
+    return 0.1 * np.sin(2 * np.pi * f0 * np.arange(int(seconds * RATE)) / RATE)
+
+
+def loudest_hz(wave):
+    bins = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    return bins.argmax() * RATE / len(wave)
+
+
 def test_crops_hold_speech():
-    """Nine tenths of the utterance are near silence; no crop is."""
+    """Nine tenths of the utterance are faint noise; no crop is."""
     rng = np.random.default_rng(0)
-    wave = 1e-4 * rng.standard_normal(20 * RATE)
-    wave[5 * RATE : 7 * RATE] += 0.1 * rng.standard_normal(2 * RATE)
+    wave = 1e-3 * rng.standard_normal(20 * RATE)
+    wave[5 * RATE : 7 * RATE] += tone(440)
     sampler = MixtureSampler(
-        [wave], [], [], 1.0, synthetic_prob=1.0, snr_db=(20, 20), eq_db=0.0
+        [wave], [], [], 1.0, synthetic_prob=1.0, eq_db=0.0, rir_prob=0.0
     )
     for _ in range(50):
+        bins = np.abs(np.fft.rfft(sampler.sample(rng).clean.numpy())) ** 2
+        assert bins[300:600].sum() > 0.7 * bins.sum()  # of 1 Hz
+
+
+def test_babble_is_of_others():
+    rng = np.random.default_rng(0)
+    plain = {"speed": (1, 1), "noise_speed": (1, 1), "eq_db": 0.0}
+    sampler = MixtureSampler(
+        [tone(500), tone(2000)],
+        [],
+        [],
+        0.5,
+        babble_prob=1.0,
+        synthetic_prob=0.0,
+        rir_prob=0.0,
+        **plain,
+    )
+    for _ in range(10):
         mixture = sampler.sample(rng)
-        peak = mixture.clean.abs().max() / mixture.noisy.abs().max()
-        assert mixture.clean.square().mean().sqrt() > 5e-3 and peak > 0.5
+        target = loudest_hz(mixture.clean.numpy())
+        other = loudest_hz((mixture.noisy - mixture.heard).numpy())
+        assert {round(target), round(other)} == {500, 2000}
+
+
+def test_short_recordings_are_repeated(rng):
+    sampler = MixtureSampler(
+        [speech_like(rng)], [tone(800, 0.6)], [], 1.0, synthetic_prob=0.0
+    )
+    for _ in range(5):
+        mixture = sampler.sample(rng)
+        noise = (mixture.noisy - mixture.heard).reshape(16, -1)
+        powers = noise.square().mean(1)
+        assert powers.min() > 0.5 * powers.max()
+
+
+def test_faults_come_at_their_share(make_sampler):
+    sound, faulty = make_sampler(), make_sampler(fault_prob=1.0)
+    for seed in range(5):
+        one = sound.sample(np.random.default_rng(seed))
+        two = faulty.sample(np.random.default_rng(seed))
+        assert torch.equal(one.clean, two.clean)
+        assert not torch.equal(one.noisy, two.noisy)
 
 
 def test_short_utterances_are_padded():
