@@ -20,7 +20,7 @@ from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import FetchSource
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.frontend import HOP_LENGTH, MIN_SAMPLES, num_rows
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 from speechbrain_llase.windows import (
     Window,
@@ -422,12 +422,17 @@ def is_heard(wav: torch.Tensor) -> bool:
 def cut_audio(
     wav: torch.Tensor, plan: list[Window], context: int
 ) -> list[torch.Tensor]:
-    """Cut (T,) into the audio of each window with its context."""
+    """Cut (T,) into the audio of each window with its context.
+
+    Without context, the last window may be shorter than a feature row's
+    receptive field; zeros fill it up.
+    """
     parts = []
     for w in plan:
         last = w is plan[-1]
         stop = len(wav) if last else (w.stop + context) * HOP_LENGTH
-        parts.append(wav[(w.start - w.left) * HOP_LENGTH : stop])
+        part = wav[(w.start - w.left) * HOP_LENGTH : stop]
+        parts.append(fit_length(part, max(len(part), MIN_SAMPLES)))
     return parts
 
 

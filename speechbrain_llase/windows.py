@@ -111,7 +111,8 @@ def stitch(
         leaving = pieces[k - 1][first : first + 2 * half]
         first = after.left * hop_length - half
         coming = pieces[k][first : first + 2 * half]
-        fade = (torch.arange(2 * half, device=wav.device) + 0.5) / (2 * half)
+        steps = torch.arange(2 * half, device=wav.device, dtype=wav.dtype)
+        fade = (steps + 0.5) / (2 * half)
         wav[seam - half : seam + half] = torch.lerp(leaving, coming, fade)
     return wav
 
