@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from speechbrain_llase.frontend import WavLMFrontend, num_rows
 from speechbrain_llase.fsq import (
     VOCAB_SIZE,
     codes_to_levels,
@@ -11,7 +12,6 @@ from speechbrain_llase.fsq import (
     quantise,
     tokens_to_levels,
 )
-from speechbrain_llase.frontend import WavLMFrontend, num_rows
 from speechbrain_llase.token_lm import TokenLM, sinusoid
 from speechbrain_llase.vocoder import Xcodec2Vocoder
 

@@ -1,0 +1,182 @@
+"""Checkpoints: every layout, strictly, and nothing that runs code."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from speechbrain_llase.checkpoints import (
+    load_frontend,
+    load_token_lm,
+    load_vocoder,
+    read_tensors,
+)
+from speechbrain_llase.frontend import WavLMFrontend
+from speechbrain_llase.token_lm import TokenLM
+from speechbrain_llase.vocoder import Xcodec2Vocoder
+
+
+def build(name: str) -> torch.nn.Module:
+    """A new module of the golden dimensions."""
+    if name == "frontend":
+        return WavLMFrontend([32] * 7, 64, 6, 4, 96, 320, 800)
+    if name == "token_lm":
+        return TokenLM(64, 48, 3, 4, 192)
+    return Xcodec2Vocoder(64, 3, 2, 96, 256)
+
+
+LOADERS = {
+    "frontend": load_frontend,
+    "token_lm": load_token_lm,
+    "vocoder": load_vocoder,
+}
+OFFICIAL = {
+    "frontend": "WavLM-Large.pt",
+    "token_lm": "best.pt.tar",
+    "vocoder": "xcodec2.ckpt",
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_own_layout_as_safetensors(tiny, tmp_path, name, dtype):
+    """What we publish: a module's own keys, in half precision too."""
+    tensors = {k: v.to(dtype) for k, v in tiny.mods[name].state_dict().items()}
+    path = tmp_path / f"{name}.ckpt"
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path)
+    module = build(name)
+    LOADERS[name](module, str(path))
+    for key, tensor in module.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, tensors[key].float()), key
+
+
+def test_hugging_face_wavlm(tiny, tmp_path):
+    """24-layer keys without prefix, weight norm in both forms."""
+    tensors = {
+        k.removeprefix("wavlm."): v
+        for k, v in tiny.mods.frontend.state_dict().items()
+    }
+    tensors["masked_spec_embed"] = torch.zeros(64)
+    tensors["encoder.layer_norm.weight"] = torch.ones(64)
+    tensors["encoder.layer_norm.bias"] = torch.zeros(64)
+    tensors["encoder.layers.23.layer_norm.bias"] = torch.zeros(64)
+    base = "encoder.pos_conv_embed.conv."
+    for new, old in (("0", "weight_g"), ("1", "weight_v")):
+        old_form = tensors.pop(f"{base}parametrizations.weight.original{new}")
+        tensors[base + old] = old_form
+    path = tmp_path / "frontend.ckpt"
+    torch.save(tensors, path)
+    module = build("frontend")
+    load_frontend(module, str(path))
+    wavs = torch.rand(1, 4000)
+    module.eval()
+    assert torch.equal(module(wavs), tiny.mods.frontend(wavs))
+
+
+def test_transformers_xcodec2(tiny, tmp_path):
+    """Keys of the whole Xcodec2Model: the encoding half is left out."""
+    tensors = {
+        ("quantizer." if k.startswith("project_out") else "acoustic_")
+        + k: v.contiguous()
+        for k, v in tiny.mods.vocoder.state_dict().items()
+    }
+    tensors["semantic_encoder.masked_spec_embed"] = torch.zeros(4)
+    tensors["quantizer.project_in.bias"] = torch.zeros(8)
+    path = tmp_path / "vocoder.ckpt"
+    save_file(tensors, path)
+    module = build("vocoder")
+    load_vocoder(module, str(path))
+    tokens = torch.tensor([[1, 2, 65535]])
+    assert torch.equal(module.eval()(tokens), tiny.mods.vocoder(tokens))
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_missing_unknown_misshapen(tiny, tmp_path, name):
+    """All problems are named; nothing is copied."""
+    tensors = {k: v.clone() for k, v in tiny.mods[name].state_dict().items()}
+    keys = sorted(tensors)
+    del tensors[keys[0]]
+    tensors[keys[-1]] = torch.zeros(3, 3, 3)
+    tensors["what.is.this"] = torch.zeros(1)
+    path = tmp_path / "bad.ckpt"
+    save_file(tensors, path)
+    module = build(name)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    with pytest.raises(ValueError) as error:
+        LOADERS[name](module, str(path))
+    for part in (keys[0], keys[-1], "what.is.this", "(3, 3, 3)"):
+        assert part in str(error.value)
+    after = module.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
+def test_foreign_file_loads_nothing(stand_in_files):
+    """The LM's file in the vocoder's place is an error, not a warning."""
+    with pytest.raises(ValueError, match="does not fit Xcodec2Vocoder"):
+        load_vocoder(build("vocoder"), str(stand_in_files / "best.pt.tar"))
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_truncated(stand_in_files, tmp_path, name):
+    """A download that broke off, of either kind."""
+    content = (stand_in_files / OFFICIAL[name]).read_bytes()
+    path = tmp_path / "cut.ckpt"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="is damaged"):
+        LOADERS[name](build(name), str(path))
+    save_file({"a": torch.zeros(100)}, path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="is damaged"):
+        read_tensors(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"PK\x03\x04"])
+def test_other_files(tmp_path, content):
+    """Empty, a web page, a broken archive."""
+    path = tmp_path / "page.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="web page|damaged"):
+        read_tensors(str(path))
+
+
+class Trap:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_pickle_that_wants_to_run_code(tmp_path, writer):
+    """It is refused, and it did not run."""
+    sprung = tmp_path / "sprung"
+    path = tmp_path / "trap.ckpt"
+    if writer == "torch":
+        torch.save({"state_dict": Trap(sprung)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Trap(sprung)))
+    with pytest.raises(ValueError, match="was not unpickled"):
+        read_tensors(str(path))
+    assert not sprung.exists()
+
+
+def test_not_tensors(tmp_path):
+    """A state dict with something else in it."""
+    path = tmp_path / "odd.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(1), "note": "hello"}}, path)
+    with pytest.raises(ValueError, match="no tensors under note"):
+        read_tensors(str(path))
+
+
+def test_safetensors_are_equal(tmp_path):
+    """read_tensors gives what safetensors itself gives."""
+    path = tmp_path / "a.ckpt"
+    save_file({"a": torch.rand(3)}, path)
+    ours, theirs = read_tensors(str(path)), load_file(path)
+    assert torch.equal(ours["a"], theirs["a"])
