@@ -134,6 +134,28 @@ def load_weights(module: torch.nn.Module, path: str) -> None:
     load_strictly(module, read_tensors(path), path)
 
 
+def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
+    """Load one module out of a training's averaged weights; as above.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+        What is filled.
+    path : str
+        An `average.ckpt` of the llase_mini recipe, which holds several
+        modules.
+    name : str
+        The module's name there.
+    """
+    prefix = f"module.{name}."
+    tensors = {
+        key.removeprefix(prefix): tensor
+        for key, tensor in read_tensors(path).items()
+        if key.startswith(prefix)
+    }
+    load_strictly(module, tensors, path)
+
+
 def read_tensors(path: str) -> dict[str, torch.Tensor]:
     """Read the tensors of a checkpoint, recognised by its first bytes.
 

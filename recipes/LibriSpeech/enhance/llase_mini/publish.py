@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Write a trained llase_mini as a folder that `from_hparams` loads.
+
+To run this step, do the following:
+> python publish.py --checkpoint CKPT --output FOLDER
+
+CKPT is a CKPT+ folder below the results of train_token_lm.py; the averaged
+weights of its modules are taken, what was not trained there comes from the
+files that run started from. Everything is read back and compared.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from safetensors.torch import save_file
+
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.checkpoints import load_averaged, read_tensors
+from speechbrain_llase.codec import load_codec
+
+TEMPLATES = Path(__file__).parent / "published"
+LAYOUT = {  # template -> networks that it needs, and plain values
+    "hyperparams.yaml": ["frontend", "token_lm", "vocoder"],
+    "codec.yaml": ["codec_level_db", "encoder", "vocoder"],
+}
+NETWORKS = ["frontend", "token_lm", "vocoder", "encoder"]
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Write a trained llase_mini as a model folder."
+    )
+    parser.add_argument("--checkpoint", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument(
+        "--dtype", default="float16", choices=["float16", "bfloat16", "float32"]
+    )
+    return parser.parse_args(argv)
+
+
+def trained_modules(checkpoint: Path) -> dict[str, torch.nn.Module]:
+    """Build the networks of a run and load their final weights."""
+    with open(checkpoint.parents[1] / "hyperparams.yaml") as fin:
+        hparams = load_hyperpyyaml(fin)
+    hparams["pretrainer"].collect_files()
+    hparams["pretrainer"].load_collected()
+    averaged = checkpoint / "average.ckpt"
+    names = {key.split(".")[1] for key in read_tensors(averaged) if "." in key}
+    for name in names & set(NETWORKS):
+        load_averaged(hparams[name], averaged, name)
+    return {name: hparams[name] for name in NETWORKS}
+
+
+def blocks(yaml: str, keys: list[str]) -> str:
+    """Cut top-level entries out of a resolved YAML, without its anchors."""
+    found = []
+    for key in keys:
+        block = re.search(rf"^{key}:.*\n(?: .*\n|\n)*", yaml, re.MULTILINE)
+        if block is None:
+            raise ValueError(f"The training's YAML has no key {key}.")
+        found.append(re.sub(r"&id\d+ ", "", block[0]).rstrip() + "\n")
+    return "".join(found)
+
+
+def write_folder(
+    modules: dict[str, torch.nn.Module], yaml: str, folder: Path, dtype: str
+) -> None:
+    """Write weights (safetensors) and YAML files."""
+    for name, module in modules.items():
+        tensors = {
+            key: (t.to(getattr(torch, dtype)) if t.is_floating_point() else t)
+            .clone()
+            .contiguous()
+            for key, t in module.state_dict().items()
+        }
+        save_file(tensors, folder / f"{name}.ckpt", {"format": "pt"})
+    for template, keys in LAYOUT.items():
+        text = (TEMPLATES / template).read_text() + blocks(yaml, keys)
+        (folder / template).write_text(text)
+
+
+def check_folder(
+    modules: dict[str, torch.nn.Module], folder: Path, dtype: str
+) -> None:
+    """Load the folder as a user would and compare every tensor."""
+    loaded = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+    codec = load_codec(str(folder))
+    for name, module in modules.items():
+        ours = codec.mods if name == "encoder" else loaded.mods
+        for key, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                tensor = tensor.to(getattr(torch, dtype)).to(tensor.dtype)
+            if not torch.equal(ours[name].state_dict()[key].cpu(), tensor):
+                raise ValueError(f"{name}: {key} was not written correctly.")
+
+
+def main(argv: list[str]) -> None:
+    """Write beside the output, check, then move into place."""
+    args = parse_arguments(argv)
+    modules = trained_modules(args.checkpoint)
+    yaml = (args.checkpoint.parents[1] / "hyperparams.yaml").read_text()
+    args.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
+        folder = Path(scratch)
+        write_folder(modules, yaml, folder, args.dtype)
+        check_folder(modules, folder, args.dtype)
+        for file in sorted(folder.iterdir()):
+            if not file.is_symlink():
+                os.chmod(file, 0o644)
+                os.replace(file, args.output / file.name)
+    for name in sorted(modules):
+        size = (args.output / f"{name}.ckpt").stat().st_size
+        print(f"{args.output / name}.ckpt: {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Recipe for the codec of llase_mini: encoder, FSQ and Xcodec2 decoder.
+
+To run this recipe, do the following:
+> python train_codec.py hparams/codec.yaml --data_folder=DATA
+> python train_codec.py hparams/codec_adversarial.yaml --data_folder=DATA
+
+DATA holds `clean/train` and `clean/valid`, folders of 16 kHz speech. The
+first run learns encoder and decoder from spectral losses; the second one
+freezes the encoder, so that tokens stay what they are, and goes on with the
+decoder against an adversary.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import sys
+
+import numpy as np
+import speechbrain as sb
+import torch
+import torchaudio
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_llase.fsq import codes_to_levels, levels_to_tokens, quantise
+from speechbrain_llase.mixing import load_folder
+from speechbrain_llase.signal import active_level, to_active_level
+
+
+class CodecBrain(sb.Brain):
+    """Trains the codec; by spectral losses and an adversary."""
+
+    def init_optimizers(self):
+        """Make one optimizer for the codec, one for the adversary."""
+        trained = [*self.modules.vocoder.parameters()]
+        if self.hparams.train_encoder:
+            trained += self.modules.encoder.parameters()
+        else:
+            self.modules.encoder.requires_grad_(False)
+        self.optimizer = self.opt_class(trained)
+        self.disc_optimizer = self.opt_class(
+            self.modules.adversary.parameters()
+        )
+        self.optimizers_dict = {
+            "opt_class": self.optimizer,
+            "disc_optimizer": self.disc_optimizer,
+        }
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(
+            self.hparams.average_decay
+        )
+        self.averaged = torch.nn.ModuleDict({"vocoder": self.modules.vocoder})
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.averaged, multi_avg_fn=average
+        )
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        self.checkpointer.add_recoverable("disc_opt", self.disc_optimizer)
+        self.checkpointer.add_recoverable("average", self.average)
+
+    def compute_forward(self, batch, stage):
+        """Resynthesise the clean batch (B, T)."""
+        self.modules.encoder.train(
+            stage == sb.Stage.TRAIN and self.hparams.train_encoder
+        )
+        codes = quantise(self.modules.encoder(batch.to(self.device)))
+        if stage == sb.Stage.TRAIN:
+            return self.modules.vocoder.decode_codes(codes)
+        self.tokens_seen.append(levels_to_tokens(codes_to_levels(codes)))
+        return self.average.module["vocoder"].decode_codes(codes)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Compare with the input: log-mel distance."""
+        return self.hparams.mel_loss(predictions, batch.to(self.device))
+
+    def fit_batch(self, batch):
+        """Update the adversary, then the codec."""
+        batch = batch.to(self.device)
+        with self.training_ctx:
+            wavs = self.compute_forward(batch, sb.Stage.TRAIN)
+        mel = self.compute_objectives(wavs, batch, sb.Stage.TRAIN)
+        loss = self.hparams.mel_weight * mel
+        if self.hparams.adversarial_weight > 0:
+            with self.training_ctx:
+                judged = self.modules.adversary.play(
+                    wavs, batch, self.disc_optimizer
+                )
+            loss = loss + self.hparams.adversarial_weight * judged
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(
+            self.modules.vocoder.parameters(), self.hparams.clip_norm
+        )
+        self.optimizer.step()
+        self.average.update_parameters(self.averaged)
+        self.hparams.lr_annealing(self.optimizer)
+        return mel.detach()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Draw new crops; forget the tokens of the last validation."""
+        self.tokens_seen = []
+        if stage == sb.Stage.TRAIN:
+            self.hparams.train_data.epoch = epoch
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log the losses and the codes in use; keep the last checkpoint."""
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = stage_loss
+            return
+        used = torch.cat(self.tokens_seen, 1).unique().numel()
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            train_stats={"mel": self.train_loss},
+            valid_stats={"mel": stage_loss, "codes_used": used},
+        )
+        self.checkpointer.save_and_keep_only(
+            meta={"mel": float(stage_loss)}, num_to_keep=2, keep_recent=True
+        )
+
+
+class CropDataset(torch.utils.data.Dataset):
+    """Random crops of speech at a random level near the codec's.
+
+    Arguments
+    ---------
+    wavs : list of torch.Tensor
+        Utterances (T,) at 16 kHz.
+    num_samples : int
+        Length of a crop.
+    length : int
+        Crops an epoch.
+    level_db, jitter_db : float
+        Active level in dBFS, and how far it may be off.
+    seed : int
+        Item i of every epoch draws from (seed, epoch, i).
+    """
+
+    def __init__(self, wavs, num_samples, length, level_db, jitter_db, seed):
+        self.wavs = [w for w in wavs if len(w) > num_samples]
+        self.num_samples, self.length = num_samples, length
+        self.level_db, self.jitter_db, self.seed = level_db, jitter_db, seed
+        self.epoch = 0
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        level_db = self.level_db + rng.uniform(-1, 1) * self.jitter_db
+        while True:
+            wav = self.wavs[rng.integers(len(self.wavs))]
+            start = rng.integers(len(wav) - self.num_samples)
+            crop = wav[start : start + self.num_samples]
+            if active_level(crop) > 0.1 * active_level(wav):
+                return to_active_level(crop, level_db)
+
+
+def dataio_prep(hparams):
+    """Read the speech, at three speeds for training; crops to learn from."""
+    folder = hparams["data_folder"] + "/clean/"
+    train = load_folder(folder + "train", hparams["sample_rate"])
+    train += [
+        torchaudio.functional.resample(
+            wav, round(hparams["sample_rate"] * speed), hparams["sample_rate"]
+        )
+        for speed in hparams["speeds"]
+        for wav in train
+    ]
+    common = {
+        "num_samples": int(hparams["segment_s"] * hparams["sample_rate"]),
+        "level_db": hparams["codec_level_db"],
+    }
+    return (
+        CropDataset(
+            train,
+            length=hparams["crops_per_epoch"],
+            jitter_db=hparams["jitter_db"],
+            seed=hparams["seed"],
+            **common,
+        ),
+        CropDataset(
+            load_folder(folder + "valid", hparams["sample_rate"]),
+            length=hparams["valid_crops"],
+            jitter_db=0.0,
+            seed=0,
+            **common,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    sb.create_experiment_directory(
+        hparams["output_folder"], hparams_file, overrides
+    )
+    train_data, valid_data = dataio_prep(hparams)
+    hparams["train_data"] = train_data
+    hparams["pretrainer"].collect_files()
+    hparams["pretrainer"].load_collected()
+    brain = CodecBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        valid_data,
+        train_loader_kwargs=hparams["train_loader_opts"],
+        valid_loader_kwargs=hparams["valid_loader_opts"],
+    )

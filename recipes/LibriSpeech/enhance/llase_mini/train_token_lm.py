@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Recipe for the enhancer of llase_mini: frontend and token LM.
+
+To run this recipe, do the following, after train_codec.py:
+> python train_token_lm.py hparams/token_lm.yaml --data_folder=DATA \
+    --codec_folder=CKPT
+> python train_token_lm.py hparams/token_lm_wave.yaml --data_folder=DATA \
+    --codec_folder=CKPT --token_lm_folder=CKPT
+
+DATA holds `clean/{train,valid}`, `noise/{train,valid}` and `rir`. The first
+run learns to predict the codec's tokens of clean speech from mixtures made
+on the fly. The second one goes on through the decoder: the wave of the
+predicted tokens is compared with the clean speech.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import sys
+
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_llase.fsq import codes_to_levels, levels_to_codes, quantise
+from speechbrain_llase.mixing import (
+    MixtureDataset,
+    MixtureSampler,
+    load_folder,
+)
+from speechbrain_llase.signal import to_active_level, to_peak
+
+
+class TokenLMBrain(sb.Brain):
+    """Trains the frontend and the token LM on digits of clean tokens."""
+
+    def init_optimizers(self):
+        """Make one optimizer for the enhancer, one for the adversary."""
+        self.modules.encoder.requires_grad_(False)
+        self.trained = ["frontend", "token_lm"]
+        if self.hparams.train_vocoder:
+            self.trained.append("vocoder")
+        else:
+            self.modules.vocoder.requires_grad_(False)
+        self.averaged = torch.nn.ModuleDict(
+            {name: self.modules[name] for name in self.trained}
+        )
+        self.optimizer = self.opt_class(self.averaged.parameters())
+        self.disc_optimizer = self.opt_class(
+            self.modules.adversary.parameters()
+        )
+        self.optimizers_dict = {
+            "opt_class": self.optimizer,
+            "disc_optimizer": self.disc_optimizer,
+        }
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.averaged,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
+                self.hparams.average_decay
+            ),
+        )
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        self.checkpointer.add_recoverable("disc_opt", self.disc_optimizer)
+        self.checkpointer.add_recoverable("average", self.average)
+
+    def compute_forward(self, batch, stage):
+        """Predict the digits' logits (B, N, 8, 4) of the clean speech."""
+        self.modules.encoder.eval()  # its statistics are settled
+        models = self.modules
+        if stage != sb.Stage.TRAIN:
+            models = self.average.module
+        noisy = to_peak(batch["noisy"].to(self.device))
+        return models["token_lm"](models["frontend"](noisy))
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Cross-entropy of the digits, and the share that is right."""
+        clean = self.target(batch)
+        with torch.no_grad():
+            codes = quantise(self.modules.encoder(clean))
+        levels = codes_to_levels(codes)
+        right = (predictions.argmax(-1) == levels).float().mean()
+        self.accuracy.append(float(right))
+        return torch.nn.functional.cross_entropy(
+            predictions.flatten(0, 2).float(),
+            levels.flatten(),
+            label_smoothing=self.hparams.label_smoothing,
+        )
+
+    def target(self, batch):
+        """The clean speech at the level that the codec knows."""
+        clean = batch["clean"].to(self.device)
+        return to_active_level(clean, self.hparams.codec_level_db)
+
+    def fit_batch(self, batch):
+        """Update the enhancer once."""
+        with self.training_ctx:
+            logits = self.compute_forward(batch, sb.Stage.TRAIN).float()
+        loss = self.compute_objectives(logits, batch, sb.Stage.TRAIN)
+        if self.hparams.wave_weight > 0:
+            wave_loss = self.wave_loss(logits, self.target(batch))
+            loss = loss + self.hparams.wave_weight * wave_loss
+        self.optimizer.zero_grad()
+        loss.backward()
+        for name in self.trained:
+            torch.nn.utils.clip_grad_norm_(
+                self.modules[name].parameters(), self.hparams.clip_norm
+            )
+        self.optimizer.step()
+        self.average.update_parameters(self.averaged)
+        self.hparams.lr_annealing(self.optimizer)
+        return loss.detach()
+
+    def wave_loss(self, logits, clean):
+        """Compare the decoded prediction with the clean wave.
+
+        The decoder gets the arg max of each digit, as in use; gradients flow
+        as if it were the mean of the digit's posterior.
+        """
+        values = levels_to_codes(torch.arange(logits.shape[-1]))
+        mean = logits.softmax(-1) @ values.to(logits)
+        best = levels_to_codes(logits.argmax(-1))
+        codes = mean + (best - mean).detach()
+        with self.training_ctx:
+            wavs = self.modules.vocoder.decode_codes(codes)
+        wavs = wavs[:, : clean.shape[1]]
+        clean = clean[:, : wavs.shape[1]]
+        mel = self.hparams.mel_loss(wavs, clean)
+        self.mel_seen.append(float(mel))
+        if self.hparams.adversarial_weight == 0:
+            return mel
+        with self.training_ctx:
+            judged = self.modules.adversary.play(
+                wavs, clean, self.disc_optimizer
+            )
+        return mel + self.hparams.adversarial_weight * judged
+
+    def on_stage_start(self, stage, epoch=None):
+        """Draw new mixtures; start the statistics anew."""
+        self.accuracy, self.mel_seen = [], []
+        if stage == sb.Stage.TRAIN:
+            self.hparams.train_data.set_epoch(epoch)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log loss and accuracy; keep the last checkpoints."""
+        stats = {
+            "loss": stage_loss,
+            "digit_accuracy": sum(self.accuracy) / len(self.accuracy),
+        }
+        if self.mel_seen:
+            stats["mel"] = sum(self.mel_seen) / len(self.mel_seen)
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = stats
+            return
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            train_stats=self.train_stats,
+            valid_stats=stats,
+        )
+        self.checkpointer.save_and_keep_only(
+            meta={"accuracy": stats["digit_accuracy"]},
+            num_to_keep=2,
+            keep_recent=True,
+        )
+
+
+def dataio_prep(hparams):
+    """Make the mixtures of training and of validation."""
+    datasets = []
+    for part, count, seed in (
+        ("train", hparams["mixtures_per_epoch"], hparams["seed"]),
+        ("valid", hparams["valid_mixtures"], 0),
+    ):
+        folder = hparams["data_folder"]
+        rate = hparams["sample_rate"]
+        sampler = MixtureSampler(
+            load_folder(f"{folder}/clean/{part}", rate),
+            load_folder(f"{folder}/noise/{part}", rate),
+            load_folder(f"{folder}/rir", rate),
+            **hparams["mixtures"],
+        )
+        datasets.append(MixtureDataset(sampler, count, seed))
+    return datasets
+
+
+if __name__ == "__main__":
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    sb.create_experiment_directory(
+        hparams["output_folder"], hparams_file, overrides
+    )
+    train_data, valid_data = dataio_prep(hparams)
+    hparams["train_data"] = train_data
+    hparams["pretrainer"].collect_files()
+    hparams["pretrainer"].load_collected()
+    brain = TokenLMBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        valid_data,
+        train_loader_kwargs=hparams["train_loader_opts"],
+        valid_loader_kwargs=hparams["valid_loader_opts"],
+    )

@@ -1,0 +1,169 @@
+"""The recipe of llase_mini from first to last, on synthetic speech."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech/enhance/llase_mini"
+RATE = 16000
+SMALLER = {  # every dimension of the recipe's networks, made tiny
+    "num_mels: 80": "num_mels: 20",
+    "width: 256": "width: 32",
+    "num_blocks: 5": "num_blocks: 1",
+    "[64, 64, 128, 128, 128, 192, 192]": "[8, 8, 8, 8, 8, 8, 8]",
+    "hidden_size: 256": "hidden_size: 32",
+    "input_size: 256": "input_size: 32",
+    "d_model: 256": "d_model: 32",
+    "quantization_dim: 320": "quantization_dim: 40",
+    "ffn_size: 1024": "ffn_size: 64",
+    "ffn_size: 512": "ffn_size: 64",
+    "num_layers: 4": "num_layers: 1",
+    "num_heads: 4": "num_heads: 2",
+    "channels: 16": "channels: 4",
+    "warmup_steps: 200": "warmup_steps: 5",
+}
+
+
+def speech(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """Bursts of a gliding harmonic tone."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    pitch = rng.uniform(90, 220) * (1 + 0.2 * np.sin(rng.uniform(2, 6) * time))
+    phase = 2 * np.pi * pitch.cumsum() / RATE
+    tone = sum(np.sin(k * phase) / k for k in range(1, 12))
+    return 0.1 * tone * (0.3 + np.sin(rng.uniform(4, 9) * time).clip(0))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Folders as the recipe wants them."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for part in ("train", "valid"):
+        for kind in ("clean", "noise"):
+            (folder / kind / part).mkdir(parents=True)
+        for k in range(3):
+            wav = speech(rng, 4.0)
+            soundfile.write(folder / f"clean/{part}/{k}.flac", wav, RATE)
+        noise = 0.1 * rng.standard_normal(RATE)
+        soundfile.write(folder / f"noise/{part}/n.flac", noise, RATE)
+    (folder / "rir").mkdir()
+    decay = rng.standard_normal(4000) * np.exp(-np.arange(4000) / 400)
+    soundfile.write(folder / "rir/r.flac", 0.3 * decay, RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(data, tmp_path_factory) -> Path:
+    """Folder of all four runs, tiny, one after the other."""
+    folder = tmp_path_factory.mktemp("results")
+
+    def run(script, experiment, epochs, **options):
+        yaml = (RECIPE / f"hparams/{experiment}.yaml").read_text()
+        for large, tiny in SMALLER.items():
+            yaml = yaml.replace(large, tiny)
+        (folder / f"{experiment}.yaml").write_text(yaml)
+        options |= {
+            "data_folder": data,
+            "output_folder": folder / experiment,
+            "device": "cpu",
+            "number_of_epochs": epochs,
+            "batch_size": 4,
+        }
+        subprocess.run(
+            [
+                sys.executable,
+                str(RECIPE / script),
+                str(folder / f"{experiment}.yaml"),
+                *(f"--{key}={value}" for key, value in options.items()),
+            ],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=folder,
+        )
+        return checkpoint(folder / experiment)
+
+    crops = {"crops_per_epoch": 64, "valid_crops": 8}
+    mixtures = {"mixtures_per_epoch": 32, "valid_mixtures": 8, "segment_s": 1.0}
+    codec = run("train_codec.py", "codec", 3, **crops)
+    codec = run(
+        "train_codec.py", "codec_adversarial", 1, codec_folder=codec, **crops
+    )
+    lm = run("train_token_lm.py", "token_lm", 3, codec_folder=codec, **mixtures)
+    run(
+        "train_token_lm.py",
+        "token_lm_wave",
+        1,
+        codec_folder=codec,
+        token_lm_folder=lm,
+        **mixtures,
+    )
+    return folder
+
+
+def checkpoint(folder: Path) -> Path:
+    """The last checkpoint of a run."""
+    return max((folder / "save").glob("CKPT+*"))
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    """One value of every epoch's line in a training's log."""
+    lines = (folder / "train_log.txt").read_text()
+    return [float(x) for x in re.findall(rf"{name}: ([\d.e+-]+)", lines)]
+
+
+def test_losses_fall(results):
+    """Three tiny epochs lower both losses."""
+    mel = logged(results / "codec", "train mel")
+    assert len(mel) == 3 and mel[-1] < mel[0]
+    loss = logged(results / "token_lm", "train loss")
+    assert len(loss) == 3 and loss[-1] < loss[0]
+    assert logged(results / "token_lm_wave", "mel")[0] > 0
+
+
+def test_encoder_stays_what_it_was(results):
+    """Tokens must not drift after the first run."""
+    before, after = (
+        torch.load(checkpoint(results / name) / "encoder.ckpt")
+        for name in ("codec", "codec_adversarial")
+    )
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_publish_round_trip(results, tmp_path):
+    """The published folder loads by from_hparams and enhances."""
+    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.codec import load_codec
+
+    run = checkpoint(results / "token_lm_wave")
+    output = tmp_path / "model"
+    subprocess.run(
+        [
+            sys.executable,
+            str(RECIPE / "publish.py"),
+            f"--checkpoint={run}",
+            f"--output={output}",
+        ],
+        check=True,
+    )
+    names = {path.name for path in output.iterdir()}
+    ckpts = {
+        f"{n}.ckpt" for n in ("frontend", "token_lm", "vocoder", "encoder")
+    }
+    assert names == ckpts | {"hyperparams.yaml", "codec.yaml"}
+    enhancer = EnhanceLLaSE.from_hparams(output, run_opts={"device": "cpu"})
+    averaged = torch.load(run / "average.ckpt")
+    for name in ("frontend", "token_lm", "vocoder"):
+        for key, tensor in enhancer.mods[name].state_dict().items():
+            trained = averaged[f"module.{name}.{key}"]
+            assert torch.equal(tensor, trained.half().float()), key
+    noisy = torch.rand(1, 20000) - 0.5
+    assert enhancer.enhance_batch(noisy).shape == noisy.shape
+    codec = load_codec(str(output))
+    assert codec.resynthesise(noisy).shape == noisy.shape
