@@ -15,7 +15,7 @@ SOURCE ?= llase_mini
 help:
 	@echo "make demo    enhance $(NOISY), draw spectrograms, print DNSMOS"
 	@echo "             (NOISY=file, OUTPUT=folder, SOURCE=name or folder)"
-	@echo "make test    run the whole test suite (ARGS='-m \"not slow\"')"
+	@echo "make test    run the test suite (ARGS='-m slow' for the long proofs)"
 	@echo "make check   format, lint, spelling and YAML, nothing is changed"
 	@echo "make format  format the code and sort its imports"
 	@echo "make wheel   build wheel and source archive in dist/"
@@ -50,7 +50,7 @@ demo: $(READY)
 	  --source "$(SOURCE)"
 
 test: $(VOICES)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
