@@ -11,9 +11,9 @@ from speechbrain_llase.checkpoints import (
     load_frontend,
     load_token_lm,
     load_vocoder,
-    read_tensors,
 )
 from speechbrain_llase.frontend import WavLMFrontend
+from speechbrain_llase.tensors import read_tensors
 from speechbrain_llase.token_lm import TokenLM
 from speechbrain_llase.vocoder import Xcodec2Vocoder
 
