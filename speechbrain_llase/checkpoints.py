@@ -86,6 +86,59 @@ VOCODER_IGNORED = [
 ]
 
 
+CODEC_ENCODER_RULES = [
+    (r"^SemanticEncoder_module\.initial_conv\.", "semantic_adapter.conv1."),
+    (
+        r"^SemanticEncoder_module\.residual_blocks\.1\.",
+        "semantic_adapter.conv2.",
+    ),
+    (
+        r"^SemanticEncoder_module\.residual_blocks\.3\.",
+        "semantic_adapter.conv3.",
+    ),
+    (r"^SemanticEncoder_module\.final_conv\.", "semantic_adapter.conv4."),
+    (r"^CodecEnc\.conv_blocks\.0\.", "acoustic_encoder.conv1."),
+    (r"^CodecEnc\.conv_final_block\.0\.", "acoustic_encoder.snake1."),
+    (r"^CodecEnc\.conv_final_block\.1\.", "acoustic_encoder.conv2."),
+    *(  # block 0 of the transformers form is block 1 of the package's
+        (rf"^CodecEnc\.conv_blocks\.{n}\.", f"acoustic_encoder.block.{n - 1}.")
+        for n in range(1, 10)
+    ),
+    *(
+        (rf"(block\.\d+)\.block\.{n}\.block\.", rf"\1.res_unit{n + 1}.")
+        for n in range(3)
+    ),
+    (r"(res_unit\d)\.0\.", r"\1.snake1."),
+    (r"(res_unit\d)\.1\.", r"\1.conv1."),
+    (r"(res_unit\d)\.2\.", r"\1.snake2."),
+    (r"(res_unit\d)\.3\.", r"\1.conv2."),
+    (r"(encoder\.block\.\d+)\.block\.3\.", r"\1.snake1."),
+    (r"(encoder\.block\.\d+)\.block\.4\.", r"\1.conv1."),
+    (r"^fc_prior\.", "fc_encoder."),
+    (r"^generator\.quantizer\.", "quantizer."),
+    (r"^quantizer\.project_in\.", "project_in."),
+]
+CODEC_ENCODER_IGNORED = [
+    r"quantizer\.project_out\.",  # decoding half, here and below
+    r"generator\.(backbone|head)\.",
+    r"fc_post_a\.",
+    r"acoustic_decoder\.",
+    r"semantic_encoder\.",  # loaded by load_semantic_encoder
+    r"semantic_model\.",
+    r"SemanticDecoder_module\.",  # training only, here and below
+    r"fc_post_s\.",
+    r"(spec_)?discriminator\.",
+]
+SEMANTIC_RULES = [
+    (r"^(semantic_encoder\.|bert\.)?(?=masked|feature_pro|encoder)", "bert."),
+]
+SEMANTIC_IGNORED = [
+    r"bert\.masked_spec_embed$",  # masks of pre-training
+    r"(quantizer|acoustic_decoder|acoustic_encoder|fc_encoder)\.",
+    r"semantic_adapter\.",  # with the line above: the rest of Xcodec2
+]
+
+
 def load_frontend(module: torch.nn.Module, path: str) -> None:
     """Load WavLM weights: ours, Hugging Face's or unilm's.
 
@@ -103,14 +156,7 @@ def load_frontend(module: torch.nn.Module, path: str) -> None:
     """
     tensors = rename(read_tensors(path), WAVLM_RULES)
     depth = len(module.wavlm.encoder.layers)
-    above = [
-        key
-        for key in tensors
-        if (m := re.match(r"wavlm\.encoder\.layers\.(\d+)\.", key))
-        and int(m[1]) >= depth
-    ]
-    for key in above:  # layers that are not run
-        del tensors[key]
+    tensors = below(tensors, r"wavlm\.encoder\.", depth)
     load_strictly(module, drop(tensors, WAVLM_IGNORED), path)
 
 
@@ -129,6 +175,28 @@ def load_vocoder(module: torch.nn.Module, path: str) -> None:
             renamed = key.replace("att.c_attn", f"self_attn.{name}_proj")
             tensors[renamed] = part
     load_strictly(module, drop(tensors, VOCODER_IGNORED), path)
+
+
+def load_codec_encoder(module: torch.nn.Module, path: str) -> None:
+    """Load the encoding half of Xcodec2, transformers' or the package's.
+
+    Weight norm is folded: w = g v / |v|, per output channel. As above.
+    """
+    tensors = rename(read_tensors(path), CODEC_ENCODER_RULES)
+    for key in [k for k in tensors if k.endswith(".weight_g")]:
+        base = key.removesuffix("_g")
+        size, v = tensors.pop(key), tensors.pop(f"{base}_v")
+        tensors[base] = size * v / v.norm(dim=(1, 2), keepdim=True)
+    load_strictly(module, drop(tensors, CODEC_ENCODER_IGNORED), path)
+
+
+def load_semantic_encoder(module: torch.nn.Module, path: str) -> None:
+    """Load w2v-BERT 2.0, alone or out of Xcodec2 in transformers' form."""
+    tensors = rename(read_tensors(path), SEMANTIC_RULES)
+    tensors = below(
+        tensors, r"bert\.encoder\.", len(module.bert.encoder.layers)
+    )
+    load_strictly(module, drop(tensors, SEMANTIC_IGNORED), path)
 
 
 def load_weights(module: torch.nn.Module, path: str) -> None:
@@ -156,3 +224,15 @@ def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
         if key.startswith(prefix)
     }
     load_strictly(module, tensors, path)
+
+
+def below(
+    tensors: dict[str, torch.Tensor], encoder: str, depth: int
+) -> dict[str, torch.Tensor]:
+    """Leave out the layers that are not run, from `depth` up."""
+    layer = re.compile(encoder + r"layers\.(\d+)\.")
+    return {
+        key: tensor
+        for key, tensor in tensors.items()
+        if not ((m := layer.match(key)) and int(m[1]) >= depth)
+    }

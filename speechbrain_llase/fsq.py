@@ -67,6 +67,13 @@ def codes_to_levels(codes: torch.Tensor) -> torch.Tensor:
     return (codes * half + half).round().long()
 
 
+def bound(latents: torch.Tensor) -> torch.Tensor:
+    """Squash latents (...) into the range of the levels, [-2.0, 1.0]."""
+    half_range = (NUM_LEVELS - 1) * (1 + MARGIN) / 2
+    shift = torch.atanh(torch.tensor(0.5 / half_range, device=latents.device))
+    return torch.tanh(latents.float() + shift) * half_range - 0.5
+
+
 def quantise(latents: torch.Tensor) -> torch.Tensor:
     """Bound latents and round them, with a straight-through gradient.
 
@@ -81,8 +88,6 @@ def quantise(latents: torch.Tensor) -> torch.Tensor:
     codes : torch.Tensor
         float32 (..., 8), each -1, -0.5, 0 or 0.5.
     """
-    half_range = (NUM_LEVELS - 1) * (1 + MARGIN) / 2
-    shift = torch.atanh(torch.tensor(0.5 / half_range, device=latents.device))
-    bounded = torch.tanh(latents.float() + shift) * half_range - 0.5
+    bounded = bound(latents)
     rounded = bounded + (bounded.round() - bounded).detach()
     return rounded / (NUM_LEVELS // 2)

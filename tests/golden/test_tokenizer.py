@@ -1,0 +1,100 @@
+"""The encoding half against the xcodec2 package's tokens, case `tiny`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from speechbrain_llase.checkpoints import (
+    load_codec_encoder,
+    load_semantic_encoder,
+)
+from speechbrain_llase.tokenizer import (
+    CodecEncoder,
+    SemanticEncoder,
+    Xcodec2Tokenizer,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(stand_in_files) -> Xcodec2Tokenizer:
+    """The case's tokenizer from its official files."""
+    case = json.loads((Path(__file__).parent / "tiny.json").read_text())
+    heads = case["w2v_bert_cfg"]["num_attention_heads"]
+    semantic, codec = (
+        SemanticEncoder(32, 16, heads, 64),
+        CodecEncoder(64, 32, 8),
+    )
+    load_semantic_encoder(
+        semantic, str(stand_in_files / "w2v_bert.safetensors")
+    )
+    load_codec_encoder(codec, str(stand_in_files / "xcodec2.ckpt"))
+    return Xcodec2Tokenizer(semantic, codec).eval()
+
+
+def test_tokens_are_exact(tokenizer, golden):
+    """All 201 tokens; a batch of equal lengths gives the same."""
+    wav = torch.from_numpy(golden["noisy"]).float() / 32768
+    tokens = tokenizer(torch.stack([wav, wav.flip(0)]))
+    assert tokens[0].tolist() == golden["codec_tokens"].tolist()
+
+
+def test_resynthesis(tokenizer, tiny, golden):
+    """Their wave is the golden one to 1e-5."""
+    tokens = torch.from_numpy(golden["codec_tokens"]).long()[None]
+    expected = torch.from_numpy(golden["codec_resynthesis"])
+    with torch.no_grad():
+        wav = tiny.mods.vocoder(tokens)[0]
+    assert (wav - expected).abs().max() < 1e-5
+
+
+def test_any_lengths(tokenizer):
+    """Every item gets the tokens that it gets alone, in its place."""
+    lengths = [8000, 9000, 8000, 16079, 8000, 400]
+    wavs = [torch.rand(n) - 0.5 for n in lengths]
+    together = tokenizer.tokenize(iter(wavs), batch_size=2)
+    for wav, tokens in zip(wavs, together, strict=True):
+        assert torch.equal(tokenizer(wav[None])[0], tokens)
+
+
+def test_frozen(tokenizer):
+    """Training modes do not reach w2v-BERT."""
+    tokenizer.train()
+    assert not tokenizer.semantic_encoder.bert.training
+    tokenizer.eval()
+
+
+def test_too_short(tokenizer):
+    """No token fits in under 25 ms."""
+    with pytest.raises(ValueError, match="399 samples"):
+        tokenizer(torch.rand(1, 399))
+
+
+def test_transformers_form(tokenizer, tmp_path):
+    """Both halves load from one file with transformers' keys."""
+    tensors = {
+        ("quantizer." if k.startswith("project_in") else "") + k: v
+        for k, v in tokenizer.codec_encoder.state_dict().items()
+    }
+    for key, tensor in tokenizer.semantic_encoder.state_dict().items():
+        tensors[key.replace("bert.", "semantic_encoder.")] = tensor
+    tensors["acoustic_decoder.fc.bias"] = torch.zeros(1)
+    tensors["quantizer.project_out.bias"] = torch.zeros(1)
+    path = tmp_path / "model.safetensors"
+    save_file(tensors, path)
+    semantic, codec = SemanticEncoder(32, 16, 4, 64), CodecEncoder(64, 32, 8)
+    load_semantic_encoder(semantic, str(path))
+    load_codec_encoder(codec, str(path))
+    wavs = torch.rand(1, 8000) - 0.5
+    ours = Xcodec2Tokenizer(semantic, codec).eval()(wavs)
+    assert torch.equal(ours, tokenizer(wavs))
+
+
+def test_wrong_half(tokenizer, stand_in_files, tmp_path):
+    """A decoder alone does not pass for an encoder."""
+    path = tmp_path / "decoder.safetensors"
+    save_file({"acoustic_decoder.fc.bias": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="missing: acoustic_encoder"):
+        load_codec_encoder(CodecEncoder(64, 32, 8), str(path))
