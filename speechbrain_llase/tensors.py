@@ -66,6 +66,16 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
     )
 
 
+def read_config(path: str) -> dict:
+    """Read what a unilm checkpoint says under `cfg`; {} for other files."""
+    with open(path, "rb") as file:
+        if file.read(9)[8:9] == b"{":
+            return {}
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    config = loaded.get("cfg", {})
+    return config if isinstance(config, dict) else {}
+
+
 def unwrap(loaded: object, path: str) -> dict[str, torch.Tensor]:
     """Find the tensors in what torch.save wrote."""
     for key in WRAPPERS:

@@ -551,3 +551,24 @@ def test_the_examples_of_the_help_are_commands():
     for example in examples:
         args = cli.build_parser().parse_args(example.split()[1:])
         assert args.run is cli.enhance
+
+
+def test_convert(stand_in_files, tmp_path, capsys):
+    """Files in, a folder and its licences out; usage errors are 2."""
+    files = [
+        *("--wavlm", str(stand_in_files / "WavLM-Large.pt")),
+        *("--lm", str(stand_in_files / "best.pt.tar")),
+        *("--codec", str(stand_in_files / "xcodec2.ckpt")),
+    ]
+    output = ["--output", str(tmp_path / "model")]
+    heads = ["--lm-heads", "4", "--codec-heads", "2"]
+    assert cli.main(["convert", *files, *output]) == 1
+    assert "--lm-heads" in capsys.readouterr().err
+    assert cli.main(["convert", *files, *output, *heads]) == 0
+    assert "CC-BY-NC-4.0" in capsys.readouterr().out
+    assert (tmp_path / "model" / "hyperparams.yaml").exists()
+    assert cli.main(["convert", *files, *output, *heads]) == 2
+    assert "new or an empty folder" in capsys.readouterr().err
+    files[1] = str(tmp_path / "missing.pt")
+    assert cli.main(["convert", *files, *output, *heads]) == 2
+    assert "no file" in capsys.readouterr().err

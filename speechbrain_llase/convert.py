@@ -1,0 +1,272 @@
+"""Official files -> one slim folder that loads offline.
+
+The folder holds hyperparams.yaml, one safetensors file a module under the
+name that SpeechBrain's Pretrainer looks for, and a manifest. It is written
+beside its place, read back and compared, and only then moved there.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from importlib import metadata, resources
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from speechbrain.inference.interfaces import Pretrained
+
+from speechbrain_llase import EnhanceLLaSE, __version__, checkpoints
+from speechbrain_llase.dimensions import (
+    codec_encoder_dimensions,
+    frontend_dimensions,
+    semantic_dimensions,
+    token_lm_dimensions,
+    vocoder_dimensions,
+)
+from speechbrain_llase.frontend import WavLMFrontend
+from speechbrain_llase.tensors import read_config, read_tensors
+from speechbrain_llase.token_lm import TokenLM
+from speechbrain_llase.tokenizer import CodecEncoder, SemanticEncoder
+from speechbrain_llase.vocoder import Xcodec2Vocoder
+
+DTYPES = ("bfloat16", "float16", "float32")
+LICENCES = {
+    "wavlm": "see huggingface.co/microsoft/wavlm-large",
+    "lm": "see huggingface.co/BeauKang01/LLaSE",
+    "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
+    "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
+}
+TOKENIZER_YAML = """\
+# Clean speech -> Xcodec2 tokens, for training only; see
+# speechbrain_llase.convert.load_tokenizer.
+
+{networks}
+tokenizer: !new:speechbrain_llase.tokenizer.Xcodec2Tokenizer
+    semantic_encoder: !ref <semantic_encoder>
+    codec_encoder: !ref <codec_encoder>
+modules:
+    tokenizer: !ref <tokenizer>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        semantic_encoder: !ref <semantic_encoder>
+        codec_encoder: !ref <codec_encoder>
+    custom_hooks:
+        semantic_encoder: !name:speechbrain_llase.checkpoints.load_weights
+        codec_encoder: !name:speechbrain_llase.checkpoints.load_weights
+"""
+
+
+def convert(
+    files: dict[str, Path],
+    output: Path,
+    dtype: str = "bfloat16",
+    lm_heads: int | None = None,
+    codec_heads: int | None = None,
+    layer: int = 6,
+) -> dict:
+    """Write a model folder from official files.
+
+    Arguments
+    ---------
+    files : dict
+        `wavlm`, `lm` and `codec`, and `w2v_bert` for the encoding half too;
+        any published layout, whatever the names.
+    output : Path
+        The folder; it must not exist, or be empty.
+    dtype : str
+        Of the weights written: bfloat16, float16 or float32.
+    lm_heads, codec_heads : int, optional
+        Attention heads; 16 at the official widths, required at others.
+    layer : int
+        WavLM's layer whose output the LM hears.
+
+    Returns
+    -------
+    manifest : dict
+        What manifest.json says.
+
+    Raises
+    ------
+    ValueError
+        A file does not fit, or a weight does not fit into the dtype.
+    FileExistsError
+        The output holds something.
+    OSError
+        A file cannot be read or written; nothing is left at the output.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}; choose one of {', '.join(DTYPES)}.")
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise FileExistsError(
+            f"{output} is there already; name a new or an empty folder."
+        )
+    networks = build(files, lm_heads, codec_heads, layer)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{output.name}.", dir=output.parent
+    ) as scratch:
+        folder = Path(scratch) / output.name
+        folder.mkdir()
+        write_weights(networks, folder, dtype)
+        write_yaml(networks, folder)
+        manifest = describe(files, networks, folder, dtype)
+        text = json.dumps(manifest, indent=2) + "\n"
+        (folder / "manifest.json").write_text(text)
+        compare(networks, folder, dtype)
+        if output.exists():
+            output.rmdir()
+        os.replace(folder, output)
+    return manifest
+
+
+def load_tokenizer(source: str) -> torch.nn.Module:
+    """Load the encoding half of a folder converted with w2v-BERT."""
+    loaded = Pretrained.from_hparams(source, hparams_file="tokenizer.yaml")
+    return loaded.mods["tokenizer"]
+
+
+def build(
+    files: dict[str, Path],
+    lm_heads: int | None,
+    codec_heads: int | None,
+    layer: int,
+) -> dict[str, tuple[torch.nn.Module, dict]]:
+    """Build and load every network: name -> (module, its dimensions)."""
+    path = {name: str(file) for name, file in files.items()}
+    dims = frontend_dimensions(
+        read_tensors(path["wavlm"]), read_config(path["wavlm"]), layer
+    )
+    networks = {"frontend": (WavLMFrontend(**dims), dims)}
+    dims = token_lm_dimensions(read_tensors(path["lm"]), lm_heads)
+    networks["token_lm"] = (TokenLM(**dims), dims)
+    codec = read_tensors(path["codec"])
+    dims = vocoder_dimensions(codec, codec_heads)
+    networks["vocoder"] = (Xcodec2Vocoder(**dims), dims)
+    loads = [
+        (checkpoints.load_frontend, "frontend", "wavlm"),
+        (checkpoints.load_token_lm, "token_lm", "lm"),
+        (checkpoints.load_vocoder, "vocoder", "codec"),
+    ]
+    if "w2v_bert" in files:
+        dims = semantic_dimensions(read_tensors(path["w2v_bert"]))
+        networks["semantic_encoder"] = (SemanticEncoder(**dims), dims)
+        dims = codec_encoder_dimensions(codec)
+        networks["codec_encoder"] = (CodecEncoder(**dims), dims)
+        loads += [
+            (
+                checkpoints.load_semantic_encoder,
+                "semantic_encoder",
+                "w2v_bert",
+            ),
+            (checkpoints.load_codec_encoder, "codec_encoder", "codec"),
+        ]
+    for load, name, file in loads:
+        load(networks[name][0], path[file])
+    return networks
+
+
+def cast(tensor: torch.Tensor, dtype: str, key: str) -> torch.Tensor:
+    """Bring a weight to a dtype; a ValueError if it does not fit."""
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    smaller = tensor.to(getattr(torch, dtype)).contiguous()
+    if not smaller.isfinite().all():
+        raise ValueError(
+            f"{key} has values that {dtype} cannot hold, or that are not "
+            "finite; choose bfloat16 or float32."
+        )
+    return smaller
+
+
+def write_weights(networks: dict, folder: Path, dtype: str) -> None:
+    """Write one safetensors file a network."""
+    for name, (module, _) in networks.items():
+        tensors = {
+            key: cast(tensor, dtype, f"{name}: {key}").clone()
+            for key, tensor in module.state_dict().items()
+        }
+        save_file(tensors, folder / f"{name}.ckpt", {"format": "pt"})
+
+
+def write_yaml(networks: dict, folder: Path) -> None:
+    """Write hyperparams.yaml, and tokenizer.yaml where there is one."""
+    packaged = resources.files("speechbrain_llase.hparams")
+    text = packaged.joinpath("llase", "hyperparams.yaml").read_text("utf-8")
+    text = re.sub(r"# Weights:.*?\n\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"    paths:\n(?:        .*\n)+", "", text)
+    text = text.replace(
+        'from_hparams("llase"), or with files of your own\n'
+        '#   overrides={"wavlm_file": ..., "lm_file": ..., "codec_file": ...}',
+        "from_hparams(FOLDER), the folder of this file",
+    )
+    for name in ("frontend", "token_lm", "vocoder"):
+        block = re.compile(rf"^{name}: !new:.*\n(?:    .*\n)+", re.MULTILINE)
+        text = block.sub(lambda _, n=name: entry(n, *networks[n]), text)
+    (folder / "hyperparams.yaml").write_text(text)
+    if "semantic_encoder" in networks:
+        entries = [
+            entry(name, *networks[name])
+            for name in ("semantic_encoder", "codec_encoder")
+        ]
+        text = TOKENIZER_YAML.format(networks="".join(entries))
+        (folder / "tokenizer.yaml").write_text(text)
+
+
+def entry(name: str, module: torch.nn.Module, dims: dict) -> str:
+    """One network as HyperPyYAML."""
+    kind = type(module)
+    lines = [f"{name}: !new:{kind.__module__}.{kind.__name__}"]
+    lines += [f"    {key}: {value}" for key, value in dims.items()]
+    return "\n".join(lines) + "\n"
+
+
+def describe(
+    files: dict[str, Path], networks: dict, folder: Path, dtype: str
+) -> dict:
+    """Say where the weights come from and what was written."""
+    packages = ("torch", "transformers", "speechbrain", "safetensors")
+    return {
+        "speechbrain_llase": __version__,
+        "versions": {name: metadata.version(name) for name in packages},
+        "dtype": dtype,
+        "sources": {
+            name: {
+                "file": Path(file).name,
+                "bytes": Path(file).stat().st_size,
+                "sha256": sha256(Path(file)),
+                "licence": LICENCES[name],
+            }
+            for name, file in files.items()
+        },
+        "dimensions": {name: dims for name, (_, dims) in networks.items()},
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(folder.iterdir())
+        },
+    }
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def compare(networks: dict, folder: Path, dtype: str) -> None:
+    """Load the folder as a user would; every tensor must be there."""
+    loaded = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"}).mods
+    if "semantic_encoder" in networks:
+        tokenizer = load_tokenizer(str(folder))
+        loaded["semantic_encoder"] = tokenizer.semantic_encoder
+        loaded["codec_encoder"] = tokenizer.codec_encoder
+    for name, (module, _) in networks.items():
+        theirs = loaded[name].state_dict()
+        for key, tensor in module.state_dict().items():
+            expected = cast(tensor, dtype, key).to(tensor.dtype)
+            if not torch.equal(theirs[key].cpu(), expected):
+                raise ValueError(f"{name}: {key} was not written correctly.")
