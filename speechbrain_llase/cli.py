@@ -150,6 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_enhance(commands)
     add_convert(commands)
+    add_doctor(commands)
     return parser
 
 
@@ -224,8 +225,29 @@ def add_convert(commands) -> None:
         )
 
 
+def add_doctor(commands) -> None:
+    """Add the sub-command `doctor`."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check the installation and a model",
+        description="Check versions, a model's files and that it runs.",
+        epilog="exit codes: 0 all is well, 1 something is wrong, 2 usage",
+    )
+    parser.set_defaults(run=doctor)
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default="llase_mini",
+        type=non_empty,
+        metavar="NAME|DIR",
+        help="a packaged model's name or a folder (default: %(default)s)",
+    )
+    add_device_options(parser)
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `load_enhancer` reads."""
+    add_device_options(parser)
     add = parser.add_argument
     add(
         "--source",
@@ -234,17 +256,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|DIR|URL|ORG/NAME",
         help="a packaged model's name, a model folder, or where to fetch one"
         " (default: %(default)s)",
-    )
-    add(
-        "--device",
-        default="auto",
-        help="cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)",
-    )
-    add(
-        "--precision",
-        default="fp32",
-        choices=["fp32", "fp16", "bf16"],
-        help="of the networks' arithmetic (default: %(default)s)",
     )
     add(
         "--batch-size",
@@ -258,6 +269,22 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="CPU threads (default: PyTorch's choice)",
+    )
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Add --device and --precision."""
+    add = parser.add_argument
+    add(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)",
+    )
+    add(
+        "--precision",
+        default="fp32",
+        choices=["fp32", "fp16", "bf16"],
+        help="of the networks' arithmetic (default: %(default)s)",
     )
 
 
@@ -324,6 +351,31 @@ def convert(args: argparse.Namespace) -> int:
     for name, about in manifest["sources"].items():
         print(f"licence of {name} ({about['file']}): {about['licence']}")
     return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Run `speechbrain-llase doctor`; return the exit code."""
+    from speechbrain_llase import doctor as checks
+
+    try:
+        device = pick_device(args.device)
+        source = find_model(args.source)
+    except ValueError as err:
+        return refuse(one_line(err))
+    findings = [*checks.check_packages()]
+    if os.path.isdir(source):
+        findings += checks.check_folder(Path(source))
+    findings += checks.check_run(args.source, device, args.precision)
+    for finding in findings:
+        print(f"{'ok ' if finding.good else 'BAD'}  {finding.text}")
+    return 0 if all(finding.good for finding in findings) else 1
+
+
+def find_model(name: str) -> str:
+    """Folder, URL or id of a model; a ValueError for an unknown name."""
+    from speechbrain_llase.inference import resolve_source
+
+    return resolve_source(name)
 
 
 def check_writable(folder: Path) -> None:
