@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from speechbrain_llase import __version__, cli
+from speechbrain_llase import __version__, arguments, cli
 
 RATE = 16000
 
@@ -545,12 +545,12 @@ def test_version_and_help_are_fast(tmp_path):
 
 
 def test_the_examples_of_the_help_are_commands():
-    lines = [line.strip() for line in cli.ENHANCE_EPILOG.splitlines()]
+    lines = [line.strip() for line in arguments.ENHANCE_EPILOG.splitlines()]
     examples = [x for x in lines if x.startswith("speechbrain-llase enhance")]
     assert len(examples) == 4
     for example in examples:
-        args = cli.build_parser().parse_args(example.split()[1:])
-        assert args.run is cli.enhance
+        args = arguments.build_parser().parse_args(example.split()[1:])
+        assert cli.COMMANDS[args.command] is cli.enhance
 
 
 def test_convert(stand_in_files, tmp_path, capsys):
