@@ -69,7 +69,8 @@ def blocks(yaml: str, keys: list[str]) -> str:
         block = re.search(rf"^{key}:.*\n(?: .*\n|\n)*", yaml, re.MULTILINE)
         if block is None:
             raise ValueError(f"The training's YAML has no key {key}.")
-        found.append(re.sub(r"&id\d+ ", "", block[0]).rstrip() + "\n")
+        text = re.sub(r"&id\d+ ", "", block[0]).rstrip() + "\n"
+        found.append(re.sub(r"^  (?=\w)", "    ", text, flags=re.MULTILINE))
     return "".join(found)
 
 

@@ -113,13 +113,15 @@ class TokenLMBrain(sb.Brain):
     def wave_loss(self, logits, clean):
         """Compare the decoded prediction with the clean wave.
 
-        The decoder gets the arg max of each digit, as in use; gradients flow
-        as if it were the mean of the digit's posterior.
+        The decoder hears the mean of each digit's posterior, through which
+        gradients flow; or ("best") the arg max, as in use, with the mean's
+        gradient.
         """
         values = levels_to_codes(torch.arange(logits.shape[-1]))
-        mean = logits.softmax(-1) @ values.to(logits)
-        best = levels_to_codes(logits.argmax(-1))
-        codes = mean + (best - mean).detach()
+        codes = logits.softmax(-1) @ values.to(logits)
+        if self.hparams.decoder_hears == "best":
+            best = levels_to_codes(logits.argmax(-1))
+            codes = codes + (best - codes).detach()
         with self.training_ctx:
             wavs = self.modules.vocoder.decode_codes(codes)
         wavs = wavs[:, : clean.shape[1]]
