@@ -1,0 +1,122 @@
+"""The released code at the official dimensions, through files on disk.
+
+Takes minutes and about 12 GB of memory and of disk: run it by
+`make test ARGS="-m slow -k full_size -s"`. The figures are printed.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.convert import convert, load_tokenizer
+
+pytestmark = [pytest.mark.slow, pytest.mark.shared]
+SHARED = Path(__file__).parents[2].parent / "shared" / "golden"
+LOAD = """
+import resource, sys, time
+from speechbrain_llase import EnhanceLLaSE
+import transformers, torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+EnhanceLLaSE.from_hparams(sys.argv[1], run_opts={"device": "cpu"})
+spent = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(f"loading {sys.argv[1]}: {spent:.1f} s, peak {peak / 1e6:.2f} GB")
+"""
+
+
+@pytest.fixture(scope="module")
+def full() -> dict[str, np.ndarray]:
+    """The arrays of the case `full`."""
+    with np.load(SHARED / "full.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """The official files of the case `full`, and none of the heads."""
+    import stand_in
+
+    folder = tmp_path_factory.mktemp("full")
+    stand_in.write(json.loads((SHARED / "full.json").read_text()), folder)
+    return {
+        "wavlm": folder / "WavLM-Large.pt",
+        "lm": folder / "best.pt.tar",
+        "codec": folder / "xcodec2.ckpt",
+        "w2v_bert": folder / "w2v_bert.safetensors",
+    }
+
+
+@torch.no_grad()
+def test_full_size(files, full, tmp_path):
+    """float32: every token, features 1e-4, wave 1e-5; bfloat16 is printed."""
+    noisy = torch.from_numpy(full["noisy"]).float()[None] / 32768
+    folder = tmp_path / "float32"
+    convert(files, folder, "float32")
+    model = EnhanceLLaSE.from_hparams(
+        folder,
+        run_opts={"device": "cpu"},
+        overrides={"restore_level": False, "window_s": 30.0},
+    )
+    feats = model.mods.frontend(noisy / noisy.abs().max())
+    difference = torch.from_numpy(full["features"]) - feats[0, ::10]
+    print(f"\nfeatures: {difference.abs().max():.1e}")
+    assert difference.abs().max() < 1e-4
+    tokens = model.tokenize(noisy)[0]
+    assert tokens.tolist() == full["tokens"].tolist()
+    expected = torch.from_numpy(full["enhanced"])
+    wave = model.mods.vocoder(tokens[None])[0]
+    print(
+        f"tokens: all {len(tokens)}; wave: {(wave - expected).abs().max():.1e}"
+    )
+    assert (wave - expected).abs().max() < 1e-5
+    del model
+    codec_tokens = load_tokenizer(str(folder))(noisy)[0]
+    count = len(codec_tokens)
+    assert codec_tokens.tolist() == full["codec_tokens"][:count].tolist()
+    print(f"codec tokens: all {count} of {len(full['codec_tokens'])}")
+
+
+@torch.no_grad()
+def test_full_size_in_bfloat16(files, full, tmp_path):
+    """How many tokens stay, how far the wave moves, what loading costs."""
+    folder = tmp_path / "bfloat16"
+    files = {name: path for name, path in files.items() if name != "w2v_bert"}
+    convert(files, folder, "bfloat16")
+    noisy = torch.from_numpy(full["noisy"]).float()[None] / 32768
+    print()
+    for precision in ("fp32", "bf16"):
+        model = EnhanceLLaSE.from_hparams(
+            folder,
+            run_opts={"device": "cpu", "precision": precision},
+            overrides={"restore_level": False, "window_s": 30.0},
+        )
+        start = time.perf_counter()
+        tokens = model.tokenize(noisy)[0]
+        spent = time.perf_counter() - start
+        same = tokens == torch.from_numpy(full["tokens"])
+        wave = model.mods.vocoder(torch.from_numpy(full["tokens"]).long()[None])
+        expected = torch.from_numpy(full["enhanced"])
+        error = expected.square().mean() / (wave[0] - expected).square().mean()
+        print(
+            f"bfloat16 weights, {precision} arithmetic: {same.float().mean():.1%}"
+            f" of tokens, wave SNR {10 * torch.log10(error):.1f} dB, "
+            f"{spent:.1f} s for frontend and LM"
+        )
+        del model
+    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    subprocess.run(
+        [sys.executable, "-c", LOAD, str(folder)], check=True, env=env
+    )
+    size = sum(path.stat().st_size for path in folder.glob("*.ckpt"))
+    print(f"folder: {size / 1e9:.2f} GB")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 6e6
