@@ -59,7 +59,9 @@ setup(
     install_requires=[
         "hyperpyyaml>=1.2",
         "numpy>=1.26",
+        "packaging",
         "safetensors>=0.4",
+        "scipy>=1.11",
         "soundfile>=0.12.1",
         "speechbrain>=1.1,<1.2",
         "torch>=2.7.1",
