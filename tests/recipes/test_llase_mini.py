@@ -159,6 +159,8 @@ def test_publish_round_trip(results, tmp_path):
     assert names == ckpts | {"hyperparams.yaml", "codec.yaml"}
     enhancer = EnhanceLLaSE.from_hparams(output, run_opts={"device": "cpu"})
     averaged = torch.load(run / "average.ckpt")
+    codec = checkpoint(results / "codec_adversarial")  # not trained since
+    averaged |= torch.load(codec / "average.ckpt")
     for name in ("frontend", "token_lm", "vocoder"):
         for key, tensor in enhancer.mods[name].state_dict().items():
             trained = averaged[f"module.{name}.{key}"]
