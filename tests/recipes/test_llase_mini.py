@@ -30,6 +30,9 @@ SMALLER = {  # every dimension of the recipe's networks, made tiny
     "warmup_steps: 200": "warmup_steps: 5",
 }
 
+CROPS = {"crops_per_epoch": 64, "valid_crops": 8}
+MIXTURES = {"mixtures_per_epoch": 32, "valid_mixtures": 8, "segment_s": 1.0}
+
 
 def speech(rng: np.random.Generator, seconds: float) -> np.ndarray:
     """Bursts of a gliding harmonic tone."""
@@ -59,50 +62,65 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def run(data, folder, script, experiment, epochs, **options) -> Path:
+    """One tiny run of a training; returns its last checkpoint."""
+    yaml = (RECIPE / f"hparams/{experiment}.yaml").read_text()
+    for large, tiny in SMALLER.items():
+        yaml = yaml.replace(large, tiny)
+    (folder / f"{experiment}.yaml").write_text(yaml)
+    options |= {
+        "data_folder": data,
+        "output_folder": folder / experiment,
+        "device": "cpu",
+        "number_of_epochs": epochs,
+        "batch_size": 4,
+    }
+    subprocess.run(
+        [
+            sys.executable,
+            str(RECIPE / script),
+            str(folder / f"{experiment}.yaml"),
+            *(f"--{key}={value}" for key, value in options.items()),
+        ],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+    )
+    return checkpoint(folder / experiment)
+
+
 @pytest.fixture(scope="module")
 def results(data, tmp_path_factory) -> Path:
     """Folder of all four runs, tiny, one after the other."""
     folder = tmp_path_factory.mktemp("results")
-
-    def run(script, experiment, epochs, **options):
-        yaml = (RECIPE / f"hparams/{experiment}.yaml").read_text()
-        for large, tiny in SMALLER.items():
-            yaml = yaml.replace(large, tiny)
-        (folder / f"{experiment}.yaml").write_text(yaml)
-        options |= {
-            "data_folder": data,
-            "output_folder": folder / experiment,
-            "device": "cpu",
-            "number_of_epochs": epochs,
-            "batch_size": 4,
-        }
-        subprocess.run(
-            [
-                sys.executable,
-                str(RECIPE / script),
-                str(folder / f"{experiment}.yaml"),
-                *(f"--{key}={value}" for key, value in options.items()),
-            ],
-            check=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            cwd=folder,
-        )
-        return checkpoint(folder / experiment)
-
-    crops = {"crops_per_epoch": 64, "valid_crops": 8}
-    mixtures = {"mixtures_per_epoch": 32, "valid_mixtures": 8, "segment_s": 1.0}
-    codec = run("train_codec.py", "codec", 3, **crops)
+    codec = run(data, folder, "train_codec.py", "codec", 3, **CROPS)
     codec = run(
-        "train_codec.py", "codec_adversarial", 1, codec_folder=codec, **crops
+        data,
+        folder,
+        "train_codec.py",
+        "codec_adversarial",
+        1,
+        codec_folder=codec,
+        **CROPS,
     )
-    lm = run("train_token_lm.py", "token_lm", 3, codec_folder=codec, **mixtures)
+    lm = run(
+        data,
+        folder,
+        "train_token_lm.py",
+        "token_lm",
+        3,
+        codec_folder=codec,
+        **MIXTURES,
+    )
     run(
+        data,
+        folder,
         "train_token_lm.py",
         "token_lm_wave",
         1,
         codec_folder=codec,
         token_lm_folder=lm,
-        **mixtures,
+        **MIXTURES,
     )
     return folder
 
@@ -169,3 +187,25 @@ def test_publish_round_trip(results, tmp_path):
     assert enhancer.enhance_batch(noisy).shape == noisy.shape
     codec = load_codec(str(output))
     assert codec.resynthesise(noisy).shape == noisy.shape
+
+
+def test_resumes(data, results):
+    """Started again with one epoch more, a run does that one alone."""
+    run(data, results, "train_codec.py", "codec", 4, **CROPS)
+    assert logged(results / "codec", "epoch") == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("yaml", sorted(RECIPE.glob("hparams/*.yaml")))
+def test_every_key_is_used(yaml):
+    """By a script, by another key or as one of SpeechBrain's options."""
+    text = yaml.read_text()
+    scripts = "".join(p.read_text() for p in RECIPE.glob("*.py"))
+    for key in re.findall(r"^([a-z]\w*):", text, re.MULTILINE):
+        used = (
+            f"!ref <{key}>" in text
+            or f"<{key}>" in text
+            or f'hparams["{key}"]' in scripts
+            or f"hparams.{key}" in scripts
+            or key in ("precision", "ckpt_interval_minutes")
+        )
+        assert used, key

@@ -115,6 +115,15 @@ def test_one_window_equals_many_where_it_suffices(load_tiny, speech_like):
     assert torch.equal(whole, fits)
 
 
+def test_ten_minutes(load_tiny):
+    """A long input keeps its length and is not silent at its end."""
+    model = load_tiny(context_from="own", context_s=0.2, window_batch=4)
+    noisy = torch.rand(1, 600 * 16000 + 77) - 0.5
+    enhanced = model.enhance_batch(noisy)
+    assert enhanced.shape == noisy.shape
+    assert enhanced[0, -16000:-80].any()
+
+
 # -- level -------------------------------------------------------------------
 
 
@@ -155,6 +164,14 @@ def test_file_any_format(model, tmp_path, speech_like):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.flac", "out.wav"]
     assert set(Path.cwd().iterdir()) == before
     assert torch.equal(model.enhance_file(str(source)), enhanced)
+
+
+@pytest.mark.parametrize("name", ["in.wav", "in.flac", "in.mp3", "in.ogg"])
+def test_file_formats(model, tmp_path, speech_like, name):
+    """Whatever libsndfile reads, lossy formats too."""
+    soundfile.write(tmp_path / name, speech_like.numpy(), 16000)
+    enhanced = model.enhance_file(tmp_path / name)
+    assert abs(len(enhanced) - 32000) < 2500 and enhanced.any()
 
 
 def test_over_full_scale_is_reported_and_scaled(
@@ -289,6 +306,14 @@ def test_run_options(tiny_folder, speech_like):
     )
     assert model.enhance_batch(noisy).dtype == torch.float32
     assert all(p.requires_grad for p in model.mods.parameters())
+
+
+def test_compile_constructs(tiny_folder):
+    """The run option wraps the modules' forward."""
+    model = EnhanceLLaSE.from_hparams(
+        tiny_folder, run_opts={**CPU, "compile": True}
+    )
+    assert set(model.mods) == set(model.MODULES_NEEDED)
 
 
 def test_sources(tmp_path, monkeypatch):

@@ -51,6 +51,16 @@ def test_mini_in_windows_keeps_the_voice(mini):
     assert same.float().mean() > 0.5
 
 
+def test_level_does_not_jump_at_seams(mini):
+    """Over 30 s in 10 s windows, no seam stands out of the speech."""
+    noisy = mini.load_audio(str(NOISY)).repeat(4)[: 30 * 16000]
+    enhanced = mini.enhance_batch(noisy[None])[0]
+    frames = enhanced.unfold(0, 320, 320).square().mean(1)
+    jumps = (10 * torch.log10(frames + 1e-7)).diff().abs()
+    seams = torch.cat([jumps[r - 2 : r + 1] for r in (500, 1000)])
+    assert seams.max() < jumps.quantile(0.99)
+
+
 def test_codec_lies_beside(mini):
     """load_codec gives the encoder and the same vocoder."""
     codec = load_codec(str(MODELS.joinpath("llase_mini")))
