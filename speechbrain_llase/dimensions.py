@@ -158,6 +158,7 @@ def parse_layers(text: str) -> list[tuple[int, ...]]:
     """
 
     def read(node: ast.AST) -> list:
+        """Lists, sums and repetitions, and nothing else."""
         if isinstance(node, ast.List):
             return [ast.literal_eval(element) for element in node.elts]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

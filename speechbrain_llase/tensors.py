@@ -7,6 +7,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import pickle
 import re
 from pathlib import Path
 
@@ -53,9 +54,7 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
             f"{path} ({size} bytes) is damaged, perhaps a download that broke "
             f"off; fetch it again. ({str(err).splitlines()[0]})"
         ) from err
-    except Exception as err:
-        if type(err).__name__ != "UnpicklingError":
-            raise
+    except pickle.UnpicklingError as err:
         raise ValueError(
             f"{path} holds more than tensors and plain values; it was not "
             "unpickled, because that could run code. Ask for safetensors."

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 import torch
 
+from speechbrain_llase.frontend import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.signal import fit_length
+
 
 @dataclass(frozen=True)
 class Window:
@@ -67,6 +70,48 @@ def plan_windows(num_rows: int, window: int, context: int) -> list[Window]:
         left, right = min(context, start), min(context, num_rows - stop)
         plan.append(Window(start, stop, left, right))
     return plan
+
+
+def cut_audio(
+    wav: torch.Tensor, plan: list[Window], context: int
+) -> list[torch.Tensor]:
+    """Cut (T,) into the audio of each window with its context.
+
+    Without context, the last window may be shorter than a feature row's
+    receptive field; zeros fill it up.
+    """
+    parts = []
+    for w in plan:
+        last = w is plan[-1]
+        stop = len(wav) if last else (w.stop + context) * HOP_LENGTH
+        part = wav[(w.start - w.left) * HOP_LENGTH : stop]
+        parts.append(fit_length(part, max(len(part), MIN_SAMPLES)))
+    return parts
+
+
+def join_context(
+    feats: list[torch.Tensor], plan: list[Window]
+) -> list[torch.Tensor]:
+    """Give each window its neighbours' rows as context.
+
+    Arguments
+    ---------
+    feats : list of torch.Tensor
+        (rows, D) of each window's own extraction.
+    plan : list of Window
+        What `plan_windows` gave.
+
+    Returns
+    -------
+    feats : list of torch.Tensor
+        (left + kept + right, D): the released two-stage scheme.
+    """
+    kept = [
+        f[w.left :][: w.stop - w.start]
+        for f, w in zip(feats, plan, strict=True)
+    ]
+    joined = torch.cat(kept)
+    return [joined[w.start - w.left : w.stop + w.right] for w in plan]
 
 
 def stitch(

@@ -231,7 +231,7 @@ def test_failed_write_leaves_nothing(model, tmp_path, speech_like, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("speechbrain_llase.inference.audio_io.save", break_off)
+    monkeypatch.setattr("speechbrain_llase.audio.audio_io.save", break_off)
     with pytest.raises(OSError, match="No space left"):
         model.enhance_file(tmp_path / "in.wav", target)
     assert target.read_bytes() == b"old"

@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.inference import cut_audio, join_context
 from speechbrain_llase.signal import fit_length
-from speechbrain_llase.windows import plan_windows, seconds_to_rows, stitch
+from speechbrain_llase.windows import (
+    cut_audio,
+    join_context,
+    plan_windows,
+    seconds_to_rows,
+    stitch,
+)
 
 HOP = 320
 WINDOW, CONTEXT = 5, 2  # rows: small, so that all lengths can be tried
