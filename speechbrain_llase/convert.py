@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from speechbrain.inference.interfaces import Pretrained
 
 from speechbrain_llase import EnhanceLLaSE, __version__, checkpoints
 from speechbrain_llase.dimensions import (
@@ -31,7 +30,11 @@ from speechbrain_llase.dimensions import (
 from speechbrain_llase.frontend import WavLMFrontend
 from speechbrain_llase.tensors import read_config, read_tensors
 from speechbrain_llase.token_lm import TokenLM
-from speechbrain_llase.tokenizer import CodecEncoder, SemanticEncoder
+from speechbrain_llase.tokenizer import (
+    CodecEncoder,
+    SemanticEncoder,
+    load_tokenizer,
+)
 from speechbrain_llase.vocoder import Xcodec2Vocoder
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -43,7 +46,7 @@ LICENCES = {
 }
 TOKENIZER_YAML = """\
 # Clean speech -> Xcodec2 tokens, for training only; see
-# speechbrain_llase.convert.load_tokenizer.
+# speechbrain_llase.tokenizer.load_tokenizer.
 
 {networks}
 tokenizer: !new:speechbrain_llase.tokenizer.Xcodec2Tokenizer
@@ -122,12 +125,6 @@ def convert(
             output.rmdir()
         os.replace(folder, output)
     return manifest
-
-
-def load_tokenizer(source: str) -> torch.nn.Module:
-    """Load the encoding half of a folder converted with w2v-BERT."""
-    loaded = Pretrained.from_hparams(source, hparams_file="tokenizer.yaml")
-    return loaded.mods["tokenizer"]
 
 
 def build(

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
+from speechbrain.inference.interfaces import Pretrained
 from tqdm import tqdm
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel, Xcodec2Config
 from transformers.models.xcodec2.feature_extraction_xcodec2 import (
@@ -224,6 +225,7 @@ class Xcodec2Tokenizer(torch.nn.Module):
         tokens, waiting = {}, defaultdict(list)
 
         def run(batch: list[tuple[int, torch.Tensor]]) -> None:
+            """Encode one batch of equal lengths into its places."""
             stacked = torch.stack([wav for _, wav in batch]).to(device)
             for (at, _), row in zip(batch, self(stacked), strict=True):
                 tokens[at] = row.cpu()
@@ -235,3 +237,9 @@ class Xcodec2Tokenizer(torch.nn.Module):
         for batch in waiting.values():
             run(batch)
         return [tokens[at] for at in range(len(tokens))]
+
+
+def load_tokenizer(source: str) -> Xcodec2Tokenizer:
+    """Load the encoding half of a folder converted with w2v-BERT."""
+    loaded = Pretrained.from_hparams(source, hparams_file="tokenizer.yaml")
+    return loaded.mods["tokenizer"]

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from speechbrain.utils.fetching import FetchConfig
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.convert import convert, load_tokenizer, sha256
+from speechbrain_llase.convert import convert, sha256
 from speechbrain_llase.dimensions import parse_layers
+from speechbrain_llase.tokenizer import load_tokenizer
 
 HEADS = {"lm_heads": 4, "codec_heads": 2}
 

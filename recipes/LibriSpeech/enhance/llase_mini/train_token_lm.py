@@ -117,6 +117,11 @@ class TokenLMBrain(sb.Brain):
         gradients flow; or ("best") the arg max, as in use, with the mean's
         gradient.
         """
+        if self.hparams.decoder_hears not in ("mean", "best"):
+            raise ValueError(
+                f"decoder_hears={self.hparams.decoder_hears!r}; choose mean "
+                "or best."
+            )
         values = levels_to_codes(torch.arange(logits.shape[-1]))
         codes = logits.softmax(-1) @ values.to(logits)
         if self.hparams.decoder_hears == "best":
