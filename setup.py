@@ -50,7 +50,11 @@ setup(
     ],
     # The model folders stand at the top of the repository, where they are
     # easy to find, and are installed inside the package.
-    packages=["speechbrain_llase", "speechbrain_llase.hparams"],
+    packages=[
+        "speechbrain_llase",
+        "speechbrain_llase.commands",
+        "speechbrain_llase.hparams",
+    ],
     package_dir={"speechbrain_llase.hparams": "hparams"},
     package_data={"speechbrain_llase.hparams": ["*/*"]},
     include_package_data=False,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from speechbrain_llase import __version__, arguments, cli
+from speechbrain_llase import __version__, cli
+from speechbrain_llase.commands import common, enhance as command
 
 RATE = 16000
 
@@ -45,7 +46,7 @@ def loads(tmp_path, monkeypatch):
         args.copier = Copier()
         return args.copier
 
-    monkeypatch.setattr(cli, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
     return calls
 
 
@@ -325,7 +326,7 @@ def test_an_input_that_fits_gives_no_warning(enhance, capsys, name, kwargs):
 
 
 def test_the_wide_encodings_are_libsndfile_s():
-    assert set(cli.WIDE_SUBTYPES) <= set(sf.available_subtypes())
+    assert set(command.WIDE_SUBTYPES) <= set(sf.available_subtypes())
 
 
 @pytest.mark.parametrize(
@@ -343,7 +344,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(
     def load_enhancer(args):
         raise error
 
-    monkeypatch.setattr(cli, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
     write("a.wav")
     assert enhance("a.wav", "--source", "x") == 2
     assert capsys.readouterr().err.strip().endswith(line)
@@ -405,14 +406,14 @@ def test_the_model_s_own_window_batch_is_the_default(tmp_path, monkeypatch):
 def test_a_device_that_is_not_here_is_refused(monkeypatch, name, message):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(ValueError, match=message):
-        cli.pick_device(name)
+        common.pick_device(name)
 
 
 @pytest.mark.parametrize("count, auto", [(0, "cpu"), (2, "cuda")])
 def test_the_default_device_is_the_best_one_here(monkeypatch, count, auto):
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
-    assert cli.pick_device("auto") == auto
-    assert cli.pick_device("cpu") == "cpu"
+    assert common.pick_device("auto") == auto
+    assert common.pick_device("cpu") == "cpu"
 
 
 def test_a_terminal_sees_progress_in_audio_time(enhance, monkeypatch, capsys):
@@ -446,7 +447,7 @@ def test_an_interrupted_loading_ends_cleanly(enhance, monkeypatch, capsys):
     def load_enhancer(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
     write("a.wav")
     assert enhance("a.wav") == 130
     assert "interrupted" in capsys.readouterr().err
@@ -458,11 +459,12 @@ def test_ctrl_c_stops_the_process(tmp_path):
         # a process in the background may be born deaf to Ctrl-C
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from speechbrain_llase import cli\n"
+        "from speechbrain_llase.commands import enhance\n"
         "class Slow:\n"
         "    def enhance_file(self, filename, output_filename):\n"
         "        print('begun', flush=True)\n"
         "        time.sleep(60)\n"
-        "cli.load_enhancer = lambda args: Slow()\n"
+        "enhance.load_enhancer = lambda args: Slow()\n"
         "sys.exit(cli.main(['enhance', 'a.wav', '--output', 'out']))\n"
     )
     write(tmp_path / "a.wav")
@@ -545,12 +547,12 @@ def test_version_and_help_are_fast(tmp_path):
 
 
 def test_the_examples_of_the_help_are_commands():
-    lines = [line.strip() for line in arguments.ENHANCE_EPILOG.splitlines()]
+    lines = [line.strip() for line in command.EPILOG.splitlines()]
     examples = [x for x in lines if x.startswith("speechbrain-llase enhance")]
     assert len(examples) == 4
     for example in examples:
-        args = arguments.build_parser().parse_args(example.split()[1:])
-        assert cli.COMMANDS[args.command] is cli.enhance
+        args = cli.build_parser().parse_args(example.split()[1:])
+        assert args.run is command.run
 
 
 def test_convert(stand_in_files, tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""The sub-commands of `speechbrain-llase`, one a file."""
