@@ -14,9 +14,10 @@ import re
 import torch
 
 from speechbrain_llase.tensors import (
+    StoredTensor,
     drop,
     load_strictly,
-    read_tensors,
+    open_tensors,
     rename,
 )
 
@@ -154,7 +155,7 @@ def load_frontend(module: torch.nn.Module, path: str) -> None:
     ValueError
         The file is no checkpoint, or its tensors do not fit.
     """
-    tensors = rename(read_tensors(path), WAVLM_RULES)
+    tensors = rename(open_tensors(path), WAVLM_RULES)
     depth = len(module.wavlm.encoder.layers)
     tensors = below(tensors, r"wavlm\.encoder\.", depth)
     load_strictly(module, drop(tensors, WAVLM_IGNORED), path)
@@ -162,18 +163,18 @@ def load_frontend(module: torch.nn.Module, path: str) -> None:
 
 def load_token_lm(module: torch.nn.Module, path: str) -> None:
     """Load LM weights: ours or the released `best.pt.tar`; as above."""
-    tensors = rename(read_tensors(path), TOKEN_LM_RULES)
+    tensors = rename(open_tensors(path), TOKEN_LM_RULES)
     load_strictly(module, drop(tensors, TOKEN_LM_IGNORED), path)
 
 
 def load_vocoder(module: torch.nn.Module, path: str) -> None:
     """Load Xcodec2 weights: ours, transformers' or the package's; as above."""
-    tensors = rename(read_tensors(path), VOCODER_RULES)
+    tensors = rename(open_tensors(path), VOCODER_RULES)
     for key in [k for k in tensors if k.endswith(".att.c_attn.weight")]:
-        parts = tensors.pop(key).chunk(3)
-        for name, part in zip("qkv", parts, strict=True):
+        joined = tensors.pop(key)
+        for index, name in enumerate("qkv"):
             renamed = key.replace("att.c_attn", f"self_attn.{name}_proj")
-            tensors[renamed] = part
+            tensors[renamed] = third(joined, index)
     load_strictly(module, drop(tensors, VOCODER_IGNORED), path)
 
 
@@ -182,17 +183,16 @@ def load_codec_encoder(module: torch.nn.Module, path: str) -> None:
 
     Weight norm is folded: w = g v / |v|, per output channel. As above.
     """
-    tensors = rename(read_tensors(path), CODEC_ENCODER_RULES)
+    tensors = rename(open_tensors(path), CODEC_ENCODER_RULES)
     for key in [k for k in tensors if k.endswith(".weight_g")]:
         base = key.removesuffix("_g")
-        size, v = tensors.pop(key), tensors.pop(f"{base}_v")
-        tensors[base] = size * v / v.norm(dim=(1, 2), keepdim=True)
+        tensors[base] = fold(tensors.pop(key), tensors.pop(f"{base}_v"))
     load_strictly(module, drop(tensors, CODEC_ENCODER_IGNORED), path)
 
 
 def load_semantic_encoder(module: torch.nn.Module, path: str) -> None:
     """Load w2v-BERT 2.0, alone or out of Xcodec2 in transformers' form."""
-    tensors = rename(read_tensors(path), SEMANTIC_RULES)
+    tensors = rename(open_tensors(path), SEMANTIC_RULES)
     tensors = below(
         tensors, r"bert\.encoder\.", len(module.bert.encoder.layers)
     )
@@ -201,7 +201,7 @@ def load_semantic_encoder(module: torch.nn.Module, path: str) -> None:
 
 def load_weights(module: torch.nn.Module, path: str) -> None:
     """Load a file that holds a module's own keys; as above."""
-    load_strictly(module, read_tensors(path), path)
+    load_strictly(module, open_tensors(path), path)
 
 
 def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
@@ -220,15 +220,15 @@ def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
     prefix = f"module.{name}."
     tensors = {
         key.removeprefix(prefix): tensor
-        for key, tensor in read_tensors(path).items()
+        for key, tensor in open_tensors(path).items()
         if key.startswith(prefix)
     }
     load_strictly(module, tensors, path)
 
 
 def below(
-    tensors: dict[str, torch.Tensor], encoder: str, depth: int
-) -> dict[str, torch.Tensor]:
+    tensors: dict[str, StoredTensor], encoder: str, depth: int
+) -> dict[str, StoredTensor]:
     """Leave out the layers that are not run, from `depth` up."""
     layer = re.compile(encoder + r"layers\.(\d+)\.")
     return {
@@ -236,3 +236,22 @@ def below(
         for key, tensor in tensors.items()
         if not ((m := layer.match(key)) and int(m[1]) >= depth)
     }
+
+
+def third(joined: StoredTensor, index: int) -> StoredTensor:
+    """One of three equal parts of a tensor, along its first axis."""
+    rows = joined.shape[0] // 3
+    return StoredTensor(
+        torch.Size([rows, *joined.shape[1:]]),
+        lambda: joined.read()[index * rows : (index + 1) * rows],
+    )
+
+
+def fold(size: StoredTensor, direction: StoredTensor) -> StoredTensor:
+    """Fold weight norm: w = g v / |v|, per output channel."""
+
+    def read() -> torch.Tensor:
+        v = direction.read()
+        return size.read() * v / v.norm(dim=(1, 2), keepdim=True)
+
+    return StoredTensor(direction.shape, read)

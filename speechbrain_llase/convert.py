@@ -28,7 +28,7 @@ from speechbrain_llase.dimensions import (
     vocoder_dimensions,
 )
 from speechbrain_llase.frontend import WavLMFrontend
-from speechbrain_llase.tensors import read_config, read_tensors
+from speechbrain_llase.tensors import open_tensors, read_config
 from speechbrain_llase.token_lm import TokenLM
 from speechbrain_llase.tokenizer import (
     CodecEncoder,
@@ -136,12 +136,12 @@ def build(
     """Build and load every network: name -> (module, its dimensions)."""
     path = {name: str(file) for name, file in files.items()}
     dims = frontend_dimensions(
-        read_tensors(path["wavlm"]), read_config(path["wavlm"]), layer
+        open_tensors(path["wavlm"]), read_config(path["wavlm"]), layer
     )
     networks = {"frontend": (WavLMFrontend(**dims), dims)}
-    dims = token_lm_dimensions(read_tensors(path["lm"]), lm_heads)
+    dims = token_lm_dimensions(open_tensors(path["lm"]), lm_heads)
     networks["token_lm"] = (TokenLM(**dims), dims)
-    codec = read_tensors(path["codec"])
+    codec = open_tensors(path["codec"])
     dims = vocoder_dimensions(codec, codec_heads)
     networks["vocoder"] = (Xcodec2Vocoder(**dims), dims)
     loads = [
@@ -150,7 +150,7 @@ def build(
         (checkpoints.load_vocoder, "vocoder", "codec"),
     ]
     if "w2v_bert" in files:
-        dims = semantic_dimensions(read_tensors(path["w2v_bert"]))
+        dims = semantic_dimensions(open_tensors(path["w2v_bert"]))
         networks["semantic_encoder"] = (SemanticEncoder(**dims), dims)
         dims = codec_encoder_dimensions(codec)
         networks["codec_encoder"] = (CodecEncoder(**dims), dims)

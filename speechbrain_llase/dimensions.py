@@ -19,7 +19,7 @@ from speechbrain_llase.checkpoints import (
     WAVLM_RULES,
 )
 from speechbrain_llase.fsq import NUM_DIGITS, NUM_LEVELS, VOCAB_SIZE
-from speechbrain_llase.tensors import rename
+from speechbrain_llase.tensors import StoredTensor, rename
 
 OFFICIAL_WIDTH = 1024  # of the LM and of the codec; both have 16 heads there
 OFFICIAL_HEADS = 16
@@ -34,7 +34,7 @@ class Shapes:
     Arguments
     ---------
     tensors : dict
-        Key -> tensor, of one published layout.
+        Key -> StoredTensor, of one published layout.
     rules : list
         Turn its keys into ours.
     what : str
@@ -65,7 +65,7 @@ class Shapes:
 
 
 def frontend_dimensions(
-    tensors: dict[str, torch.Tensor], config: dict, num_layers: int
+    tensors: dict[str, StoredTensor], config: dict, num_layers: int
 ) -> dict:
     """Arguments of WavLMFrontend.
 
@@ -187,7 +187,7 @@ def parse_layers(text: str) -> list[tuple[int, ...]]:
 
 
 def token_lm_dimensions(
-    tensors: dict[str, torch.Tensor], num_heads: int | None
+    tensors: dict[str, StoredTensor], num_heads: int | None
 ) -> dict:
     """Arguments of TokenLM; num_heads None means the official 16."""
     shapes = Shapes(tensors, TOKEN_LM_RULES, "token LM")
@@ -210,7 +210,7 @@ def token_lm_dimensions(
 
 
 def vocoder_dimensions(
-    tensors: dict[str, torch.Tensor], num_heads: int | None
+    tensors: dict[str, StoredTensor], num_heads: int | None
 ) -> dict:
     """Arguments of Xcodec2Vocoder; num_heads None means the official 16."""
     shapes = Shapes(tensors, VOCODER_RULES, "Xcodec2")
@@ -224,7 +224,7 @@ def vocoder_dimensions(
     }
 
 
-def codec_encoder_dimensions(tensors: dict[str, torch.Tensor]) -> dict:
+def codec_encoder_dimensions(tensors: dict[str, StoredTensor]) -> dict:
     """Arguments of CodecEncoder."""
     shapes = Shapes(tensors, CODEC_ENCODER_RULES, "Xcodec2 encoder")
     return {
@@ -234,7 +234,7 @@ def codec_encoder_dimensions(tensors: dict[str, torch.Tensor]) -> dict:
     }
 
 
-def semantic_dimensions(tensors: dict[str, torch.Tensor]) -> dict:
+def semantic_dimensions(tensors: dict[str, StoredTensor]) -> dict:
     """Arguments of SemanticEncoder; heads follow from the bias' width."""
     shapes = Shapes(tensors, SEMANTIC_RULES, "w2v-BERT 2.0")
     layer = "bert.encoder.layers.0."

@@ -1,7 +1,9 @@
-"""Read the tensors of a file, rename them, load them strictly.
+"""Find the tensors of a file, rename them, load them strictly.
 
-Nothing but tensors and plain values is ever unpickled, and a tensor that is
-missing, unknown or of another shape is an error that names it.
+A file is opened for its keys and shapes; a tensor is read when it is copied
+into a module, one at a time, so what is not used is never read. Nothing but
+tensors and plain values is ever unpickled, and a tensor that is missing,
+unknown or of another shape is an error that names it.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -9,18 +11,32 @@ Authors
 
 import pickle
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 SHOWN = 8  # keys named in an error
 
 
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file: its shape is known, its values are not read yet."""
+
+    shape: torch.Size
+    read: Callable[[], torch.Tensor]  # to the CPU
+
+
 def read_tensors(path: str) -> dict[str, torch.Tensor]:
-    """Read the tensors of a checkpoint, recognised by its first bytes.
+    """Read all tensors of a checkpoint; as `open_tensors`."""
+    return {key: stored.read() for key, stored in open_tensors(path).items()}
+
+
+def open_tensors(path: str) -> dict[str, StoredTensor]:
+    """Find the tensors of a checkpoint, recognised by its first bytes.
 
     Arguments
     ---------
@@ -32,7 +48,8 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
     Returns
     -------
     tensors : dict
-        Key -> tensor, on the CPU.
+        Key -> StoredTensor. Only files in torch.save's old form, which is no
+        archive, have been read at this point.
 
     Raises
     ------
@@ -44,11 +61,10 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
     size = Path(path).stat().st_size
     try:
         if head[8:9] == b"{":
-            return load_file(path)
+            return open_safetensors(path)
         if head[:2] == b"PK" or head[:1] == b"\x80":
-            return unwrap(
-                torch.load(path, map_location="cpu", weights_only=True), path
-            )
+            tensors = unwrap(load_pickle(path), path)
+            return {key: stored(tensor) for key, tensor in tensors.items()}
     except (SafetensorError, RuntimeError, EOFError, OSError) as err:
         raise ValueError(
             f"{path} ({size} bytes) is damaged, perhaps a download that broke "
@@ -65,13 +81,50 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
     )
 
 
+def open_safetensors(path: str) -> dict[str, StoredTensor]:
+    """Find the tensors of a safetensors file.
+
+    The file is opened again for each: what is mapped into memory goes with
+    the tensor, and does not add up to the whole file.
+    """
+
+    def reader(key: str) -> Callable[[], torch.Tensor]:
+        """A function that reads one tensor."""
+
+        def read() -> torch.Tensor:
+            with safe_open(path, framework="pt") as file:
+                return file.get_tensor(key)
+
+        return read
+
+    with safe_open(path, framework="pt") as file:
+        shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
+    return {
+        key: StoredTensor(torch.Size(shape), reader(key))
+        for key, shape in shapes.items()
+    }
+
+
+def load_pickle(path: str) -> object:
+    """Open what torch.save wrote, mapped into memory if it is an archive."""
+    with open(path, "rb") as file:
+        is_archive = file.read(4) == b"PK\x03\x04"
+    return torch.load(
+        path, map_location="cpu", weights_only=True, mmap=is_archive
+    )
+
+
+def stored(tensor: torch.Tensor) -> StoredTensor:
+    """Wrap a tensor that is in memory, or mapped into it."""
+    return StoredTensor(tensor.shape, lambda: tensor)
+
+
 def read_config(path: str) -> dict:
     """Read what a unilm checkpoint says under `cfg`; {} for other files."""
     with open(path, "rb") as file:
         if file.read(9)[8:9] == b"{":
             return {}
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    config = loaded.get("cfg", {})
+    config = load_pickle(path).get("cfg", {})
     return config if isinstance(config, dict) else {}
 
 
@@ -92,8 +145,8 @@ def unwrap(loaded: object, path: str) -> dict[str, torch.Tensor]:
 
 
 def rename(
-    tensors: dict[str, torch.Tensor], rules: list[tuple[str, str]]
-) -> dict[str, torch.Tensor]:
+    tensors: dict[str, StoredTensor], rules: list[tuple[str, str]]
+) -> dict[str, StoredTensor]:
     """Apply the rules, in order, to every key."""
     renamed = {}
     for key, tensor in tensors.items():
@@ -104,24 +157,24 @@ def rename(
 
 
 def drop(
-    tensors: dict[str, torch.Tensor], ignored: list[str]
-) -> dict[str, torch.Tensor]:
+    tensors: dict[str, StoredTensor], ignored: list[str]
+) -> dict[str, StoredTensor]:
     """Leave out the keys that match one of the ignored patterns."""
     patterns = re.compile("|".join(ignored))
     return {k: v for k, v in tensors.items() if not patterns.match(k)}
 
 
 def load_strictly(
-    module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: str
+    module: torch.nn.Module, tensors: dict[str, StoredTensor], path: str
 ) -> None:
-    """Copy tensors into a module; all must be there and nothing else.
+    """Read tensors into a module; all must be there and nothing else.
 
     Arguments
     ---------
     module : torch.nn.Module
         What is filled; tensors are converted to its dtypes.
     tensors : dict
-        Key -> tensor.
+        Key -> StoredTensor; each is read, copied and let go.
     path : str
         Named in the error.
 
@@ -152,7 +205,9 @@ def load_strictly(
             f"{path} does not fit {type(module).__name__}. "
             + "; ".join(problems)
         )
-    module.load_state_dict(tensors, strict=True)
+    with torch.no_grad():
+        for key, target in wanted.items():
+            target.copy_(tensors[key].read())
 
 
 def listed(keys: list[str]) -> str:

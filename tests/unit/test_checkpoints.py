@@ -7,13 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from speechbrain_llase import checkpoints
 from speechbrain_llase.checkpoints import (
     load_frontend,
     load_token_lm,
     load_vocoder,
 )
 from speechbrain_llase.frontend import WavLMFrontend
-from speechbrain_llase.tensors import read_tensors
+from speechbrain_llase.tensors import StoredTensor, open_tensors, read_tensors
 from speechbrain_llase.token_lm import TokenLM
 from speechbrain_llase.vocoder import Xcodec2Vocoder
 
@@ -180,3 +181,59 @@ def test_safetensors_are_equal(tmp_path):
     save_file({"a": torch.rand(3)}, path)
     ours, theirs = read_tensors(str(path)), load_file(path)
     assert torch.equal(ours["a"], theirs["a"])
+
+
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_both_forms_of_torch_save(tmp_path, is_archive):
+    """Archives, which can be mapped into memory, and the older form."""
+    tensors = {"a": torch.rand(3), "b": torch.rand(2, 2).half()}
+    path = tmp_path / "a.pt"
+    torch.save(
+        {"model": tensors, "epoch": 4},
+        path,
+        _use_new_zipfile_serialization=is_archive,
+    )
+    found = open_tensors(str(path))
+    assert {k: v.shape for k, v in found.items()} == {"a": (3,), "b": (2, 2)}
+    for key, tensor in read_tensors(str(path)).items():
+        assert tensor.dtype == tensors[key].dtype
+        assert torch.equal(tensor, tensors[key])
+
+
+@pytest.mark.parametrize("layout", ["pickle", "safetensors"])
+@pytest.mark.parametrize("name", LOADERS)
+def test_only_what_is_used_is_read(
+    stand_in_files, tmp_path, monkeypatch, name, layout
+):
+    """Each value that the module holds is read, and no other."""
+    path = stand_in_files / OFFICIAL[name]
+    if layout == "safetensors":
+        save_file(read_tensors(str(path)), tmp_path / "same.safetensors")
+        path = tmp_path / "same.safetensors"
+    total, read = 0, []
+
+    def recording(path):
+        """Stored tensors that note their size when they are read."""
+        nonlocal total
+        tensors = open_tensors(path)
+        total = sum(t.shape.numel() for t in tensors.values())
+        return {key: watched(stored) for key, stored in tensors.items()}
+
+    def watched(stored):
+        def note():
+            read.append(stored.shape.numel())
+            return stored.read()
+
+        return StoredTensor(stored.shape, note)
+
+    monkeypatch.setattr(checkpoints, "open_tensors", recording)
+    module = build(name)
+    LOADERS[name](module, str(path))
+    used = sum(t.numel() for t in module.state_dict().values())
+    if name == "vocoder":  # queries, keys and values are stored as one
+        layers = module.decoder.layers
+        used += 2 * sum(
+            3 * layer.self_attn.q_proj.weight.numel() for layer in layers
+        )
+    assert sum(read) == used
+    assert total > 1.05 * sum(t.numel() for t in module.state_dict().values())
