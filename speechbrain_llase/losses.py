@@ -1,4 +1,4 @@
-"""Losses of waves and the discriminator that trains the small codec.
+"""Losses of waves and of digits, for the recipe of llase_mini.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -6,7 +6,10 @@ Authors
 
 import torch
 import torchaudio
-from torch.nn.functional import l1_loss, leaky_relu
+from torch.nn.functional import cross_entropy, l1_loss
+
+from speechbrain_llase.discriminators import Adversary
+from speechbrain_llase.fsq import NUM_LEVELS
 
 FLOOR = 1e-5  # smallest mel magnitude
 
@@ -54,158 +57,111 @@ class MultiScaleMelLoss(torch.nn.Module):
 
     def forward(self, wavs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Compare (B, T) with (B, T); the mean over bins and windows."""
-        losses = [
-            l1_loss(
-                mel(wavs).clamp(min=FLOOR).log(),
-                mel(target).clamp(min=FLOOR).log(),
-            )
-            for mel in self.mels
-        ]
-        return torch.stack(losses).mean()
-
-
-class STFTDiscriminator(torch.nn.Module):
-    """Judge a wave by its complex spectrogram at one window length.
-
-    A small form of the discriminators of Defossez et al., arXiv:2210.13438.
-
-    Arguments
-    ---------
-    window : int
-        Window length in samples; the hop is half of it.
-    channels : int
-        Channels of the hidden layers.
-
-    Example
-    -------
-    >>> scores, maps = STFTDiscriminator(64, 4)(torch.rand(2, 1600))
-    >>> scores.shape[0], len(maps)
-    (2, 4)
-    """
-
-    def __init__(self, window: int, channels: int):
-        super().__init__()
-        self.window = window
-        norm = torch.nn.utils.parametrizations.weight_norm
-        layers = [norm(conv(2, channels, (3, 9), stride=(1, 4)))]
-        for dilation in (1, 2, 4):
-            layers.append(
-                norm(
-                    conv(
-                        channels,
-                        channels,
-                        (3, 5),
-                        stride=(1, 2),
-                        dilation=(dilation, 1),
-                    )
+        with torch.autocast(wavs.device.type, enabled=False):
+            wavs, target = wavs.float(), target.float()
+            losses = [
+                l1_loss(
+                    mel(wavs).clamp(min=FLOOR).log(),
+                    mel(target).clamp(min=FLOOR).log(),
                 )
-            )
-        self.layers = torch.nn.ModuleList(layers)
-        self.score = norm(conv(channels, 1, (3, 3)))
-
-    def forward(
-        self, wavs: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Score (B, T); returns scores (B, 1, frames, bins) and the maps."""
-        spectrum = torch.stft(
-            wavs,
-            self.window,
-            self.window // 2,
-            window=torch.hann_window(self.window, device=wavs.device),
-            normalized=True,
-            return_complex=True,
-        )
-        hidden = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
-        maps = []
-        for layer in self.layers:
-            hidden = leaky_relu(layer(hidden), 0.1)
-            maps.append(hidden)
-        return self.score(hidden), maps
+                for mel in self.mels
+            ]
+            return torch.stack(losses).mean()
 
 
-def conv(
-    inputs: int,
-    outputs: int,
-    kernel: tuple[int, int],
-    stride: tuple[int, int] = (1, 1),
-    dilation: tuple[int, int] = (1, 1),
-) -> torch.nn.Conv2d:
-    """2-D convolution (time, frequency) that keeps unstrided sizes."""
-    padding = tuple(
-        (k - 1) * d // 2 for k, d in zip(kernel, dilation, strict=True)
-    )
-    return torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation)
+def wave_loss(
+    wavs: torch.Tensor,
+    target: torch.Tensor,
+    mel_loss: torch.nn.Module,
+    adversary: Adversary,
+    optimizer: torch.optim.Optimizer,
+    share: float | None,
+) -> torch.Tensor:
+    """Compare waves by their spectra and, with a share, by an adversary.
 
-
-class Adversary(torch.nn.Module):
-    """Several discriminators of which one, drawn at random, plays a step.
-
-    One a step keeps a training on a CPU fast; over steps all are met.
+    The adversary's gradient in the waves is scaled to `share` times the norm
+    of the spectral one, whatever the discriminators' scale: the idea of the
+    balancer of Defossez et al., arXiv:2210.13438.
 
     Arguments
     ---------
-    discriminators : list of torch.nn.Module
-        Each maps waves to scores and feature maps.
-    feature_weight : float
-        Weight of the feature matching term.
+    wavs, target : torch.Tensor
+        (B, T), generated and real.
+    mel_loss : torch.nn.Module
+        Maps (wavs, target) to a scalar.
+    adversary : Adversary
+        Updated here.
+    optimizer : torch.optim.Optimizer
+        Of the adversary.
+    share : float, optional
+        Size of the adversary's gradient beside the spectral one. With 0 it
+        learns and is not heard, with None it does not play.
+
+    Returns
+    -------
+    loss : torch.Tensor
+        A scalar: its value is that of mel_loss, its gradient the sum.
+    """
+    leaf = wavs.detach().float().requires_grad_()
+    mel = mel_loss(leaf, target)
+    (gradient,) = torch.autograd.grad(mel, leaf)
+    if share is not None:
+        judged = adversary.play(leaf, target, optimizer)
+        gradient = gradient + share * gradient.norm() * judged
+    return with_gradient(mel.detach(), wavs, gradient)
+
+
+def with_gradient(
+    value: torch.Tensor, wavs: torch.Tensor, gradient: torch.Tensor
+) -> torch.Tensor:
+    """A scalar of this value whose gradient in `wavs` is the one given.
 
     Example
     -------
-    >>> adversary = Adversary([STFTDiscriminator(64, 4)], 2.0)
-    >>> optimizer = torch.optim.AdamW(adversary.parameters())
-    >>> made, real = torch.rand(2, 1600), torch.rand(2, 1600)
-    >>> adversary.play(made, real, optimizer).shape
-    torch.Size([])
+    >>> wavs = torch.ones(1, 3, requires_grad=True)
+    >>> with_gradient(torch.tensor(7.0), wavs, 2 * torch.ones(1, 3)).backward()
+    >>> wavs.grad
+    tensor([[2., 2., 2.]])
     """
-
-    def __init__(
-        self, discriminators: list[torch.nn.Module], feature_weight: float
-    ):
-        super().__init__()
-        self.discriminators = torch.nn.ModuleList(discriminators)
-        self.feature_weight = feature_weight
-
-    def play(
-        self,
-        made: torch.Tensor,
-        real: torch.Tensor,
-        optimizer: torch.optim.Optimizer,
-    ) -> torch.Tensor:
-        """Update one discriminator and judge the generator by it.
-
-        Arguments
-        ---------
-        made, real : torch.Tensor
-            Waves (B, T), generated and real.
-        optimizer : torch.optim.Optimizer
-            Of the discriminators.
-
-        Returns
-        -------
-        loss : torch.Tensor
-            A scalar for the generator: hinge loss and feature matching.
-        """
-        drawn = torch.randint(len(self.discriminators), ()).item()
-        judge = self.discriminators[drawn]
-        real_scores, real_maps = judge(real)
-        made_scores, _ = judge(made.detach())
-        loss = torch.relu(1 - real_scores).mean()
-        loss = loss + torch.relu(1 + made_scores).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        made_scores, made_maps = judge(made)
-        matching = feature_distance(made_maps, real_maps)
-        return self.feature_weight * matching - made_scores.float().mean()
+    wavs = wavs.float()
+    return value + ((wavs - wavs.detach()) * gradient).sum()
 
 
-def feature_distance(
-    made: list[torch.Tensor], real: list[torch.Tensor]
+def digit_loss(
+    logits: torch.Tensor, levels: torch.Tensor, smoothing: float
 ) -> torch.Tensor:
-    """Mean L1 distance of feature maps, relative to the real ones' size."""
-    distances = [
-        l1_loss(m.float(), r.detach().float())
-        / r.detach().float().abs().mean().clamp(min=1e-3)
-        for m, r in zip(made, real, strict=True)
-    ]
-    return torch.stack(distances).mean()
+    """Cross-entropy of FSQ digits, smoothed over neighbouring levels.
+
+    Levels have an order: one beside the right one is a small error. A share
+    of `smoothing` of the target lies on each neighbour there is.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        float (..., 4).
+    levels : torch.Tensor
+        int64 (...), in [0, 4).
+    smoothing : float
+        From 0 (plain cross-entropy) to below 0.5.
+
+    Returns
+    -------
+    loss : torch.Tensor
+        A scalar.
+
+    Example
+    -------
+    >>> logits, levels = torch.zeros(2, 8, 4), torch.ones(2, 8).long()
+    >>> round(float(digit_loss(logits, levels, 0.1)), 3)  # log(4)
+    1.386
+    """
+    if not 0 <= smoothing < 0.5:
+        raise ValueError(
+            f"smoothing={smoothing}; give a share from 0 to below 0.5."
+        )
+    table = torch.eye(NUM_LEVELS, device=logits.device)
+    order = torch.arange(NUM_LEVELS, device=logits.device)
+    beside = ((order[:, None] - order).abs() == 1).float()
+    table = table + smoothing * (beside - beside.sum(1).diag())
+    target = table[levels.flatten()]
+    return cross_entropy(logits.float().flatten(0, -2), target)

@@ -31,6 +31,7 @@ SMALLER = {  # every dimension of the recipe's networks, made tiny
 }
 
 CROPS = {"crops_per_epoch": 64, "valid_crops": 8}
+POOL = {"pool_mixtures": 16, "renewed_mixtures": 4, "predicted_prob": 0.5}
 MIXTURES = {"mixtures_per_epoch": 32, "valid_mixtures": 8, "segment_s": 1.0}
 
 
@@ -91,7 +92,7 @@ def run(data, folder, script, experiment, epochs, **options) -> Path:
 
 @pytest.fixture(scope="module")
 def results(data, tmp_path_factory) -> Path:
-    """Folder of all four runs, tiny, one after the other."""
+    """Folder of all five runs, tiny, one after the other."""
     folder = tmp_path_factory.mktemp("results")
     codec = run(data, folder, "train_codec.py", "codec", 3, **CROPS)
     codec = run(
@@ -121,6 +122,16 @@ def results(data, tmp_path_factory) -> Path:
         codec_folder=codec,
         token_lm_folder=lm,
         **MIXTURES,
+    )
+    run(
+        data,
+        folder,
+        "train_vocoder.py",
+        "vocoder",
+        2,
+        codec_folder=codec,
+        token_lm_folder=lm,
+        **POOL | CROPS,
     )
     return folder
 
@@ -159,7 +170,7 @@ def test_publish_round_trip(results, tmp_path):
     from speechbrain_llase import EnhanceLLaSE
     from speechbrain_llase.codec import load_codec
 
-    run = checkpoint(results / "token_lm_wave")
+    run = checkpoint(results / "vocoder")
     output = tmp_path / "model"
     subprocess.run(
         [
@@ -176,9 +187,8 @@ def test_publish_round_trip(results, tmp_path):
     }
     assert names == ckpts | {"hyperparams.yaml", "codec.yaml"}
     enhancer = EnhanceLLaSE.from_hparams(output, run_opts={"device": "cpu"})
-    averaged = torch.load(run / "average.ckpt")
-    codec = checkpoint(results / "codec_adversarial")  # not trained since
-    averaged |= torch.load(codec / "average.ckpt")
+    averaged = torch.load(checkpoint(results / "token_lm") / "average.ckpt")
+    averaged |= torch.load(run / "average.ckpt")
     for name in ("frontend", "token_lm", "vocoder"):
         for key, tensor in enhancer.mods[name].state_dict().items():
             trained = averaged[f"module.{name}.{key}"]

@@ -7,8 +7,7 @@ To run this recipe, do the following:
 
 DATA holds `clean/train` and `clean/valid`, folders of 16 kHz speech. The
 first run learns encoder and decoder from spectral losses; the second one
-freezes the encoder, so that tokens stay what they are, and goes on with the
-decoder against an adversary.
+goes on from it against an adversary.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -23,6 +22,7 @@ import torchaudio
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_tokens, quantise
+from speechbrain_llase.losses import wave_loss
 from speechbrain_llase.mixing import load_folder
 from speechbrain_llase.signal import active_level, to_active_level
 
@@ -69,21 +69,25 @@ class CodecBrain(sb.Brain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Compare with the input: log-mel distance."""
-        return self.hparams.mel_loss(predictions, batch.to(self.device))
+        return self.hparams.mel_loss(predictions, self.target(batch))
+
+    def target(self, batch):
+        """The waves (B, T) that are to come out."""
+        return batch.to(self.device)
 
     def fit_batch(self, batch):
         """Update the adversary, then the codec."""
-        batch = batch.to(self.device)
+        target = self.target(batch)
         with self.training_ctx:
             wavs = self.compute_forward(batch, sb.Stage.TRAIN)
-        mel = self.compute_objectives(wavs, batch, sb.Stage.TRAIN)
-        loss = self.hparams.mel_weight * mel
-        if self.hparams.adversarial_weight > 0:
-            with self.training_ctx:
-                judged = self.modules.adversary.play(
-                    wavs, batch, self.disc_optimizer
-                )
-            loss = loss + self.hparams.adversarial_weight * judged
+            loss = wave_loss(
+                wavs,
+                target,
+                self.hparams.mel_loss,
+                self.modules.adversary,
+                self.disc_optimizer,
+                self.share(),
+            )
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(
@@ -91,8 +95,15 @@ class CodecBrain(sb.Brain):
         )
         self.optimizer.step()
         self.average.update_parameters(self.averaged)
-        self.hparams.lr_annealing(self.optimizer)
-        return mel.detach()
+        self.hparams.lr_annealing(self.optimizer, self.disc_optimizer)
+        return loss.detach()
+
+    def share(self):
+        """How much the adversary has to say at this step, None for nothing."""
+        if self.hparams.adversarial_share is None:
+            return None
+        alone = self.hparams.lr_annealing.step < self.hparams.alone_steps
+        return 0.0 if alone else self.hparams.adversarial_share
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new crops; forget the tokens of the last validation."""

@@ -23,6 +23,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_codes, quantise
+from speechbrain_llase.losses import digit_loss, wave_loss
 from speechbrain_llase.mixing import (
     MixtureDataset,
     MixtureSampler,
@@ -80,11 +81,8 @@ class TokenLMBrain(sb.Brain):
         levels = codes_to_levels(codes)
         right = (predictions.argmax(-1) == levels).float().mean()
         self.accuracy.append(float(right))
-        return torch.nn.functional.cross_entropy(
-            predictions.flatten(0, 2).float(),
-            levels.flatten(),
-            label_smoothing=self.hparams.label_smoothing,
-        )
+        smoothing = self.hparams.neighbour_smoothing
+        return digit_loss(predictions, levels, smoothing)
 
     def target(self, batch):
         """The clean speech at the level that the codec knows."""
@@ -97,8 +95,8 @@ class TokenLMBrain(sb.Brain):
             logits = self.compute_forward(batch, sb.Stage.TRAIN).float()
         loss = self.compute_objectives(logits, batch, sb.Stage.TRAIN)
         if self.hparams.wave_weight > 0:
-            wave_loss = self.wave_loss(logits, self.target(batch))
-            loss = loss + self.hparams.wave_weight * wave_loss
+            mel = self.decoded_loss(logits, self.target(batch))
+            loss = loss + self.hparams.wave_weight * mel
         self.optimizer.zero_grad()
         loss.backward()
         for name in self.trained:
@@ -107,10 +105,10 @@ class TokenLMBrain(sb.Brain):
             )
         self.optimizer.step()
         self.average.update_parameters(self.averaged)
-        self.hparams.lr_annealing(self.optimizer)
+        self.hparams.lr_annealing(self.optimizer, self.disc_optimizer)
         return loss.detach()
 
-    def wave_loss(self, logits, clean):
+    def decoded_loss(self, logits, clean):
         """Compare the decoded prediction with the clean wave.
 
         The decoder hears the mean of each digit's posterior, through which
@@ -131,15 +129,17 @@ class TokenLMBrain(sb.Brain):
             wavs = self.modules.vocoder.decode_codes(codes)
         wavs = wavs[:, : clean.shape[1]]
         clean = clean[:, : wavs.shape[1]]
-        mel = self.hparams.mel_loss(wavs, clean)
-        self.mel_seen.append(float(mel))
-        if self.hparams.adversarial_weight == 0:
-            return mel
         with self.training_ctx:
-            judged = self.modules.adversary.play(
-                wavs, clean, self.disc_optimizer
+            mel = wave_loss(
+                wavs,
+                clean,
+                self.hparams.mel_loss,
+                self.modules.adversary,
+                self.disc_optimizer,
+                self.hparams.adversarial_share,
             )
-        return mel + self.hparams.adversarial_weight * judged
+        self.mel_seen.append(float(mel))
+        return mel
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new mixtures; start the statistics anew."""
