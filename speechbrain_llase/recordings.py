@@ -1,0 +1,145 @@
+"""Reading speech and pieces of noise from files, at one rate.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import io
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from speechbrain.dataio.preprocess import AudioNormalizer
+
+
+def decode(
+    content: bytes, sample_rate: int, resample: bool = False
+) -> torch.Tensor:
+    """Decode the bytes of an audio file.
+
+    Arguments
+    ---------
+    content : bytes
+        A file that libsndfile reads.
+    sample_rate : int
+        The rate wanted, in Hz.
+    resample : bool
+        Resample and average channels where the file differs; else that is an
+        error.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        float32 (T,).
+
+    Raises
+    ------
+    ValueError
+        The rate or the number of channels differs, or a sample is NaN or
+        infinite.
+    """
+    samples, rate = soundfile.read(
+        io.BytesIO(content), dtype="float32", always_2d=True
+    )
+    return conform(torch.from_numpy(samples), rate, sample_rate, resample)
+
+
+def conform(
+    samples: torch.Tensor, rate: int, sample_rate: int, resample: bool
+) -> torch.Tensor:
+    """Bring (T, C) to one rate and one channel, or refuse it."""
+    if (rate, samples.shape[1]) != (sample_rate, 1):
+        if not resample:
+            raise ValueError(
+                f"The audio has {rate} Hz and {samples.shape[1]} channel(s); "
+                f"convert it to {sample_rate} Hz and one channel, or set "
+                "resample."
+            )
+        samples = normalizer(sample_rate)(samples, rate).unsqueeze(1)
+    if not samples.isfinite().all():
+        raise ValueError("The audio has NaN or infinite samples.")
+    return samples[:, 0]
+
+
+@lru_cache
+def normalizer(sample_rate: int) -> AudioNormalizer:
+    """SpeechBrain's resampler, which keeps its filters."""
+    return AudioNormalizer(sample_rate)
+
+
+def read_speech(
+    path: str | Path, sample_rate: int, resample: bool = False
+) -> tuple[bytes, torch.Tensor]:
+    """Read a file once, for its hash and for its samples.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+    sample_rate : int
+        The rate wanted, in Hz.
+    resample : bool
+        See `decode`.
+
+    Returns
+    -------
+    content : bytes
+        The file as it is.
+    wav : torch.Tensor
+        float32 (T,).
+
+    Raises
+    ------
+    ValueError
+        The file cannot be used; it is named.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return content, decode(content, sample_rate, resample)
+    except (ValueError, soundfile.LibsndfileError) as err:
+        raise ValueError(f"{path}: {err}") from err
+
+
+def read_piece(
+    path: str | Path,
+    num_samples: int,
+    sample_rate: int,
+    resample: bool,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Read a random piece of a long file, and no more of it.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file; a short one is repeated from a random place on.
+    num_samples : int
+        How long the piece is, at `sample_rate`.
+    sample_rate : int
+        In Hz.
+    resample : bool
+        See `decode`.
+    rng : np.random.Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    piece : np.ndarray
+        float32 (num_samples,).
+    """
+    with soundfile.SoundFile(path) as file:
+        wanted = -(-num_samples * file.samplerate // sample_rate)
+        start = int(rng.integers(max(file.frames - wanted, 0) + 1))
+        file.seek(start)
+        samples = file.read(wanted, dtype="float32", always_2d=True)
+        rate = file.samplerate
+    try:
+        wav = conform(torch.from_numpy(samples), rate, sample_rate, resample)
+    except ValueError as err:
+        raise ValueError(f"{path}: {err}") from err
+    if len(wav) < num_samples:
+        wav = wav.roll(int(rng.integers(len(wav))))
+        wav = wav.repeat(-(-num_samples // len(wav)))
+    return wav[:num_samples].numpy()
