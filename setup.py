@@ -53,10 +53,15 @@ setup(
     packages=[
         "speechbrain_llase",
         "speechbrain_llase.commands",
+        "speechbrain_llase.evaluation",
         "speechbrain_llase.hparams",
+        "speechbrain_llase.metrics",
     ],
     package_dir={"speechbrain_llase.hparams": "hparams"},
-    package_data={"speechbrain_llase.hparams": ["*/*"]},
+    package_data={
+        "speechbrain_llase.evaluation": ["*.csv"],
+        "speechbrain_llase.hparams": ["*/*"],
+    },
     include_package_data=False,
     zip_safe=False,
     python_requires=">=3.11",
@@ -77,12 +82,16 @@ setup(
         "demo": [*DNSMOS, "matplotlib>=3.8"],
         "evaluation": [
             *DNSMOS,
+            "matplotlib>=3.8",
+            "pystoi>=0.4,<0.5",
             # No wheel for 3.14; word differences are not measured there.
             'pocketsphinx>=5,<6; python_version < "3.14"',
         ],
         # Speaker similarity. It needs webrtcvad, which is published as source
         # only (pip needs a C compiler) and imports pkg_resources.
         "speaker": ["Resemblyzer==0.1.4", "setuptools<81"],
+        # PESQ is published as source only: pip needs a C compiler.
+        "pesq": ["pesq==0.0.4"],
         "train": ["tensorboard>=2.16"],
         "dev": [
             "build>=1.2",

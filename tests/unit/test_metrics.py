@@ -10,6 +10,8 @@ import torch
 
 from speechbrain_llase.metrics import (
     DNSMOS,
+    ESTOI,
+    PESQ,
     SpeakerSimilarity,
     WordDifference,
     WordEdits,
@@ -53,6 +55,28 @@ def buzz(f0, seconds=3.0, seed=0):
     )
     wave = wave * np.clip(np.sin(2 * np.pi * 2.5 * time), 0, 1)
     return (0.5 * wave / np.abs(wave).max()).astype(np.float32)
+
+
+def test_dnsmos_is_what_the_package_gives(dnsmos):
+    package = pytest.importorskip("speechmos.dnsmos")
+    wave = buzz(120, 4.0)
+    expected = package.run(wave, RATE)
+    names = {"SIG": "sig_mos", "BAK": "bak_mos", "OVRL": "ovrl_mos"}
+    names["P808"] = "p808_mos"
+    expected = {name: expected[theirs] for name, theirs in names.items()}
+    assert dnsmos(wave) == pytest.approx(expected, abs=1e-4)
+
+
+def test_speaker_similarity_is_what_the_package_gives(similarity):
+    package = pytest.importorskip("resemblyzer")
+    encoder = package.VoiceEncoder("cpu", verbose=False)
+    low, high = (
+        encoder.embed_utterance(package.preprocess_wav(buzz(f0)))
+        for f0 in (90, 250)
+    )
+    expected = np.dot(low, high) / np.linalg.norm(low) / np.linalg.norm(high)
+    found = similarity(buzz(90), buzz(250))
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.6, 9.5, 11.0])
@@ -101,6 +125,8 @@ def test_foreign_networks_are_refused(tmp_path):
         (DNSMOS, "onnxruntime", "onnxruntime"),
         (WordDifference, "pocketsphinx", "pocketsphinx>=5"),
         (SpeakerSimilarity, "resemblyzer", "Resemblyzer==0.1.4"),
+        (PESQ, "pesq", "pesq==0.0.4"),
+        (ESTOI, "pystoi", "pystoi>=0.4"),
     ],
 )
 def test_missing_package_gives_the_pip_line(

@@ -1,0 +1,8 @@
+"""Evaluation of enhanced files: find, score, summarise, report.
+
+The stages stand in files of their own, in that order: `clips`, `scoring`,
+`summary`, `report` and `picture`; `dns2020` knows one public test set.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""

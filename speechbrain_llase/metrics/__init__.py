@@ -1,0 +1,57 @@
+"""Measures of enhanced speech: opinions, words, voices and signals.
+
+Each class wraps a public package that is imported when the class is built.
+All take waves at 16 kHz, check them and never rescale or clip them. With
+`SpeechStats` every one of them is a SpeechBrain `MetricStats`.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from speechbrain_llase.metrics.dnsmos import DNSMOS, DNSMOS_SHA256
+from speechbrain_llase.metrics.level import check_level
+from speechbrain_llase.metrics.reading import (
+    OFFLINE_ASR,
+    CachedReader,
+    PocketsphinxReader,
+    SpeechBrainReader,
+    load_reader,
+)
+from speechbrain_llase.metrics.signal import ESTOI, PESQ, SISDR
+from speechbrain_llase.metrics.stats import SpeechStats
+from speechbrain_llase.metrics.voices import (
+    OFFLINE_SPEAKER,
+    HubSpeakerSimilarity,
+    SpeakerSimilarity,
+    load_speaker,
+)
+from speechbrain_llase.metrics.waves import SAMPLE_RATE, check_sha256
+from speechbrain_llase.metrics.words import (
+    WordDifference,
+    WordEdits,
+    normalise_words,
+)
+
+__all__ = [
+    "DNSMOS",
+    "DNSMOS_SHA256",
+    "ESTOI",
+    "OFFLINE_ASR",
+    "OFFLINE_SPEAKER",
+    "PESQ",
+    "SAMPLE_RATE",
+    "SISDR",
+    "CachedReader",
+    "HubSpeakerSimilarity",
+    "PocketsphinxReader",
+    "SpeakerSimilarity",
+    "SpeechBrainReader",
+    "SpeechStats",
+    "WordDifference",
+    "WordEdits",
+    "check_level",
+    "check_sha256",
+    "load_reader",
+    "load_speaker",
+    "normalise_words",
+]

@@ -1,0 +1,151 @@
+"""What all measures share: checked waves, packages and network files.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import hashlib
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+SAMPLE_RATE = 16000  # Hz, of every wave here
+
+
+def check_wave(
+    wav: torch.Tensor | np.ndarray, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray:
+    """Check one wave and give it as float32.
+
+    Arguments
+    ---------
+    wav : torch.Tensor or np.ndarray
+        (T,) floating within [-1, 1].
+    sample_rate : int
+        In Hz; only 16000 is supported.
+
+    Returns
+    -------
+    wav : np.ndarray
+        (T,) float32.
+
+    Raises
+    ------
+    ValueError
+        If the wave is empty, not 1-D, not floating, not finite or beyond
+        full scale, or the rate is another.
+    """
+    if sample_rate != SAMPLE_RATE:
+        raise ValueError(
+            f"sample_rate is {sample_rate}; resample to {SAMPLE_RATE} Hz."
+        )
+    if isinstance(wav, torch.Tensor):
+        wav = wav.detach().cpu().numpy()
+    wav = np.asarray(wav)
+    if (
+        wav.ndim != 1
+        or not wav.size
+        or not np.issubdtype(wav.dtype, np.floating)
+    ):
+        raise ValueError(
+            f"The wave has shape {wav.shape} and dtype {wav.dtype}; give a "
+            "1-D floating signal of at least one sample."
+        )
+    if not np.isfinite(wav).all():
+        raise ValueError("The wave has NaN or infinite samples; repair it.")
+    peak = np.abs(wav).max()
+    if peak > 1:
+        raise ValueError(
+            f"The wave reaches {peak:.3f}, beyond full scale; scale it down "
+            "first (the scores depend on the level)."
+        )
+    return wav.astype(np.float32, copy=False)
+
+
+def check_pair(
+    wav: torch.Tensor | np.ndarray,
+    clean: torch.Tensor | np.ndarray,
+    sample_rate: int = SAMPLE_RATE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check a wave and its clean original, which must be as long.
+
+    Arguments
+    ---------
+    wav, clean : torch.Tensor or np.ndarray
+        (T,) floating within [-1, 1].
+    sample_rate : int
+        In Hz; only 16000 is supported.
+
+    Returns
+    -------
+    wav, clean : np.ndarray
+        (T,) float32.
+
+    Raises
+    ------
+    ValueError
+        If one is not allowed, the clean one is silent or the lengths differ.
+    """
+    wav, clean = (check_wave(x, sample_rate) for x in (wav, clean))
+    if wav.shape != clean.shape:
+        raise ValueError(
+            f"The wave has {wav.size} samples and the clean one {clean.size}; "
+            "cut both to one length."
+        )
+    if not clean.any():
+        raise ValueError("The clean wave is all zero: nothing to compare.")
+    return wav, clean
+
+
+def import_package(module: str, requirements: str) -> ModuleType:
+    """Import a package that only the evaluation needs.
+
+    Arguments
+    ---------
+    module : str
+        What to import.
+    requirements : str
+        What to tell pip if that fails.
+
+    Returns
+    -------
+    module : ModuleType
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; with the pip line.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as err:
+        raise ImportError(
+            f"{module} could not be imported ({err}); run "
+            f"pip install {requirements}"
+        ) from err
+
+
+def check_sha256(file: Path, expected: str) -> None:
+    """Refuse a file that is not the one measured with.
+
+    Arguments
+    ---------
+    file : Path
+        File to read.
+    expected : str
+        SHA-256, hexadecimal.
+
+    Raises
+    ------
+    ValueError
+        If the file has other content.
+    """
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{file} has SHA-256 {found}, not {expected}; scores of other "
+            "networks do not compare. Run pip install speechmos==0.0.1.1."
+        )
