@@ -1,19 +1,22 @@
 """WavLMFrontend: speech -> WavLM features of layer k, 50 a second.
 
 WavLM (Chen et al., arXiv:2110.13900) is cut after the layer that is used, and
-built from plain numbers. The released LLaSE feeds it the waveform as it is,
-although WavLM-Large was trained on normalised ones, and appends one row of
-zeros to every extraction; both are kept here, the latter in one place.
+built from plain numbers; wavlm.py runs it. The released LLaSE feeds it the
+waveform as it is, although WavLM-Large was trained on normalised ones, and
+appends one row of zeros to every extraction; both are kept here, the latter
+in one place.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
+from itertools import groupby
+
 import torch
 from transformers import WavLMConfig, WavLMModel
 
-MIN_SAMPLES = 400  # the receptive field of one feature row
-HOP_LENGTH = 320  # samples from one row to the next
+from speechbrain_llase.packing import unpack
+from speechbrain_llase.wavlm import HOP_LENGTH, MIN_SAMPLES, extract
 
 
 def num_rows(num_samples: int) -> int:
@@ -136,25 +139,48 @@ class WavLMFrontend(torch.nn.Module):
             An item is shorter than 400 samples.
         """
         samples = item_samples(wavs, lengths)
-        if min(samples) < MIN_SAMPLES:
+        items = [wav[:n] for wav, n in zip(wavs, samples, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(
+            self.extract_each(items, num_rows(wavs.shape[1])), batch_first=True
+        )
+
+    def extract_each(
+        self, wavs: list[torch.Tensor], least: int = 0
+    ) -> list[torch.Tensor]:
+        """Extract the features of waveforms of any lengths.
+
+        Arguments
+        ---------
+        wavs : list of torch.Tensor
+            float (T,) each, T at least 400; neighbours of equal length are
+            the faster the more they are.
+        least : int
+            Rows to give at least, zeros behind.
+
+        Returns
+        -------
+        feats : list of torch.Tensor
+            float32 (N, D) each, the zero row included.
+
+        Raises
+        ------
+        ValueError
+            A waveform is shorter than 400 samples.
+        """
+        shortest = min(len(wav) for wav in wavs)
+        if shortest < MIN_SAMPLES:
             raise ValueError(
-                f"The shortest item has {min(samples)} samples; WavLM needs "
+                f"The shortest item has {shortest} samples; WavLM needs "
                 f"at least {MIN_SAMPLES} (25 ms at 16 kHz)."
             )
         if self.normalize_wav:
-            wavs = torch.stack(
-                [normalize(w, n) for w, n in zip(wavs, samples, strict=True)]
-            )
-        if min(samples) == wavs.shape[1]:
-            feats = self.wavlm(wavs).last_hidden_state
-        else:
-            sample = torch.arange(wavs.shape[1], device=wavs.device)
-            count = torch.tensor(samples, device=wavs.device)
-            mask = (sample < count[:, None]).long()
-            feats = self.wavlm(wavs, attention_mask=mask).last_hidden_state
-            for item, n in enumerate(samples):
-                feats[item, num_rows(n) - 1 :] = 0
-        return torch.nn.functional.pad(feats, (0, 0, 0, 1))
+            wavs = [normalize(wav) for wav in wavs]
+        runs = [torch.stack(list(run)) for _, run in groupby(wavs, len)]
+        feats = unpack(*extract(self.wavlm, runs))
+        return [
+            torch.nn.functional.pad(f, (0, 0, 0, max(1, least - len(f))))
+            for f in feats
+        ]
 
 
 def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:
@@ -164,8 +190,6 @@ def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:
     return [round(float(x) * wavs.shape[1]) for x in lengths]
 
 
-def normalize(wav: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """Bring the first samples of (T,) to mean 0 and variance 1."""
-    part = wav[:num_samples]
-    part = (part - part.mean()) / torch.sqrt(part.var(correction=0) + 1e-7)
-    return torch.nn.functional.pad(part, (0, len(wav) - num_samples))
+def normalize(wav: torch.Tensor) -> torch.Tensor:
+    """Bring (T,) to mean 0 and variance 1."""
+    return (wav - wav.mean()) / torch.sqrt(wav.var(correction=0) + 1e-7)

@@ -2,8 +2,8 @@
 
 The input stage of the released LLaSE (projection, sinusoidal positions and a
 layer norm whose scale and shift come from a stage embedding), a LLaMA
-backbone, and a head: over all 65,536 tokens, as released, or over the eight
-4-way digits of a token, which a small model can learn.
+backbone (run by llama.py), and a head: over all 65,536 tokens, as released,
+or over the eight 4-way digits of a token, which a small model can learn.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -18,8 +18,11 @@ from speechbrain_llase.fsq import (
     VOCAB_SIZE,
     levels_to_tokens,
 )
+from speechbrain_llase.llama import run_llama
+from speechbrain_llase.packing import Runs, pack, unpack
 
 HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
+CLASSES = 8192  # of the softmax head, whose logits are held at a time
 
 
 class TokenLM(torch.nn.Module):
@@ -102,14 +105,9 @@ class TokenLM(torch.nn.Module):
         logits : torch.Tensor
             (B, N, 65536) for the softmax head, (B, N, 8, 4) for digits.
         """
-        hidden = self.audio_linear(feats)
-        hidden = hidden + sinusoid(hidden.shape[1], hidden.shape[2]).to(hidden)
-        hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
-        hidden = self.backbone(inputs_embeds=hidden).last_hidden_state
-        logits = self.predict_layer(hidden)
-        if self.head == "digits":
-            logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
-        return logits
+        rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
+        hidden = self.hidden(rows, runs).unflatten(0, feats.shape[:2])
+        return self.logits(hidden)
 
     def predict(self, feats: torch.Tensor) -> torch.Tensor:
         """Pick the most likely token of every frame.
@@ -124,8 +122,65 @@ class TokenLM(torch.nn.Module):
         tokens : torch.Tensor
             int64 (B, N), in [0, 65536).
         """
-        best = self(feats).argmax(-1)
-        return levels_to_tokens(best) if self.head == "digits" else best
+        return torch.stack(self.predict_each(list(feats)))
+
+    def predict_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Pick the tokens of items of any lengths, without padding.
+
+        Arguments
+        ---------
+        feats : list of torch.Tensor
+            float (N, input_size) each.
+
+        Returns
+        -------
+        tokens : list of torch.Tensor
+            int64 (N,) each, in [0, 65536).
+        """
+        rows, runs = pack(feats)
+        return unpack(self.pick(self.hidden(rows, runs)), runs)
+
+    def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
+        """Run all but the head: (total, input_size) -> float32 (total, D)."""
+        hidden = self.audio_linear(rows.to(self.audio_linear.weight.dtype))
+        hidden = hidden.float()
+        longest = max(n for _, n in runs)
+        positions = sinusoid(longest, hidden.shape[1]).to(hidden)
+        counts = [n for count, n in runs for _ in range(count)]
+        hidden = hidden + torch.cat([positions[:n] for n in counts])
+        hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
+        return run_llama(self.backbone, hidden, runs)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the head to (..., D)."""
+        logits = self.predict_layer(hidden.to(self.predict_layer.weight.dtype))
+        if self.head == "digits":
+            logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
+        return logits
+
+    def pick(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Pick the most likely tokens of (total, D), int64 (total,).
+
+        The softmax head's logits are made some thousand classes at a time;
+        the best of each are compared again in float32, for logits rounded to
+        bfloat16 are often equal.
+        """
+        if self.head == "digits":
+            return levels_to_tokens(self.logits(hidden).argmax(-1))
+        weight, bias = self.predict_layer.weight, self.predict_layer.bias
+        rounded = hidden.to(weight.dtype)
+        best = []
+        for at in range(0, VOCAB_SIZE, CLASSES):
+            part = slice(at, at + CLASSES)
+            logits = torch.nn.functional.linear(
+                rounded, weight[part], bias[part]
+            )
+            best.append(logits.argmax(-1) + at)
+        best = torch.stack(best, dim=-1)  # (total, parts)
+        logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(
+            -1
+        ) + bias[best].float()
+        return best.gather(1, logits.argmax(-1, keepdim=True)).squeeze(1)
 
 
 class StageNorm(torch.nn.Module):
@@ -145,7 +200,7 @@ class StageNorm(torch.nn.Module):
     def forward(
         self, hidden: torch.Tensor, stage: torch.Tensor
     ) -> torch.Tensor:
-        """Normalise (B, N, D) with the scale and shift of stage (D,)."""
+        """Normalise (..., D) with the scale and shift of stage (D,)."""
         scale, shift = self.project_layer(stage).chunk(2)
         return scale * self.norm(hidden) + shift
 

@@ -2,7 +2,7 @@
 
 The decoding half of Xcodec2 (Ye et al., arXiv:2502.04128): FSQ codes, a
 Vocos-like backbone and an inverse STFT head, built from plain numbers. The
-layers are those of `transformers.models.xcodec2`.
+layers are those of `transformers.models.xcodec2`; xcodec2.py runs them.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -18,6 +18,8 @@ from speechbrain_llase.fsq import (
     levels_to_codes,
     tokens_to_levels,
 )
+from speechbrain_llase.packing import Runs, pack, unpack
+from speechbrain_llase.xcodec2 import decode
 
 
 class Xcodec2Vocoder(torch.nn.Module):
@@ -96,16 +98,7 @@ class Xcodec2Vocoder(torch.nn.Module):
         ValueError
             A token lies outside [0, 65536).
         """
-        if (
-            tokens.numel()
-            and not 0 <= tokens.min() <= tokens.max() < VOCAB_SIZE
-        ):
-            raise ValueError(
-                f"Tokens span [{tokens.min()}, {tokens.max()}], allowed is "
-                f"[0, {VOCAB_SIZE}): pass the tokens of TokenLM.predict, "
-                "without padding."
-            )
-        return self.decode_codes(levels_to_codes(tokens_to_levels(tokens)))
+        return self.decode_codes(tokens_to_codes(tokens))
 
     def decode_codes(self, codes: torch.Tensor) -> torch.Tensor:
         """Decode FSQ codes, which may lie between the levels.
@@ -122,5 +115,43 @@ class Xcodec2Vocoder(torch.nn.Module):
         """
         if codes.shape[1] == 0:
             return codes.new_zeros(codes.shape[0], 0)
-        codes = codes.to(self.project_out.weight.dtype)
-        return self.decoder(self.project_out(codes)).squeeze(1).float()
+        wav = self.decode_rows(codes.flatten(0, 1), [tuple(codes.shape[:2])])
+        return wav.unflatten(0, (codes.shape[0], -1))
+
+    def decode_each(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Decode items of any lengths, without padding.
+
+        Arguments
+        ---------
+        tokens : list of torch.Tensor
+            int64 (N,) each, N at least 1, in [0, 65536).
+
+        Returns
+        -------
+        wavs : list of torch.Tensor
+            float32 (320 N,) each.
+
+        Raises
+        ------
+        ValueError
+            A token lies outside [0, 65536).
+        """
+        rows, runs = pack(tokens)
+        wav = self.decode_rows(tokens_to_codes(rows), runs)
+        return unpack(wav, [(b, n * self.hop_length) for b, n in runs])
+
+    def decode_rows(self, codes: torch.Tensor, runs: Runs) -> torch.Tensor:
+        """Decode packed codes (total, 8) to float32 (320 * total,)."""
+        rows = self.project_out(codes.to(self.project_out.weight.dtype))
+        return decode(self.decoder, rows, runs)
+
+
+def tokens_to_codes(tokens: torch.Tensor) -> torch.Tensor:
+    """Look up the codes of tokens (...), float32 (..., 8), after a check."""
+    if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < VOCAB_SIZE:
+        raise ValueError(
+            f"Tokens span [{tokens.min()}, {tokens.max()}], allowed is "
+            f"[0, {VOCAB_SIZE}): pass the tokens of TokenLM.predict, "
+            "without padding."
+        )
+    return levels_to_codes(tokens_to_levels(tokens))

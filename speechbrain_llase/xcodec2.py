@@ -1,0 +1,130 @@
+"""The forward pass of Xcodec2's decoder, for packed rows.
+
+Weights, their names and their shapes are those of
+`transformers.models.xcodec2` (Ye et al., arXiv:2502.04128). Its rotary
+embedding turns query and key of a head by the same angle whatever the row, so
+it cancels and is left out. The inverse STFT adds the four shifted quarters of
+its frames instead of folding.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+from torch.nn import functional as F
+
+from speechbrain_llase.layers import (
+    attend,
+    convolve,
+    layer_norm,
+    project,
+    rms_norm,
+)
+from speechbrain_llase.packing import Runs, each_run
+
+MAX_MAGNITUDE = 1e2
+MIN_ENVELOPE = 1e-11
+
+
+def decode(
+    decoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> torch.Tensor:
+    """Turn projected codes into a waveform.
+
+    Arguments
+    ---------
+    decoder : transformers' Xcodec2Decoder
+        The whole decoding half but the projection of the codes.
+    rows : torch.Tensor
+        (total, quantization_dim).
+    runs : list of (int, int)
+        Where items end.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        float32 (hop_length * total,).
+    """
+    dtype = decoder.fc.weight.dtype
+    rows = project(decoder.fc, rows, dtype)
+
+    def enter(x):
+        x = convolve(decoder.embed, x, decoder.embed.padding[0]).float()
+        for block in decoder.prior_net:
+            x = run_block(block, x)
+        return x
+
+    def leave(x):
+        for block in decoder.post_net:
+            x = run_block(block, x)
+        return x
+
+    rows = each_run(enter, rows, runs)
+    for layer in decoder.layers:
+        rows = run_layer(layer, rows, runs, dtype)
+    rows = layer_norm(decoder.norm, each_run(leave, rows, runs))
+    rows = project(decoder.head.linear, rows, dtype).float()
+    return each_run(lambda x: to_wave(decoder.head, x), rows, runs)
+
+
+def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Run one residual block of convolutions on (B, N, C)."""
+    hidden = x
+    pairs = ((block.norm1, block.conv1), (block.norm2, block.conv2))
+    for norm, conv in pairs:
+        hidden = F.silu(norm_over_time(norm, hidden))
+        if conv is block.conv2:
+            rate = block.activation_dropout
+            hidden = F.dropout(hidden, rate, block.training)
+        hidden = convolve(conv, hidden, conv.padding[0])
+    return x + hidden
+
+
+def norm_over_time(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+    """Group norm of (B, N, C): statistics over the time of each item."""
+    image = x.float().transpose(1, 2).unsqueeze(2)
+    weight, bias = norm.weight.float(), norm.bias.float()
+    image = F.group_norm(image, norm.num_groups, weight, bias, norm.eps)
+    return image.squeeze(2).transpose(1, 2)
+
+
+def run_layer(
+    layer: torch.nn.Module, rows: torch.Tensor, runs: Runs, dtype: torch.dtype
+) -> torch.Tensor:
+    """Run one transformer layer on (total, D)."""
+    attention = layer.self_attn
+    hidden = rms_norm(layer.input_layernorm, rows).to(dtype)
+    q, k, v = (
+        linear(hidden).unflatten(1, (-1, attention.head_dim))
+        for linear in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    dropout = attention.attention_dropout if layer.training else 0.0
+    rows = rows + attention.o_proj(attend(q, k, v, runs, dropout=dropout))
+    mlp = layer.mlp
+    hidden = rms_norm(layer.post_attention_layernorm, rows)
+    hidden = mlp.activation_fn(project(mlp.fc1, hidden, dtype))
+    return rows + mlp.fc2(hidden)
+
+
+def to_wave(head: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Invert the STFT: (B, N, n_fft + 2) -> (B, N * hop_length)."""
+    magnitude, phase = x.chunk(2, dim=-1)
+    magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
+    frames = torch.fft.irfft(torch.polar(magnitude, phase), head.n_fft)
+    window = head.window.float()
+    wavs = overlap_add(frames * window, head.hop_length)
+    power = window.square().expand(1, x.shape[1], -1)
+    envelope = overlap_add(power, head.hop_length).clamp(min=MIN_ENVELOPE)
+    inside = slice(head.padding, -head.padding)
+    return wavs[:, inside] / envelope[:, inside]
+
+
+def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
+    """Add frames (B, N, W) shifted by a hop each; hop_length divides W."""
+    batch, count, width = frames.shape
+    quarters = frames.unflatten(2, (-1, hop_length))
+    shifts = width // hop_length
+    total = frames.new_zeros(batch, count + shifts - 1, hop_length)
+    for shift in range(shifts):
+        total[:, shift : shift + count] += quarters[:, :, shift]
+    return total.flatten(1)
