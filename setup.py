@@ -66,6 +66,7 @@ setup(
     zip_safe=False,
     python_requires=">=3.11",
     install_requires=[
+        "huggingface_hub>=1.31",
         "hyperpyyaml>=1.2",
         "numpy>=1.26",
         "packaging",

@@ -16,7 +16,7 @@ from importlib import import_module
 from speechbrain_llase import __version__
 from speechbrain_llase.commands.common import say
 
-COMMANDS = ["enhance", "convert", "doctor"]  # modules of `commands`
+COMMANDS = ["enhance", "convert", "download", "doctor"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -104,10 +104,7 @@ def convert(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}; choose one of {', '.join(DTYPES)}.")
-    if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise FileExistsError(
-            f"{output} is there already; name a new or an empty folder."
-        )
+    check_output(output)
     networks = build(files, lm_heads, codec_heads, layer)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
@@ -125,6 +122,14 @@ def convert(
             output.rmdir()
         os.replace(folder, output)
     return manifest
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder that holds something, or a file."""
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise FileExistsError(
+            f"{output} is there already; name a new or an empty folder."
+        )
 
 
 def build(
@@ -187,7 +192,11 @@ def write_weights(networks: dict, folder: Path, dtype: str) -> None:
             key: cast(tensor, dtype, f"{name}: {key}").clone()
             for key, tensor in module.state_dict().items()
         }
-        save_file(tensors, folder / f"{name}.ckpt", {"format": "pt"})
+        path = folder / f"{name}.ckpt"
+        path.touch()
+        mode = path.stat().st_mode  # save_file's own lets nobody else read
+        save_file(tensors, path, {"format": "pt"})
+        path.chmod(mode)
 
 
 def write_yaml(networks: dict, folder: Path) -> None:

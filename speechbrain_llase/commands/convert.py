@@ -54,6 +54,11 @@ def add_parser(subparsers) -> None:
             metavar="FILE",
             help=file,
         )
+    add_conversion_options(parser)
+
+
+def add_conversion_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `download` takes too: the output and its form."""
     parser.add_argument(
         "--output",
         required=True,
@@ -96,8 +101,13 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as err:
         say(f"error: {one_line(err)}")
         return 1
+    report(manifest, args.output)
+    return 0
+
+
+def report(manifest: dict, output: Path) -> None:
+    """Print what was written, and the licences."""
     for name, about in manifest["files"].items():
-        print(f"{args.output / name}  {about['bytes'] / 1e6:.1f} MB")
+        print(f"{output / name}  {about['bytes'] / 1e6:.1f} MB")
     for name, about in manifest["sources"].items():
         print(f"licence of {name} ({about['file']}): {about['licence']}")
-    return 0

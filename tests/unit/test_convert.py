@@ -42,6 +42,8 @@ def test_float32_is_exact_and_offline(files, tmp_path, golden):
     assert manifest["sources"]["lm"]["sha256"] == sha256(files["lm"])
     for name, about in manifest["files"].items():
         assert about["sha256"] == sha256(folder / name)
+        modes = {path.stat().st_mode for path in folder.iterdir()}
+        assert len(modes) == 1, "who reads the YAML may read the weights"
     assert "NC" in manifest["sources"]["codec"]["licence"]
     noisy = golden_wave(golden)
     torch.save(noisy, tmp_path / "noisy.pt")
