@@ -18,13 +18,15 @@ import sys
 import numpy as np
 import speechbrain as sb
 import torch
-import torchaudio
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_tokens, quantise
 from speechbrain_llase.losses import wave_loss
 from speechbrain_llase.mixing import load_folder
-from speechbrain_llase.signal import active_level, to_active_level
+from speechbrain_llase.mixture import power, vary
+from speechbrain_llase.signal import to_active_level
+
+RATE = 16000  # Hz
 
 
 class CodecBrain(sb.Brain):
@@ -128,26 +130,48 @@ class CodecBrain(sb.Brain):
 
 
 class CropDataset(torch.utils.data.Dataset):
-    """Random crops of speech at a random level near the codec's.
+    """Random crops of speech, in random speed, colour and level.
 
     Arguments
     ---------
     wavs : list of torch.Tensor
-        Utterances (T,) at 16 kHz.
+        Utterances (T,) at 16 kHz; those that are shorter than a crop at the
+        highest speed are left out.
     num_samples : int
         Length of a crop.
     length : int
         Crops an epoch.
-    level_db, jitter_db : float
-        Active level in dBFS, and how far it may be off.
+    level_db : float
+        Active level in dBFS.
     seed : int
         Item i of every epoch draws from (seed, epoch, i).
+    jitter_db : float
+        How far the level may be off, to both sides.
+    speed, eq_db : tuple, float
+        See `speechbrain_llase.mixture.vary`; (1, 1) and 0 for none.
     """
 
-    def __init__(self, wavs, num_samples, length, level_db, jitter_db, seed):
-        self.wavs = [w for w in wavs if len(w) > num_samples]
+    def __init__(
+        self,
+        wavs,
+        num_samples,
+        length,
+        level_db,
+        seed,
+        jitter_db=0.0,
+        speed=(1.0, 1.0),
+        eq_db=0.0,
+    ):
+        longest = 1.25 * num_samples * speed[1] + 1024  # vary asks for more
+        self.wavs = [wav.numpy() for wav in wavs if len(wav) > longest]
+        if not self.wavs:
+            raise ValueError(
+                f"No utterance has more than {longest / RATE:.2f} s; shorten "
+                "segment_s or give longer ones."
+            )
         self.num_samples, self.length = num_samples, length
         self.level_db, self.jitter_db, self.seed = level_db, jitter_db, seed
+        self.speed, self.eq_db = speed, eq_db
         self.epoch = 0
 
     def __len__(self):
@@ -158,39 +182,40 @@ class CropDataset(torch.utils.data.Dataset):
         level_db = self.level_db + rng.uniform(-1, 1) * self.jitter_db
         while True:
             wav = self.wavs[rng.integers(len(self.wavs))]
-            start = rng.integers(len(wav) - self.num_samples)
-            crop = wav[start : start + self.num_samples]
-            if active_level(crop) > 0.1 * active_level(wav):
-                return to_active_level(crop, level_db)
+            crop = self._crop(wav, rng)
+            if power(crop) > 0.01 * power(wav):
+                return to_active_level(torch.from_numpy(crop), level_db)
+
+    def _crop(self, wav, rng):
+        """Cut a piece of one utterance and vary it."""
+
+        def draw(size):
+            start = rng.integers(len(wav) - size + 1)
+            return wav[start : start + size]
+
+        return vary(draw, self.num_samples, RATE, self.speed, self.eq_db, rng)
 
 
 def dataio_prep(hparams):
-    """Read the speech, at three speeds for training; crops to learn from."""
+    """Read the speech; crops to learn from and to check on."""
     folder = hparams["data_folder"] + "/clean/"
-    train = load_folder(folder + "train", hparams["sample_rate"])
-    train += [
-        torchaudio.functional.resample(
-            wav, round(hparams["sample_rate"] * speed), hparams["sample_rate"]
-        )
-        for speed in hparams["speeds"]
-        for wav in train
-    ]
     common = {
-        "num_samples": int(hparams["segment_s"] * hparams["sample_rate"]),
+        "num_samples": int(hparams["segment_s"] * RATE),
         "level_db": hparams["codec_level_db"],
     }
     return (
         CropDataset(
-            train,
+            load_folder(folder + "train", RATE),
             length=hparams["crops_per_epoch"],
-            jitter_db=hparams["jitter_db"],
             seed=hparams["seed"],
+            jitter_db=hparams["jitter_db"],
+            speed=hparams["speed"],
+            eq_db=hparams["eq_db"],
             **common,
         ),
         CropDataset(
-            load_folder(folder + "valid", hparams["sample_rate"]),
+            load_folder(folder + "valid", RATE),
             length=hparams["valid_crops"],
-            jitter_db=0.0,
             seed=0,
             **common,
         ),
