@@ -16,7 +16,14 @@ from importlib import import_module
 from speechbrain_llase import __version__
 from speechbrain_llase.commands.common import say
 
-COMMANDS = ["enhance", "convert", "download", "doctor"]
+COMMANDS = [
+    "enhance",
+    "convert",
+    "download",
+    "doctor",
+    "evaluate",
+    "benchmark_dns",
+]  # modules of `commands`
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,183 @@
+"""Which files belong together: noisy, enhanced, clean and what was said.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_llase.files import find_audio
+from speechbrain_llase.metrics import SAMPLE_RATE
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One item of a test set."""
+
+    name: str
+    waves: Mapping[str, Path | np.ndarray]  # row -> file, or (T,) float32
+    text: str | None = None  # what is said
+    about: Mapping = dataclasses.field(default_factory=dict)  # for reports
+
+
+@dataclasses.dataclass(frozen=True)
+class Skip:
+    """Something that was not scored; it counts as nothing, not as zero."""
+
+    clip: str
+    row: str  # "" for the whole clip
+    column: str  # "" for all columns
+    reason: str
+
+
+def find_clips(
+    folders: Mapping[str, Path], texts: Mapping[str, str] | None = None
+) -> tuple[list[Clip], list[Skip]]:
+    """Match the files of several folders by their paths.
+
+    Arguments
+    ---------
+    folders : mapping
+        Row ("noisy", "enhanced", maybe "clean") to its folder, searched to
+        the bottom. Files match whose paths below their folders are the same
+        but for the audio ending.
+    texts : mapping, optional
+        Name of a clip, its path without the ending, to what is said.
+
+    Returns
+    -------
+    clips : list of Clip
+        Those found in all folders, by name.
+    skipped : list of Skip
+        The others.
+
+    Raises
+    ------
+    ValueError
+        If a folder is missing or holds no audio, two files of one folder
+        have one name, or nothing matches.
+    """
+    found = {row: index_folder(folder) for row, folder in folders.items()}
+    names = sorted(set().union(*found.values()))
+    clips, skipped = [], []
+    for name in names:
+        missing = [row for row in folders if name not in found[row]]
+        if missing:
+            reason = f"no file in {', '.join(str(folders[x]) for x in missing)}"
+            skipped.append(Skip(name, "", "", reason))
+            continue
+        waves = {row: found[row][name] for row in folders}
+        clips.append(Clip(name, waves, (texts or {}).get(name)))
+    if not clips:
+        raise ValueError(
+            "No name is in all of "
+            f"{', '.join(map(str, folders.values()))}; files must have the "
+            "same paths below them, but for the ending."
+        )
+    return clips, skipped
+
+
+def index_folder(folder: Path) -> dict[str, Path]:
+    """Find the audio below a folder.
+
+    Arguments
+    ---------
+    folder : Path
+        Searched to the bottom.
+
+    Returns
+    -------
+    files : dict
+        Path below the folder, without ending and with slashes, to the file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder or audio, or two files have one name.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
+    files = {}
+    for file, relative in find_audio(folder, folder):
+        name = relative.with_suffix("").as_posix()
+        if name in files:
+            raise ValueError(
+                f"{files[name]} and {file} have one name; keep one of them."
+            )
+        files[name] = file
+    return files
+
+
+def read_texts(file: Path) -> dict[str, str]:
+    """Read transcripts: on each line a name, white space and the words.
+
+    That is the form of LibriSpeech's `.trans.txt` and of Kaldi's `text`.
+
+    Arguments
+    ---------
+    file : Path
+        UTF-8 text.
+
+    Returns
+    -------
+    texts : dict
+        Name to words.
+
+    Raises
+    ------
+    ValueError
+        If it is not UTF-8, holds nothing or a name twice.
+    """
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as err:
+        raise ValueError(f"{file} is not UTF-8 text.") from err
+    texts = {}
+    for line in filter(str.strip, lines):
+        name, *words = line.split(maxsplit=1)
+        if name in texts:
+            raise ValueError(f"{file} has two texts for {name}; keep one.")
+        texts[name] = words[0] if words else ""
+    if not texts:
+        raise ValueError(
+            f"{file} holds no text. Write a clip's name, a space and its "
+            "words on each line."
+        )
+    return texts
+
+
+def as_wave(wave: Path | np.ndarray) -> np.ndarray:
+    """Read a wave that is a file."""
+    return wave if isinstance(wave, np.ndarray) else read_wave(wave)
+
+
+def read_wave(file: Path) -> np.ndarray:
+    """Read a file as the measures take it: mono, 16 kHz.
+
+    Arguments
+    ---------
+    file : Path
+        Audio of any rate; channels are averaged, the level is kept.
+
+    Returns
+    -------
+    wave : np.ndarray
+        (T,) float32.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read as audio.
+    """
+    from speechbrain.dataio import audio_io
+    from speechbrain.dataio.preprocess import AudioNormalizer
+
+    try:
+        wave, rate = audio_io.load(str(file), channels_first=False)
+    except (OSError, RuntimeError) as err:
+        raise ValueError(f"{file} cannot be read as audio: {err}") from err
+    return AudioNormalizer(SAMPLE_RATE)(wave, rate).numpy()

@@ -1,0 +1,182 @@
+"""The scores of one clip: every row, every measure, every refusal.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_llase import metrics
+from speechbrain_llase.evaluation.clips import Clip, Skip, as_wave
+
+MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+LENGTH_TOLERANCE = 1600  # samples; waves that differ by more do not compare
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured, and by which models."""
+
+    asr: str  # see `metrics.load_reader`
+    speaker: str  # see `metrics.load_speaker`
+    without: tuple[str, ...] = ()  # of MEASURES
+    device: str = "cpu"  # of SpeechBrain models
+    cache: Path | None = None  # folder of readings; None keeps none
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What one clip was given."""
+
+    clip: Clip  # without its waves
+    rows: dict[str, dict[str, float]]  # row -> column -> figure
+    skipped: list[Skip]
+
+
+class Scorer:
+    """Score clips with measures that are built once.
+
+    The reference of word differences and voices is the row "clean", or
+    "noisy" where there is none. Samples are compared with "clean" alone.
+
+    Arguments
+    ---------
+    settings : Settings
+        What to build.
+
+    Raises
+    ------
+    ImportError
+        If a package is missing; with the pip line.
+    ValueError
+        If a model cannot be had.
+    """
+
+    def __init__(self, settings: Settings):
+        wanted = set(MEASURES) - set(settings.without)
+        plain = {
+            "dnsmos": lambda: metrics.DNSMOS(num_threads=1),
+            "level": lambda: metrics.check_level,
+        }
+        against_clean = {
+            "pesq": metrics.PESQ,
+            "estoi": metrics.ESTOI,
+            "si-sdr": metrics.SISDR,
+        }
+        self._plain = {k: x() for k, x in plain.items() if k in wanted}
+        self._against_clean = {
+            k: x() for k, x in against_clean.items() if k in wanted
+        }
+        self._speaker = self._words = None
+        if "speaker" in wanted:
+            self._speaker = metrics.load_speaker(
+                settings.speaker, settings.device
+            )
+        if "words" in wanted:
+            reader = metrics.load_reader(settings.asr, settings.device)
+            if settings.cache:
+                reader = metrics.CachedReader(reader, settings.cache)
+            self._words = metrics.WordDifference(reader)
+
+    def __call__(self, clip: Clip) -> Scores:
+        """Score one clip.
+
+        Arguments
+        ---------
+        clip : Clip
+            Its rows are files or waves.
+
+        Returns
+        -------
+        scores : Scores
+            A file that cannot be read skips the clip; a measure that refuses
+            a wave leaves one figure out.
+        """
+        about = dataclasses.replace(clip, waves={})
+        try:
+            waves = {k: as_wave(x) for k, x in clip.waves.items()}
+        except ValueError as err:
+            return Scores(about, {}, [Skip(clip.name, "", "", str(err))])
+        rows, skipped = {row: {} for row in waves}, []
+        rows |= self._words_of(waves, clip, skipped)
+
+        def add(row: str, column: str, measure: Callable, *args) -> None:
+            try:
+                figure = measure(*args)
+            except ValueError as err:
+                skipped.append(Skip(clip.name, row, column, str(err)))
+                return
+            named = figure if isinstance(figure, dict) else {column: figure}
+            rows[row].update(named)
+
+        reference = "clean" if "clean" in waves else "noisy"
+        for row, wave in waves.items():
+            for column, measure in self._plain.items():
+                add(row, column, measure, wave)
+            if row != "clean" and "clean" in waves:
+                for column, measure in self._against_clean.items():
+                    pair = wave, waves["clean"]
+                    add(row, column, compared, measure, *pair)
+            if self._speaker:
+                add(row, "speaker", self._speaker, wave, waves[reference])
+            rows[row]["missing"] = len(waves["noisy"]) - len(wave)
+        return Scores(about, rows, skipped)
+
+    def _words_of(
+        self, waves: Mapping[str, np.ndarray], clip: Clip, skipped: list[Skip]
+    ) -> dict[str, dict]:
+        """Read every row and count its edits."""
+        rows, readings = {row: {} for row in waves}, {}
+        if not self._words:
+            return rows
+        for row, wave in waves.items():
+            try:
+                readings[row] = self._words.read(wave)
+            except ValueError as err:
+                skipped.append(Skip(clip.name, row, "words", str(err)))
+        references = {
+            "": readings.get("clean" if "clean" in waves else "noisy")
+        }
+        if clip.text is not None:
+            references["text_"] = metrics.normalise_words(clip.text)
+        for row, words in readings.items():
+            for name, reference in references.items():
+                if reference is None:
+                    continue
+                found = self._words.compare(words, reference)
+                rows[row][f"{name}edits"] = found.edits
+                rows[row][f"{name}words"] = found.words
+        return rows
+
+
+def compared(measure: Callable, wave: np.ndarray, clean: np.ndarray) -> float:
+    """Compare samples, over the length that both waves have.
+
+    Arguments
+    ---------
+    measure : callable
+        Of two waves of one length.
+    wave, clean : np.ndarray
+        (T,) float32; released systems are some frames short.
+
+    Returns
+    -------
+    figure : float
+
+    Raises
+    ------
+    ValueError
+        If they differ by more than 0.1 s, so that one may be another clip.
+    """
+    differ = abs(len(wave) - len(clean))
+    if differ > LENGTH_TOLERANCE:
+        raise ValueError(
+            f"The wave has {len(wave)} samples and the clean one {len(clean)}; "
+            f"more than {LENGTH_TOLERANCE} apart do not compare."
+        )
+    common = min(len(wave), len(clean))
+    return measure(wave[:common], clean[:common])
