@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
@@ -210,4 +211,52 @@ def extract(
             bar.set_postfix_str(f"{speed:.1f} s of audio a second")
     if result.bad:
         logger.warning("Left out: %s", some(result.bad))
+    return result
+
+
+def extract_recipe(
+    hparams: dict,
+    run_opts: dict,
+    entries: dict[str, dict],
+    read: Callable[[dict], Recording],
+) -> Extracted:
+    """Run `extract` as a recipe's YAML says, and report.
+
+    Arguments
+    ---------
+    hparams : dict
+        With base, tokens_folder, shard, flush_every and most_bad.
+    run_opts : dict
+        Of the command line: device, noprogressbar.
+    entries : dict
+        ID -> entry.
+    read : callable
+        Entry -> `Recording`.
+
+    Returns
+    -------
+    extracted : Extracted
+    """
+    device = run_opts.get("device") or infer_device()
+    tokenizer = SpeechTokenizer(hparams["base"], device)
+    result = extract(
+        entries,
+        read,
+        tokenizer,
+        hparams["tokens_folder"],
+        shard=parse_shard(hparams["shard"]),
+        flush_every=hparams["flush_every"],
+        most_bad=hparams["most_bad"],
+        progressbar=not run_opts.get("noprogressbar", False),
+    )
+    logger.info(
+        "Tokens of %s: %d recordings made (%.0f s of audio in %.0f s), %d "
+        "were there, %d left out.",
+        tokenizer.tokenizer_id,
+        result.made,
+        result.audio_s,
+        result.wall_s,
+        result.known,
+        len(result.bad),
+    )
     return result

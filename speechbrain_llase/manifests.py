@@ -111,7 +111,8 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
     Returns
     -------
     entries : dict
-        ID -> the files' paths; a column wav is called clean_wav.
+        ID -> the files' paths, and duration (or length) in seconds where it
+        is given; a column wav is called clean_wav.
 
     Raises
     ------
@@ -149,6 +150,9 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
                 f"{path}: the entry {name or row!r} needs an ID and a file "
                 "under clean_wav or wav."
             )
+        seconds = row.get("duration") or row.get("length")
+        if seconds:
+            files["duration"] = float(seconds)
         entries[name] = files
     return entries
 

@@ -43,7 +43,7 @@ def test_forms_read_alike(folder, tmp_path):
     checked = check_entries(entries, RATE, 0.0)
     assert {e["duration"] for e in checked.values()} == {0.5}
     write_manifest(checked, tmp_path / "list" / "train.csv")
-    assert read_manifest(tmp_path / "list" / "train.csv") == entries
+    assert read_manifest(tmp_path / "list" / "train.csv") == checked
     relative = {
         name: {"wav": entry["clean_wav"].replace(str(folder), "{data_root}")}
         for name, entry in entries.items()

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Recipe for an enhancer of your own recordings: the second of two steps.
+
+To run this recipe, do the following, after extract_tokens.py:
+> python train.py hparams/finetune_mini.yaml --data_folder=DATA
+
+DATA is the folder that extract_tokens.py was given. Started again, a run goes
+on where it stopped.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import sys
+
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.distributed import run_on_main
+
+from speechbrain_llase.noise_mixer import NoiseMixer
+from speechbrain_llase.preparation import (
+    folder_sources,
+    load_manifest,
+    prepare_manifests,
+)
+from speechbrain_llase.token_cache import TokenCache
+from speechbrain_llase.training import Part, train_token_lm
+from speechbrain_llase.training_items import FileReader, ItemMaker
+
+
+def dataio_prep(hparams, tokens):
+    """Make the parts of the data out of the lists."""
+    folder = hparams["manifest_folder"]
+    rate, resample = hparams["sample_rate"], hparams["resample"]
+    rirs = [e["clean_wav"] for e in load_manifest(folder, "rir").values()]
+    parts = {}
+    for part, segment_s in (("train", hparams["segment_s"]), ("valid", None)):
+        noises = load_manifest(folder, f"noise_{part}").values()
+        mixer = None
+        if noises:
+            mixer = NoiseMixer(
+                [entry["clean_wav"] for entry in noises],
+                rirs,
+                sample_rate=rate,
+                resample=resample,
+                **hparams["mixtures"],
+            )
+        maker = ItemMaker(
+            FileReader(rate, resample),
+            tokens,
+            mixer,
+            None if segment_s is None else round(segment_s * rate),
+            hparams["seed"],
+        )
+        parts[part] = Part(load_manifest(folder, part), maker, segment_s)
+    return parts
+
+
+if __name__ == "__main__":
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    sb.utils.distributed.ddp_init_group(run_opts)
+    sb.create_experiment_directory(
+        hparams["output_folder"], hparams_file, overrides
+    )
+    run_on_main(
+        prepare_manifests,
+        args=[
+            folder_sources(hparams["data_folder"]),
+            hparams["manifest_folder"],
+            hparams["sample_rate"],
+            hparams["most_bad"],
+            hparams["resample"],
+            hparams["valid_share"],
+            hparams["skip_prep"],
+        ],
+    )
+    tokens = TokenCache(hparams["tokens_folder"], hparams["tokenizer_id"])
+    parts = dataio_prep(hparams, tokens)
+    train_token_lm(hparams, run_opts, parts, tokens.tokenizer_id)

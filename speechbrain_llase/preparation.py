@@ -1,0 +1,187 @@
+"""From a user's recordings to the lists that a training reads.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import zlib
+from pathlib import Path
+
+from speechbrain.utils.logger import get_logger
+
+from speechbrain_llase.manifests import (
+    check_entries,
+    list_folder,
+    pair_folders,
+    read_manifest,
+    write_manifest,
+)
+
+logger = get_logger(__name__)
+SLOTS = 10_000  # of names, for holding some out
+
+
+def prepare_manifests(
+    sources: dict[str, str | tuple[str, str] | None],
+    manifest_folder: str | Path,
+    sample_rate: int,
+    most_bad: float,
+    resample: bool,
+    valid_share: float,
+    skip_prep: bool = False,
+) -> None:
+    """Write a checked CSV for each list.
+
+    Arguments
+    ---------
+    sources : dict
+        `train` and `noise_train` and their like -> a folder, a .csv, a .json,
+        or (clean folder, noisy folder) for pairs. None for `valid` or
+        `noise_valid` holds some of the training's out; None for another
+        writes no list.
+    manifest_folder : str or Path
+        Where NAME.csv is written.
+    sample_rate : int
+        In Hz.
+    most_bad : float
+        Share of files that may be unusable; see `check_entries`.
+    resample : bool
+        Take other rates and several channels.
+    valid_share : float
+        Share that is held out, by name, where nothing is given for it.
+    skip_prep : bool
+        The lists are there already: leave them alone.
+
+    Raises
+    ------
+    ValueError
+        Too much is unusable.
+    """
+    if skip_prep:
+        return
+    folder = Path(manifest_folder)
+    lists = {
+        name: check_entries(
+            find_entries(source), sample_rate, most_bad, resample
+        )
+        for name, source in sources.items()
+        if source is not None
+    }
+    for valid, train in (("valid", "train"), ("noise_valid", "noise_train")):
+        if valid in sources and valid not in lists and train in lists:
+            lists[train], lists[valid] = hold_out(lists[train], valid_share)
+    for name in sources:
+        path = folder / f"{name}.csv"
+        if name not in lists:
+            path.unlink(missing_ok=True)
+            continue
+        write_manifest(lists[name], path)
+        hours = sum(e["duration"] for e in lists[name].values()) / 3600
+        logger.info("%s: %d files, %.2f h", path, len(lists[name]), hours)
+
+
+def find_entries(source: str | tuple[str, str]) -> dict[str, dict]:
+    """List what a source holds; see `prepare_manifests`."""
+    if isinstance(source, tuple):
+        return pair_folders(*source)
+    return read_manifest(source)
+
+
+def hold_out(
+    entries: dict[str, dict], share: float
+) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Put some entries aside, the same ones in every run.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> entry.
+    share : float
+        About how much is put aside; at least one, if there are two.
+
+    Returns
+    -------
+    kept, held : dict
+        Where there is one entry, both hold it.
+    """
+    ranked = sorted(entries, key=lambda n: zlib.crc32(n.encode()) % SLOTS)
+    if len(ranked) < 2:
+        return entries, entries
+    count = min(max(1, round(share * len(ranked))), len(ranked) - 1)
+    held = set(ranked[:count])
+    return (
+        {name: e for name, e in entries.items() if name not in held},
+        {name: e for name, e in entries.items() if name in held},
+    )
+
+
+def load_manifest(folder: str | Path, name: str) -> dict[str, dict]:
+    """Read a list that `prepare_manifests` wrote; {} where it wrote none."""
+    path = Path(folder) / f"{name}.csv"
+    return read_manifest(path) if path.is_file() else {}
+
+
+def find_parts(data_folder: str | Path, kind: str) -> tuple[str | None, ...]:
+    """Find what a folder has for training and validation.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Of the user.
+    kind : str
+        `clean`, `noise` or `noisy`: a folder in it, which may have the
+        folders `train` and `valid`.
+
+    Returns
+    -------
+    train, valid : str or None
+        The folders, None where there is none.
+    """
+    folder = Path(data_folder) / kind
+    if (folder / "train").is_dir():
+        valid = folder / "valid"
+        return str(folder / "train"), str(valid) if valid.is_dir() else None
+    return (str(folder), None) if folder.is_dir() else (None, None)
+
+
+def folder_sources(data_folder: str | Path) -> dict:
+    """Say what `prepare_manifests` is to read for a user's own folder.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Holds `clean` and either `noisy` (files of the same names) or `noise`,
+        each perhaps in `train` and `valid`, and perhaps `rir`.
+
+    Returns
+    -------
+    sources : dict
+
+    Raises
+    ------
+    FileNotFoundError
+        One of them is missing.
+    """
+    clean = find_parts(data_folder, "clean")
+    noisy = find_parts(data_folder, "noisy")
+    noise = find_parts(data_folder, "noise")
+    rir = Path(data_folder) / "rir"
+    if clean[0] is None or (noisy[0] is None and noise[0] is None):
+        raise FileNotFoundError(
+            f"{data_folder} needs a folder clean (speech) and a folder noise "
+            "(any noise), or clean and noisy (the same names in both)."
+        )
+    if noisy[0] is None:
+        train, valid = clean
+    else:
+        train, valid = (
+            None if None in pair else pair
+            for pair in zip(clean, noisy, strict=True)
+        )
+    return {
+        "train": train,
+        "valid": valid,
+        "noise_train": noise[0] if noisy[0] is None else None,
+        "noise_valid": noise[1] if noisy[0] is None else None,
+        "rir": str(rir) if rir.is_dir() and list_folder(rir) else None,
+    }
