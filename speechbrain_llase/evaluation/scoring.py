@@ -123,7 +123,8 @@ class Scorer:
                     add(row, column, compared, measure, *pair)
             if self._speaker:
                 add(row, "speaker", self._speaker, wave, waves[reference])
-            rows[row]["missing"] = len(waves["noisy"]) - len(wave)
+            if "level" in self._plain:
+                rows[row]["missing"] = len(waves["noisy"]) - len(wave)
         return Scores(about, rows, skipped)
 
     def _words_of(

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 import speechbrain_llase
 from speechbrain_llase.metrics import DNSMOS
@@ -52,33 +51,18 @@ def test_mixtures_are_fixed(evaluate, data):
     one = evaluate.mixtures(data / "clean", data / "noise", 6)
     two = evaluate.mixtures(data / "clean", data / "noise", 4)
     for first, second in zip(one, two):
-        assert torch.equal(first.noisy, second.noisy)
+        np.testing.assert_array_equal(
+            first.waves["noisy"], second.waves["noisy"]
+        )
         assert first.name == second.name and first.about == second.about
-    assert len({clip.noisy.numpy().tobytes() for clip in one}) == 6
+    assert len({clip.waves["noisy"].tobytes() for clip in one}) == 6
     for i, clip in enumerate(one):
-        noise = clip.noisy - clip.clean
-        ratio = clip.clean.square().mean() / noise.square().mean()
-        snr_db = 10 * ratio.log10().item()
+        noise = clip.waves["noisy"] - clip.waves["clean"]
+        ratio = np.mean(clip.waves["clean"] ** 2) / np.mean(noise**2)
+        snr_db = 10 * np.log10(ratio)
         assert snr_db == pytest.approx(clip.about["snr_db"], abs=0.01)
         assert -5 <= snr_db <= 20
         assert clip.about["kind"].startswith("recording") == (i % 2 == 0)
-
-
-def test_summary(evaluate):
-    def clip(sig, edits, words):
-        return {"scores": {"x": {"SIG": sig, "edits": edits, "words": words}}}
-
-    scores = {"a": clip(1.0, 1, 10), "b": clip(4.0, 9, 10), "c": clip(4, 0, 0)}
-    summary = evaluate.summarise(scores, with_interval=False)
-    assert summary == {"x": {"SIG": [3.0], "dWER": [0.5]}}
-    wide = evaluate.summarise(scores, with_interval=True)["x"]
-    assert wide["SIG"][0] == 3.0 and wide["SIG"][1:] == [1.0, 4.0]
-    assert 0 <= wide["dWER"][1] <= 0.1 and wide["dWER"][2] == 0.9
-    assert evaluate.table(summary).splitlines() == [
-        "| | SIG | dWER |",
-        "|---|---|---|",
-        "| x | 3.00 | 0.50 |",
-    ]
 
 
 @pytest.mark.slow
@@ -107,10 +91,16 @@ def test_report(evaluate, data, monkeypatch, capsys):
     scores = report["sets"]["dns"]["clips"]["a"]["scores"]
     wave, _ = soundfile.read(data / "dns" / "noisy" / "a.flac")
     assert scores["noisy"] == pytest.approx(dnsmos(wave), abs=1e-4)
-    assert scores["enhanced"]["scaled_by"] == pytest.approx(0.495)
+    clip = report["sets"]["dns"]["clips"]["a"]
+    assert clip["scaled_by"] == {"enhanced": 0.5} and not clip["skipped"]
     summary = report["sets"]["mixtures"]["summary"]
-    assert list(summary) == ["noisy", "enhanced", "clean"]
-    assert all(len(row["OVRL"]) == 3 for row in summary.values())
+    assert list(summary)[:3] == ["noisy", "enhanced", "clean"]
+    found = [
+        clip["scores"]["noisy"]["OVRL"]
+        for clip in report["sets"]["mixtures"]["clips"].values()
+    ]
+    mean = summary["noisy"]["OVRL"]["mean"]
+    assert mean == pytest.approx(np.mean(found), abs=1e-3)
     assert "| enhanced |" in capsys.readouterr().out
 
 

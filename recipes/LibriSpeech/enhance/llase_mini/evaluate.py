@@ -8,7 +8,8 @@ To run this script, do the following:
 MODEL is a folder with a model or the name of a packaged one. Rows are the
 noisy input, the enhanced wave, the clean original and, with `--codec FOLDER`,
 the clean original resynthesised by the codec of that folder (the ceiling).
-Columns are DNSMOS, differential word error and speaker similarity.
+Columns are those of `speechbrain-llase evaluate`; the recogniser is
+pocketsphinx and the speaker model Resemblyzer, so that nothing is downloaded.
 
 Mixture i is utterance i of `--clean` (sorted paths, repeated from the first),
 whole and at its own level, plus one noise without a room: a recording of
@@ -20,12 +21,11 @@ Authors
 """
 
 import argparse
-import dataclasses
 import json
-import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,11 @@ import torch
 from speechbrain.dataio import audio_io
 from tqdm import tqdm
 
-from speechbrain_llase import __version__
-from speechbrain_llase.metrics import DNSMOS, SpeakerSimilarity, WordDifference
+from speechbrain_llase.evaluation.clips import Clip
+from speechbrain_llase.evaluation.report import describe, write_text
+from speechbrain_llase.evaluation.run import score_clips
+from speechbrain_llase.evaluation.scoring import MEASURES, Scores, Settings
+from speechbrain_llase.evaluation.summary import summarise, table
 from speechbrain_llase.mixing import (
     NOISE_KINDS,
     load_folder,
@@ -45,19 +48,7 @@ from speechbrain_llase.mixing import (
 SAMPLE_RATE = 16000  # Hz
 SEED = 2026
 SNR_DB = (-5.0, 20.0)
-RESAMPLINGS = 5000  # of the bootstrap
-COLUMNS = ("SIG", "BAK", "OVRL", "P808", "dWER", "speaker")
-_measures = {}  # of a scoring process, built once
-
-
-@dataclasses.dataclass(frozen=True)
-class Clip:
-    """One noisy wave and its clean original."""
-
-    name: str
-    noisy: torch.Tensor  # (T,) float32
-    clean: torch.Tensor  # (T,) float32
-    about: dict  # how it was made, for the report
+SIDE = ("level", "pesq", "estoi", "si-sdr")  # measures only made with --all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,19 +65,28 @@ def main(arguments: list[str] | None = None) -> int:
         0.
     """
     args = parse(arguments)
-    sets = {}
-    if args.dns:
-        sets["dns"] = dns_clips(args.dns)
-    if args.clean:
-        sets["mixtures"] = mixtures(args.clean, args.noise, args.num_mixtures)
+    sets = read_sets(args)
     systems = load_systems(args)
-    report = {"settings": settings(args), "sets": {}}
+    settings = read_settings(args)
+    report = {"settings": about(args, settings), "sets": {}}
     for name, clips in sets.items():
-        scores = evaluate(clips, systems, args)
-        summary = summarise(scores, with_interval=name == "mixtures")
-        report["sets"][name] = {"summary": summary, "clips": scores}
-        print(f"\n{name}: {len(clips)} clips\n\n{table(summary)}")
-    args.output.write_text(json.dumps(report, indent=1, allow_nan=False))
+        made = run_systems(clips, systems)
+        scores = list(
+            tqdm(
+                score_clips(made, settings, args.jobs),
+                total=len(clips),
+                desc=name,
+                unit="clip",
+            )
+        )
+        summary = summarise(scores)
+        report["sets"][name] = {
+            "summary": summary,
+            "clips": {score.clip.name: listed(score) for score in scores},
+        }
+        shown = table(summary, with_interval=name == "mixtures")
+        print(f"\n{name}: {len(clips)} clips\n\n{shown}")
+    write_text(args.output, json.dumps(report, indent=1, allow_nan=False))
     return 0
 
 
@@ -97,15 +97,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", required=True, help="model folder or name")
-    parser.add_argument("--dns", type=Path, help="folder with noisy and clean")
-    parser.add_argument("--clean", type=Path, help="speech of the mixtures")
-    parser.add_argument("--noise", type=Path, help="noises of the mixtures")
+    add_data_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     parser.add_argument("--codec", help="model folder with a codec")
-    parser.add_argument("--num-mixtures", type=int, default=40)
-    parser.add_argument("--device", default="cpu", help="of the enhancer")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="processes that score"
+        "--all",
+        action="store_true",
+        help=f"measure also {', '.join(SIDE)}",
     )
     parser.add_argument(
         "--without",
@@ -115,6 +113,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="measures to leave out; words take two thirds of the time",
     )
     args = parser.parse_args(arguments)
+    check_data_options(parser, args)
+    return args
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the clips and how they are run."""
+    add = parser.add_argument
+    add("--dns", type=Path, help="folder with noisy and clean")
+    add("--clean", type=Path, help="speech of the mixtures")
+    add("--noise", type=Path, help="noises of the mixtures")
+    add("--num-mixtures", type=int, default=40)
+    add("--device", default="cpu", help="of the enhancer")
+    add("--jobs", type=int, default=1, help="processes that score")
+    add("--cache", type=Path, help="folder that keeps the readings")
+
+
+def check_data_options(
+    parser: argparse.ArgumentParser, args: argparse.Namespace
+) -> None:
+    """Refuse what does not go together."""
     if not (args.dns or args.clean):
         parser.error("give --dns, or --clean and --noise, or all three")
     if bool(args.clean) != bool(args.noise):
@@ -123,7 +141,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--num-mixtures and --jobs are at least 1")
     if not args.output.resolve().parent.is_dir():
         parser.error(f"the folder of --output {args.output} does not exist")
-    return args
+
+
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Give the arguments as `Settings`."""
+    without = (*args.without, *(() if args.all else SIDE))
+    assert set(without) <= set(MEASURES)
+    return Settings("pocketsphinx", "resemblyzer", without, cache=args.cache)
+
+
+def read_sets(args: argparse.Namespace) -> dict[str, list[Clip]]:
+    """Read and make the clips that the arguments name."""
+    sets = {}
+    if args.dns:
+        sets["dns"] = dns_clips(args.dns)
+    if args.clean:
+        sets["mixtures"] = mixtures(args.clean, args.noise, args.num_mixtures)
+    return sets
 
 
 def dns_clips(folder: Path) -> list[Clip]:
@@ -140,7 +174,8 @@ def dns_clips(folder: Path) -> list[Clip]:
                 f"{name} has {noisy.numel()} noisy and {clean.numel()} clean "
                 "samples; give pairs of one length."
             )
-        clips.append(Clip(Path(name).stem, noisy, clean, {}))
+        waves = {"noisy": noisy.numpy(), "clean": clean.numpy()}
+        clips.append(Clip(Path(name).stem, waves))
     return clips
 
 
@@ -183,194 +218,85 @@ def mixtures(clean: Path, noise: Path, number: int) -> list[Clip]:
             places = rng.integers(recording.size) + np.arange(len(speech))
             drawn = recording.take(places, mode="wrap")
         mixture = mix(speech, drawn, snr_db, kind=kind)
-        about = {"kind": kind, "snr_db": round(snr_db, 2)}
-        name = f"{i:03d}"
-        clips.append(Clip(name, mixture.noisy, mixture.clean, about))
+        waves = {
+            "noisy": mixture.noisy.numpy(),
+            "clean": mixture.clean.numpy(),
+        }
+        facts = {"kind": kind, "snr_db": round(snr_db, 2)}
+        clips.append(Clip(f"{i:03d}", waves, about=facts))
     return clips
 
 
-def load_systems(args: argparse.Namespace) -> dict:
-    """Give what makes the wave (T,) of each row from a clip."""
+def load_systems(args: argparse.Namespace) -> dict[str, Callable]:
+    """Give what makes the wave (T,) of each row from noisy and clean."""
     from speechbrain_llase import EnhanceLLaSE
 
     enhancer = EnhanceLLaSE.from_hparams(
         args.source, run_opts={"device": args.device}
     )
     systems = {
-        "noisy": lambda clip: clip.noisy,
-        "enhanced": lambda clip: enhancer.enhance_batch(clip.noisy[None])[0],
-        "clean": lambda clip: clip.clean,
+        "noisy": lambda noisy, clean: noisy,
+        "enhanced": lambda noisy, clean: enhancer.enhance_batch(noisy[None])[0],
+        "clean": lambda noisy, clean: clean,
     }
     if args.codec:
         from speechbrain_llase.codec import load_codec
 
         codec = load_codec(args.codec)
-        systems["codec"] = lambda clip: codec.resynthesise(clip.clean[None])[0]
+        systems["codec"] = lambda noisy, clean: codec.resynthesise(clean[None])[
+            0
+        ]
     return systems
 
 
-def settings(args: argparse.Namespace) -> dict:
+def run_systems(
+    clips: Iterable[Clip], systems: dict[str, Callable]
+) -> Iterator[Clip]:
+    """Run every system on every clip.
+
+    Arguments
+    ---------
+    clips : iterable of Clip
+        With the waves "noisy" and "clean".
+    systems : dict
+        Row to a function from both waves to its wave.
+
+    Yields
+    ------
+    clip : Clip
+        With a wave a row, and what is known of it: "seconds", "run_s" and
+        "scaled_by" of rows that went over full scale.
+    """
+    for clip in clips:
+        pair = [torch.from_numpy(clip.waves[x]) for x in ("noisy", "clean")]
+        facts = {"seconds": round(len(pair[0]) / SAMPLE_RATE, 3)}
+        waves, timing = {}, time.perf_counter()
+        for row, system in systems.items():
+            waves[row] = system(*pair).cpu().numpy()
+        facts["run_s"] = round(time.perf_counter() - timing, 3)
+        for row, wave in waves.items():
+            peak = float(np.abs(wave).max())
+            if peak > 1:  # as a file it would be scaled, too
+                waves[row] = wave / np.float32(peak)
+                facts.setdefault("scaled_by", {})[row] = round(1 / peak, 4)
+        yield replace(clip, waves=waves, about={**facts, **clip.about})
+
+
+def listed(score: Scores) -> dict:
+    """What the report holds of one clip."""
+    skipped = [f"{x.row} {x.column}: {x.reason}" for x in score.skipped]
+    return {**score.clip.about, "scores": score.rows, "skipped": skipped}
+
+
+def about(args: argparse.Namespace, settings: Settings) -> dict:
     """What the figures depend on, for the report."""
     return {
         "source": args.source,
         "codec": args.codec,
         "num_mixtures": args.num_mixtures,
         "seed": SEED,
-        "without": args.without,
-        "version": __version__,
-        "torch": torch.__version__,
+        **describe(settings),
     }
-
-
-def evaluate(
-    clips: list[Clip], systems: dict, args: argparse.Namespace
-) -> dict:
-    """Run every system on every clip and score what comes out.
-
-    Arguments
-    ---------
-    clips : list of Clip
-    systems : dict
-        Row name to a function from a clip to its wave.
-    args : argparse.Namespace
-        Uses jobs and without.
-
-    Returns
-    -------
-    scores : dict
-        Clip name to {"seconds", what is known of the clip, "scores"}, the
-        last from row name to figures; "scaled_by" there tells of a wave that
-        went over full scale.
-    """
-    spawn = multiprocessing.get_context("spawn")
-    scores = {}
-    with (
-        ProcessPoolExecutor(
-            args.jobs, spawn, initializer=_start, initargs=(args.without,)
-        ) as pool,
-        tqdm(total=2 * len(clips), unit="step", desc="enhance, score") as bar,
-    ):
-        pending = {}
-        for clip in clips:
-            seconds = clip.noisy.numel() / SAMPLE_RATE
-            about = {"seconds": round(seconds, 3)} | clip.about
-            waves, timing = {}, time.perf_counter()
-            for row, system in systems.items():
-                waves[row] = system(clip).cpu().numpy()
-            about["run_s"] = round(time.perf_counter() - timing, 3)
-            pending[clip.name] = about, pool.submit(score, waves)
-            bar.update()
-        for name, (about, future) in pending.items():
-            scores[name] = about | {"scores": future.result()}
-            bar.update()
-    return scores
-
-
-def score(waves: dict[str, np.ndarray]) -> dict[str, dict]:
-    """Score the waves of one clip, in a process of its own.
-
-    Arguments
-    ---------
-    waves : dict
-        Row name to (T,) float32; "clean" is the reference.
-
-    Returns
-    -------
-    figures : dict
-        Row name to SIG, BAK, OVRL, P808, edits, words and speaker (0 for a
-        wave that is all zero), and scaled_by where that is below 1.
-    """
-    waves = {row: _within_full_scale(wave) for row, wave in waves.items()}
-    clean, _ = waves["clean"]
-    words, speaker = _measures.get("words"), _measures.get("speaker")
-    clean_words = words.read(clean) if words else []
-    figures = {}
-    for row, (wave, scaled_by) in waves.items():
-        figures[row] = dict(_measures["dnsmos"](wave))
-        if scaled_by < 1:
-            figures[row]["scaled_by"] = scaled_by
-        if words:
-            found = clean_words if row == "clean" else words.read(wave)
-            edits = words.compare(found, clean_words)
-            figures[row] |= {"edits": edits.edits, "words": edits.words}
-        if speaker:
-            voiced = wave.any()
-            figures[row]["speaker"] = speaker(wave, clean) if voiced else 0.0
-    return figures
-
-
-def _start(without):
-    """Build the measures of a scoring process."""
-    torch.set_num_threads(1)
-    _measures["dnsmos"] = DNSMOS(num_threads=1)
-    if "words" not in without:
-        _measures["words"] = WordDifference()
-    if "speaker" not in without:
-        _measures["speaker"] = SpeakerSimilarity()
-
-
-def _within_full_scale(wave):
-    """Scale a wave down that goes over full scale, and say by how much."""
-    peak = float(np.abs(wave).max())
-    factor = 1.0 if peak <= 1 else 0.99 / peak
-    return wave * np.float32(factor), factor
-
-
-def summarise(scores: dict, with_interval: bool) -> dict:
-    """Average the figures of all clips.
-
-    Arguments
-    ---------
-    scores : dict
-        As `evaluate` gives them.
-    with_interval : bool
-        Add the 95 % interval of a percentile bootstrap over the clips.
-
-    Returns
-    -------
-    summary : dict
-        Row name to column name to [mean] or [mean, low, high]. The word
-        error is the sum of the edits over the sum of the clean words.
-    """
-    clips = [clip["scores"] for clip in scores.values()]
-    rng = np.random.default_rng(SEED)
-    draws = rng.integers(len(clips), size=(RESAMPLINGS, len(clips)))
-    draws = np.concatenate([[np.arange(len(clips))], draws])
-    summary = {}
-    for row in clips[0]:
-        summary[row] = {}
-        for column in COLUMNS:
-            key = "edits" if column == "dWER" else column
-            if key not in clips[0][row]:
-                continue
-            values = np.array([clip[row][key] for clip in clips])
-            counts = np.ones(len(clips))
-            if column == "dWER":
-                counts = np.array([clip[row]["words"] for clip in clips])
-            totals = counts[draws].sum(1)  # (1 + RESAMPLINGS,)
-            means = values[draws].sum(1) / np.maximum(totals, 1)
-            figures = [float(means[0])]
-            if with_interval:
-                figures += np.percentile(means[1:], [2.5, 97.5]).tolist()
-            summary[row][column] = [round(figure, 4) for figure in figures]
-    return summary
-
-
-def table(summary: dict) -> str:
-    """Write a summary as a Markdown table."""
-    columns = list(next(iter(summary.values())))
-    lines = ["| |" + "".join(f" {column} |" for column in columns)]
-    lines.append("|---|" + "---|" * len(columns))
-    for row, cells in summary.items():
-        shown = "".join(f" {_cell(cells[column])} |" for column in columns)
-        lines.append(f"| {row} |{shown}")
-    return "\n".join(lines)
-
-
-def _cell(figures):
-    """A mean, with its interval where there is one."""
-    mean, *interval = (f"{figure:.2f}" for figure in figures)
-    return f"{mean} ({' to '.join(interval)})" if interval else mean
 
 
 if __name__ == "__main__":
