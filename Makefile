@@ -6,21 +6,30 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 VOICES := $(VENV)/.voices
 
+# The xcodec2 package needs an older torch than the tested one, unless it is
+# installed without its dependencies; hence an environment of its own, which
+# looks into $(VENV) for everything else.
+VENV_X := .venv-xcodec2
+READYX := $(VENV_X)/.ready
+PURE   := import sysconfig; print(sysconfig.get_path("purelib"))
+
 NOISY  ?= examples/noisy.wav
 OUTPUT ?= demo
 SOURCE ?= llase_mini
 
-.PHONY: help setup demo test check format wheel clean
+.PHONY: help setup demo test test-xcodec2 check format wheel clean
 
 help:
 	@echo "make demo    enhance $(NOISY), draw spectrograms, print DNSMOS"
 	@echo "             (NOISY=file, OUTPUT=folder, SOURCE=name or folder)"
 	@echo "make test    run the test suite (ARGS='-m slow' for the long proofs)"
+	@echo "make test-xcodec2  run the tests that need the package xcodec2,"
+	@echo "             which gets an environment of its own"
 	@echo "make check   format, lint, spelling and YAML, nothing is changed"
 	@echo "make format  format the code and sort its imports"
 	@echo "make wheel   build wheel and source archive in dist/"
 	@echo "make setup   only create $(VENV) with the tested set"
-	@echo "make clean   remove what was built, $(VENV) and demo/ included"
+	@echo "make clean   remove what was built, environments and demo/ included"
 
 setup: $(READY)
 
@@ -50,7 +59,23 @@ demo: $(READY)
 	  --source "$(SOURCE)"
 
 test: $(VOICES)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not xcodec2" $(ARGS)
+
+$(READYX): $(READY) constraints.txt
+	rm -rf $(VENV_X)
+	$(BIN)/python -m venv $(VENV_X)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c '$(PURE)')')" \
+	  > "$$($(VENV_X)/bin/python -c '$(PURE)')/tested_set.pth"
+	$(VENV_X)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt torchtune==0.6.1 torchao==0.16.0 \
+	  vector-quantize-pytorch==1.17.8
+	$(VENV_X)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps xcodec2==0.1.5 einops==0.8.0
+	@touch $@
+
+test-xcodec2: $(READYX)
+	$(VENV_X)/bin/python -c "import xcodec2.vq.codec_decoder_vocos"
+	$(VENV_X)/bin/python -m pytest -m xcodec2 tests/unit $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -66,5 +91,5 @@ wheel: $(READY)
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) build demo dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_X) build demo dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

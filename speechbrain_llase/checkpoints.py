@@ -20,6 +20,10 @@ from speechbrain_llase.tensors import (
     open_tensors,
     rename,
 )
+from speechbrain_llase.xcodec2_package import (
+    Xcodec2PackageVocoder,
+    package_keys,
+)
 
 # Each list of rules turns the keys of one published layout into ours.
 WAVLM_RULES = [
@@ -131,12 +135,20 @@ CODEC_ENCODER_IGNORED = [
     r"(spec_)?discriminator\.",
 ]
 SEMANTIC_RULES = [
-    (r"^(semantic_encoder\.|bert\.)?(?=masked|feature_pro|encoder)", "bert."),
+    (
+        r"^(semantic_encoder\.|semantic_model\.|bert\.)?"
+        r"(?=masked|feature_pro|encoder)",
+        "bert.",
+    ),
 ]
 SEMANTIC_IGNORED = [
     r"bert\.masked_spec_embed$",  # masks of pre-training
     r"(quantizer|acoustic_decoder|acoustic_encoder|fc_encoder)\.",
-    r"semantic_adapter\.",  # with the line above: the rest of Xcodec2
+    r"semantic_adapter\.",  # with the lines around: the rest of Xcodec2
+    r"(generator|CodecEnc|SemanticEncoder_module|fc_prior|fc_post_a)\.",
+    r"SemanticDecoder_module\.",  # training only, here and below
+    r"fc_post_s\.",
+    r"(spec_)?discriminator\.",
 ]
 
 
@@ -175,7 +187,10 @@ def load_vocoder(module: torch.nn.Module, path: str) -> None:
         for index, name in enumerate("qkv"):
             renamed = key.replace("att.c_attn", f"self_attn.{name}_proj")
             tensors[renamed] = third(joined, index)
-    load_strictly(module, drop(tensors, VOCODER_IGNORED), path)
+    tensors = drop(tensors, VOCODER_IGNORED)
+    if isinstance(module, Xcodec2PackageVocoder):
+        tensors = package_keys(tensors)
+    load_strictly(module, tensors, path)
 
 
 def load_codec_encoder(module: torch.nn.Module, path: str) -> None:

@@ -72,9 +72,9 @@ def test_hugging_face_wavlm(tiny, tmp_path):
     torch.save(tensors, path)
     module = build("frontend")
     load_frontend(module, str(path))
-    wavs = torch.rand(1, 4000)
-    module.eval()
-    assert torch.equal(module(wavs), tiny.mods.frontend(wavs))
+    expected = tiny.mods.frontend.state_dict()
+    for key, tensor in module.state_dict().items():
+        assert torch.equal(tensor, expected[key]), key
 
 
 def test_transformers_xcodec2(tiny, tmp_path):
