@@ -176,12 +176,33 @@ def load_reader(name: str, device: str = "cpu") -> Reader:
     """
     if name == OFFLINE_ASR:
         return PocketsphinxReader()
+    return SpeechBrainReader(load_asr(name, device), name)
+
+
+def load_asr(source: str, device: str = "cpu"):
+    """Load a SpeechBrain recogniser.
+
+    Arguments
+    ---------
+    source : str
+        Folder or hub id.
+    device : str
+        Where it runs.
+
+    Returns
+    -------
+    asr : EncoderDecoderASR or EncoderASR
+        The first that the model fits.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be fetched or fits neither.
+    """
     from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
-    asr = load_interface(
-        (EncoderDecoderASR, EncoderASR), name, device, OFFLINE_ASR
-    )
-    return SpeechBrainReader(asr, name)
+    interfaces = (EncoderDecoderASR, EncoderASR)
+    return load_interface(interfaces, source, device, OFFLINE_ASR)
 
 
 def load_interface(interfaces: tuple, source: str, device: str, offline: str):

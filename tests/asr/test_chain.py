@@ -1,5 +1,7 @@
 """Enhancement before a SpeechBrain recogniser: everything fits."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
@@ -73,3 +75,20 @@ def test_other_sample_rates_are_refused(tiny, load_asr):
     asr.audio_normalizer = AudioNormalizer(8000)
     with pytest.raises(ValueError, match="8000 Hz and the waves are at 16000"):
         check_rate(asr, tiny.hparams.sample_rate)
+
+
+def test_the_example(tiny_folder, asr_folder, tmp_path, capsys, monkeypatch):
+    import soundfile
+
+    example = Path(__file__).parents[2] / "examples"
+    monkeypatch.syspath_prepend(example)
+    chain = pytest.importorskip("enhance_then_transcribe")
+    noise = 0.1 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    soundfile.write(tmp_path / "noisy.wav", noise.numpy(), 16000)
+    given = ["--source", str(tiny_folder), "--asr", str(asr_folder)]
+    assert chain.main([str(tmp_path / "noisy.wav"), *given]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("noisy:    ") and len(first) > 15
+    assert second.startswith("enhanced: ") and second[10:] != first[10:]
+    assert chain.main([str(tmp_path / "absent.wav"), *given]) == 1
+    assert "absent.wav" in capsys.readouterr().err
