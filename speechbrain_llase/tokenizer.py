@@ -34,6 +34,7 @@ from speechbrain_llase.fsq import (
 )
 
 SAMPLE_RATE = 16000  # Hz
+MOST_WAITING = 8  # batches held back by `tokenize`
 
 
 class SemanticEncoder(torch.nn.Module):
@@ -161,11 +162,11 @@ class Xcodec2Tokenizer(torch.nn.Module):
         self.codec_encoder = codec_encoder
         self.prepare = Xcodec2FeatureExtractor()
 
-    @torch.no_grad()
     def forward(self, wavs: torch.Tensor) -> torch.Tensor:
-        """Encode waveforms of one length.
+        """Encode waveforms of one length: a token for each feature row.
 
-        Its convolutions pad by replication, so that a mask could not make
+        The codec itself gives one more where T % 320 is under 80; see
+        `encode`. Its convolutions pad by replication, so that a mask could not make
         ragged items exact; see `tokenize` for those.
 
         Arguments
@@ -177,6 +178,27 @@ class Xcodec2Tokenizer(torch.nn.Module):
         -------
         tokens : torch.Tensor
             int64 (B, N), N as many as the frontend's rows.
+
+        Raises
+        ------
+        ValueError
+            T is under 400.
+        """
+        return self.encode(wavs)[:, : num_rows(wavs.shape[1])]
+
+    @torch.no_grad()
+    def encode(self, wavs: torch.Tensor) -> torch.Tensor:
+        """Encode waveforms of one length to all of the codec's tokens.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
+
+        Returns
+        -------
+        tokens : torch.Tensor
+            int64 (B, floor(T / 320) + 1), as the codec's own encoder.
 
         Raises
         ------
@@ -198,8 +220,7 @@ class Xcodec2Tokenizer(torch.nn.Module):
         )
         latents = self.codec_encoder(inputs["input_values"], semantic)
         codes = quantise(bound(latents))  # bounded twice, as released
-        tokens = levels_to_tokens(codes_to_levels(codes))
-        return tokens[:, : num_rows(wavs.shape[1])]
+        return levels_to_tokens(codes_to_levels(codes))
 
     def tokenize(
         self, wavs: Iterable[torch.Tensor], batch_size: int = 8
@@ -207,7 +228,8 @@ class Xcodec2Tokenizer(torch.nn.Module):
         """Encode waveforms of any lengths, with a progress bar.
 
         Equal lengths share a batch, others run one by one, so every item
-        gets the tokens that it gets alone.
+        gets the tokens that it gets alone. The items are taken one at a time;
+        at most 8 batches of them wait for others of their length.
 
         Arguments
         ---------
@@ -234,6 +256,8 @@ class Xcodec2Tokenizer(torch.nn.Module):
             waiting[len(wav)].append((at, wav))
             if len(waiting[len(wav)]) == batch_size:
                 run(waiting.pop(len(wav)))
+            elif sum(map(len, waiting.values())) > MOST_WAITING * batch_size:
+                run(waiting.pop(next(iter(waiting))))  # the oldest length
         for batch in waiting.values():
             run(batch)
         return [tokens[at] for at in range(len(tokens))]

@@ -11,6 +11,7 @@ from speechbrain_llase.checkpoints import (
     load_codec_encoder,
     load_semantic_encoder,
 )
+from speechbrain_llase.frontend import num_rows
 from speechbrain_llase.tokenizer import (
     CodecEncoder,
     SemanticEncoder,
@@ -37,8 +38,20 @@ def tokenizer(stand_in_files) -> Xcodec2Tokenizer:
 def test_tokens_are_exact(tokenizer, golden):
     """All 201 tokens; a batch of equal lengths gives the same."""
     wav = torch.from_numpy(golden["noisy"]).float() / 32768
-    tokens = tokenizer(torch.stack([wav, wav.flip(0)]))
+    tokens = tokenizer.encode(torch.stack([wav, wav.flip(0)]))
+    assert len(golden["codec_tokens"]) == 201
     assert tokens[0].tolist() == golden["codec_tokens"].tolist()
+
+
+@pytest.mark.parametrize("rest", [0, 79, 80, 319])
+def test_one_token_may_have_no_row(tokenizer, rest):
+    """The codec gives floor(T / 320) + 1; targets are as many as rows."""
+    wavs = torch.rand(1, 8000 + rest) - 0.5
+    tokens, targets = tokenizer.encode(wavs), tokenizer(wavs)
+    assert tokens.shape == (1, 26)
+    assert targets.shape == (1, num_rows(8000 + rest))
+    assert targets.shape == (1, 25 if rest < 80 else 26)
+    assert torch.equal(targets, tokens[:, : targets.shape[1]])
 
 
 def test_resynthesis(tokenizer, tiny, golden):
@@ -57,6 +70,26 @@ def test_any_lengths(tokenizer):
     together = tokenizer.tokenize(iter(wavs), batch_size=2)
     for wav, tokens in zip(wavs, together, strict=True):
         assert torch.equal(tokenizer(wav[None])[0], tokens)
+
+
+def test_dataset_is_streamed(tokenizer, monkeypatch):
+    """A dataset of ever new lengths is not gathered in memory."""
+    encoded, ahead = [], []
+
+    def encode(wavs):
+        encoded.append(len(wavs))
+        return Xcodec2Tokenizer.encode(tokenizer, wavs)
+
+    def dataset():
+        for read in range(24):
+            ahead.append(read - sum(encoded))
+            yield torch.rand(400 + read) - 0.5
+
+    monkeypatch.setattr(tokenizer, "encode", encode)
+    tokens = tokenizer.tokenize(dataset(), batch_size=2)
+    assert [len(row) for row in tokens] == [2] * 24
+    assert sum(encoded) == 24
+    assert max(ahead) == 16
 
 
 def test_frozen(tokenizer):

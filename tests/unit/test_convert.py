@@ -87,7 +87,7 @@ def test_encoding_half(files, stand_in_files, tmp_path, golden):
     files = {**files, "w2v_bert": stand_in_files / "w2v_bert.safetensors"}
     convert(files, tmp_path / "tiny", "float32", **HEADS)
     tokenizer = load_tokenizer(str(tmp_path / "tiny"))
-    tokens = tokenizer(golden_wave(golden))[0]
+    tokens = tokenizer.encode(golden_wave(golden))[0]
     assert tokens.tolist() == golden["codec_tokens"].tolist()
 
 
