@@ -23,6 +23,7 @@ COMMANDS = [
     "doctor",
     "evaluate",
     "benchmark_dns",
+    "publish",
 ]  # modules of `commands`
 
 

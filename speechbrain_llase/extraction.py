@@ -108,6 +108,16 @@ class Extracted:
     audio_s: float = 0.0  # seconds tokenised now
     wall_s: float = 0.0  # seconds it took
     bad: list[str] = dataclasses.field(default_factory=list)
+    tokenizer_id: str = ""
+
+    def __str__(self) -> str:
+        """Report in one line."""
+        speed = self.audio_s / max(self.wall_s, 1e-9)
+        return (
+            f"Tokens of {self.tokenizer_id}: {self.made} recordings made "
+            f"({self.audio_s:.0f} s of audio, {speed:.1f} s a second), "
+            f"{self.known} were there, {len(self.bad)} left out."
+        )
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
@@ -184,7 +194,8 @@ def extract(
     """
     index, count = shard
     mine = list(entries.items())[index::count]
-    result, begin = Extracted(), time.monotonic()
+    result = Extracted(tokenizer_id=tokenizer.tokenizer_id)
+    begin = time.monotonic()
     with TokenWriter(folder, tokenizer.tokenizer_id, flush_every) as writer:
         bar = tqdm(mine, unit="file", disable=None if progressbar else True)
         for name, entry in bar:
@@ -220,7 +231,7 @@ def extract_recipe(
     entries: dict[str, dict],
     read: Callable[[dict], Recording],
 ) -> Extracted:
-    """Run `extract` as a recipe's YAML says, and report.
+    """Run `extract` as a recipe's YAML says.
 
     Arguments
     ---------
@@ -239,7 +250,7 @@ def extract_recipe(
     """
     device = run_opts.get("device") or infer_device()
     tokenizer = SpeechTokenizer(hparams["base"], device)
-    result = extract(
+    return extract(
         entries,
         read,
         tokenizer,
@@ -249,14 +260,3 @@ def extract_recipe(
         most_bad=hparams["most_bad"],
         progressbar=not run_opts.get("noprogressbar", False),
     )
-    logger.info(
-        "Tokens of %s: %d recordings made (%.0f s of audio in %.0f s), %d "
-        "were there, %d left out.",
-        tokenizer.tokenizer_id,
-        result.made,
-        result.audio_s,
-        result.wall_s,
-        result.known,
-        len(result.bad),
-    )
-    return result

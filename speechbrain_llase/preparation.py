@@ -29,6 +29,7 @@ def prepare_manifests(
     resample: bool,
     valid_share: float,
     skip_prep: bool = False,
+    data_root: str = "",
 ) -> None:
     """Write a checked CSV for each list.
 
@@ -51,6 +52,8 @@ def prepare_manifests(
         Share that is held out, by name, where nothing is given for it.
     skip_prep : bool
         The lists are there already: leave them alone.
+    data_root : str
+        Put in the place of `{data_root}` and `$data_root` in lists.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def prepare_manifests(
     folder = Path(manifest_folder)
     lists = {
         name: check_entries(
-            find_entries(source), sample_rate, most_bad, resample
+            find_entries(source, data_root), sample_rate, most_bad, resample
         )
         for name, source in sources.items()
         if source is not None
@@ -80,11 +83,13 @@ def prepare_manifests(
         logger.info("%s: %d files, %.2f h", path, len(lists[name]), hours)
 
 
-def find_entries(source: str | tuple[str, str]) -> dict[str, dict]:
+def find_entries(
+    source: str | tuple[str, str], data_root: str
+) -> dict[str, dict]:
     """List what a source holds; see `prepare_manifests`."""
     if isinstance(source, tuple):
         return pair_folders(*source)
-    return read_manifest(source)
+    return read_manifest(source, data_root)
 
 
 def hold_out(

@@ -46,4 +46,4 @@ if __name__ == "__main__":
         ).items()
     }
     reader = FileReader(hparams["sample_rate"], hparams["resample"])
-    extract_recipe(hparams, run_opts, entries, reader)
+    print(extract_recipe(hparams, run_opts, entries, reader))

@@ -1,0 +1,34 @@
+"""Checked lists of speech, noise and rooms for the DNS recipe.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from speechbrain_llase.preparation import prepare_manifests
+
+
+def prepare_dns(hparams):
+    """Write train.csv, valid.csv, noise_train.csv and so on.
+
+    Arguments
+    ---------
+    hparams : dict
+        With clean, clean_valid, noise, noise_valid and rir (folders, .csv or
+        .json, or null) and what `prepare_manifests` wants.
+    """
+    prepare_manifests(
+        {
+            "train": hparams["clean"],
+            "valid": hparams["clean_valid"],
+            "noise_train": hparams["noise"],
+            "noise_valid": hparams["noise_valid"],
+            "rir": hparams["rir"],
+        },
+        hparams["manifest_folder"],
+        hparams["sample_rate"],
+        hparams["most_bad"],
+        hparams["resample"],
+        hparams["valid_share"],
+        hparams["skip_prep"],
+        hparams["data_root"],
+    )

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Recipe for LLaSE's token LM on Voicebank-DEMAND: the second of two steps.
+
+To run this recipe, do one of the following, after extract_tokens.py:
+> python train.py hparams/train.yaml --base=MODEL --data_folder=DATA
+> python train.py hparams/finetune.yaml --base=MODEL --data_folder=DATA
+
+DATA is Voicebank-DEMAND at 16 kHz; see README.md. Started again, a run goes
+on where it stopped. At the end the best checkpoint is tested.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import sys
+
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.distributed import run_on_main
+from voicebank_prepare import prepare_voicebank
+
+from speechbrain_llase.manifests import read_manifest
+from speechbrain_llase.token_cache import TokenCache
+from speechbrain_llase.training import Part, train_token_lm
+from speechbrain_llase.training_items import FileReader, ItemMaker
+
+
+def dataio_prep(hparams, tokens):
+    """Make the parts of the data out of the lists."""
+    rate = hparams["sample_rate"]
+    segments = {"train": hparams["segment_s"], "valid": None, "test": None}
+    parts = {}
+    for part, segment_s in segments.items():
+        entries = read_manifest(
+            f"{hparams['manifest_folder']}/{part}.json", hparams["data_folder"]
+        )
+        maker = ItemMaker(
+            FileReader(rate, resample=False),
+            tokens,
+            None,
+            None if segment_s is None else round(segment_s * rate),
+            hparams["seed"],
+        )
+        parts[part] = Part(entries, maker, segment_s)
+    return parts
+
+
+if __name__ == "__main__":
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    sb.utils.distributed.ddp_init_group(run_opts)
+    sb.create_experiment_directory(
+        hparams["output_folder"], hparams_file, overrides
+    )
+    run_on_main(
+        prepare_voicebank,
+        args=[
+            hparams["data_folder"],
+            hparams["manifest_folder"],
+            hparams["valid_speaker_count"],
+            hparams["skip_prep"],
+        ],
+    )
+    tokens = TokenCache(hparams["tokens_folder"], hparams["tokenizer_id"])
+    parts = dataio_prep(hparams, tokens)
+    train_token_lm(hparams, run_opts, parts, tokens.tokenizer_id)
