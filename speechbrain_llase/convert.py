@@ -11,12 +11,12 @@ Authors
 import hashlib
 import json
 import os
-import re
 import tempfile
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from speechbrain_llase import EnhanceLLaSE, __version__, checkpoints
@@ -27,8 +27,9 @@ from speechbrain_llase.dimensions import (
     token_lm_dimensions,
     vocoder_dimensions,
 )
+from speechbrain_llase.folder_yaml import write_yaml
 from speechbrain_llase.frontend import WavLMFrontend
-from speechbrain_llase.tensors import open_tensors, read_config
+from speechbrain_llase.tensors import open_tensors, read_config, read_tensors
 from speechbrain_llase.token_lm import TokenLM
 from speechbrain_llase.tokenizer import (
     CodecEncoder,
@@ -44,24 +45,6 @@ LICENCES = {
     "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
     "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
 }
-TOKENIZER_YAML = """\
-# Clean speech -> Xcodec2 tokens, for training only; see
-# speechbrain_llase.tokenizer.load_tokenizer.
-
-{networks}
-tokenizer: !new:speechbrain_llase.tokenizer.Xcodec2Tokenizer
-    semantic_encoder: !ref <semantic_encoder>
-    codec_encoder: !ref <codec_encoder>
-modules:
-    tokenizer: !ref <tokenizer>
-pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
-    loadables:
-        semantic_encoder: !ref <semantic_encoder>
-        codec_encoder: !ref <codec_encoder>
-    custom_hooks:
-        semantic_encoder: !name:speechbrain_llase.checkpoints.load_weights
-        codec_encoder: !name:speechbrain_llase.checkpoints.load_weights
-"""
 
 
 def convert(
@@ -104,14 +87,15 @@ def convert(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}; choose one of {', '.join(DTYPES)}.")
+    output = Path(output).resolve()  # a link is followed, not replaced
     check_output(output)
-    networks = build(files, lm_heads, codec_heads, layer)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f".{output.name}.", dir=output.parent
     ) as scratch:
         folder = Path(scratch) / output.name
         folder.mkdir()
+        networks = build(files, lm_heads, codec_heads, layer)
         write_weights(networks, folder, dtype)
         write_yaml(networks, folder)
         manifest = describe(files, networks, folder, dtype)
@@ -125,7 +109,11 @@ def convert(
 
 
 def check_output(output: Path) -> None:
-    """Refuse a folder that holds something, or a file."""
+    """Refuse a folder that holds something, or a file in its place."""
+    if output.parent.exists() and not output.parent.is_dir():
+        raise FileExistsError(
+            f"{output.parent} is a file; name another place for the folder."
+        )
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise FileExistsError(
             f"{output} is there already; name a new or an empty folder."
@@ -195,40 +183,11 @@ def write_weights(networks: dict, folder: Path, dtype: str) -> None:
         path = folder / f"{name}.ckpt"
         path.touch()
         mode = path.stat().st_mode  # save_file's own lets nobody else read
-        save_file(tensors, path, {"format": "pt"})
+        try:
+            save_file(tensors, path, {"format": "pt"})
+        except SafetensorError as err:  # its name for a full disk
+            raise OSError(f"{path} cannot be written: {err}") from err
         path.chmod(mode)
-
-
-def write_yaml(networks: dict, folder: Path) -> None:
-    """Write hyperparams.yaml, and tokenizer.yaml where there is one."""
-    packaged = resources.files("speechbrain_llase.hparams")
-    text = packaged.joinpath("llase", "hyperparams.yaml").read_text("utf-8")
-    text = re.sub(r"# Weights:.*?\n\n", "", text, flags=re.DOTALL)
-    text = re.sub(r"    paths:\n(?:        .*\n)+", "", text)
-    text = text.replace(
-        'from_hparams("llase"), or with files of your own\n'
-        '#   overrides={"wavlm_file": ..., "lm_file": ..., "codec_file": ...}',
-        "from_hparams(FOLDER), the folder of this file",
-    )
-    for name in ("frontend", "token_lm", "vocoder"):
-        block = re.compile(rf"^{name}: !new:.*\n(?:    .*\n)+", re.MULTILINE)
-        text = block.sub(lambda _, n=name: entry(n, *networks[n]), text)
-    (folder / "hyperparams.yaml").write_text(text)
-    if "semantic_encoder" in networks:
-        entries = [
-            entry(name, *networks[name])
-            for name in ("semantic_encoder", "codec_encoder")
-        ]
-        text = TOKENIZER_YAML.format(networks="".join(entries))
-        (folder / "tokenizer.yaml").write_text(text)
-
-
-def entry(name: str, module: torch.nn.Module, dims: dict) -> str:
-    """One network as HyperPyYAML."""
-    kind = type(module)
-    lines = [f"{name}: !new:{kind.__module__}.{kind.__name__}"]
-    lines += [f"    {key}: {value}" for key, value in dims.items()]
-    return "\n".join(lines) + "\n"
 
 
 def describe(
@@ -264,15 +223,17 @@ def sha256(path: Path) -> str:
 
 
 def compare(networks: dict, folder: Path, dtype: str) -> None:
-    """Load the folder as a user would; every tensor must be there."""
-    loaded = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"}).mods
-    if "semantic_encoder" in networks:
-        tokenizer = load_tokenizer(str(folder))
-        loaded["semantic_encoder"] = tokenizer.semantic_encoder
-        loaded["codec_encoder"] = tokenizer.codec_encoder
+    """Read every tensor back, then load the folder as a user would."""
     for name, (module, _) in networks.items():
-        theirs = loaded[name].state_dict()
-        for key, tensor in module.state_dict().items():
-            expected = cast(tensor, dtype, key).to(tensor.dtype)
-            if not torch.equal(theirs[key].cpu(), expected):
+        stored = read_tensors(str(folder / f"{name}.ckpt"))
+        expected = module.state_dict()
+        for key in expected.keys() | stored.keys():
+            if not (
+                key in stored
+                and key in expected
+                and torch.equal(stored[key], cast(expected[key], dtype, key))
+            ):
                 raise ValueError(f"{name}: {key} was not written correctly.")
+    EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+    if "semantic_encoder" in networks:
+        load_tokenizer(str(folder))
