@@ -5,10 +5,11 @@ Authors
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+import soundfile
 import torch
-from speechbrain.dataio import audio_io
 
 from speechbrain_llase.frontend import num_rows
 
@@ -67,12 +68,31 @@ def check_writable(path: Path) -> None:
         raise PermissionError(f"The folder {path.parent} cannot be written.")
 
 
-def write_whole(path: str | Path, wav: torch.Tensor, sample_rate: int) -> None:
-    """Write (T,) beside its place, then move it there in one step."""
+def write_whole(
+    path: str | Path, blocks: Iterable[torch.Tensor], sample_rate: int
+) -> None:
+    """Write blocks (T,) beside the file's place, then move it there at once.
+
+    The samples are 16-bit PCM in the format that the name asks for (WAV,
+    FLAC, OGG); nothing appears before all blocks are written.
+    """
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        audio_io.save(str(partial), wav.cpu(), sample_rate)
+        with open_for_writing(partial, sample_rate) as file:
+            for block in blocks:
+                file.write(block.cpu().numpy())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def open_for_writing(path: Path, sample_rate: int) -> soundfile.SoundFile:
+    """Open a new mono file; a ValueError for an unknown ending."""
+    try:
+        return soundfile.SoundFile(str(path), "w", sample_rate, 1)
+    except (TypeError, ValueError, soundfile.LibsndfileError) as err:
+        raise ValueError(
+            f"{path.suffix or 'no ending'} is not a format that can be "
+            "written; name the output .wav, .flac or .ogg."
+        ) from err

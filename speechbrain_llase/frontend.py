@@ -15,6 +15,7 @@ from itertools import groupby
 import torch
 from transformers import WavLMConfig, WavLMModel
 
+from speechbrain_llase.compute import hold, weights_to_come
 from speechbrain_llase.packing import unpack
 from speechbrain_llase.wavlm import HOP_LENGTH, MIN_SAMPLES, extract
 
@@ -66,6 +67,9 @@ class WavLMFrontend(torch.nn.Module):
         released model does not).
     dropout : float
         Dropout of the transformer in training (0.0).
+    compute : str
+        What weights are held in: float32, bfloat16, int8 or auto; see
+        compute.py.
 
     Example
     -------
@@ -85,6 +89,7 @@ class WavLMFrontend(torch.nn.Module):
         max_distance: int,
         normalize_wav: bool = False,
         dropout: float = 0.0,
+        compute: str = "float32",
     ):
         super().__init__()
         self.normalize_wav = normalize_wav
@@ -111,8 +116,10 @@ class WavLMFrontend(torch.nn.Module):
             activation_dropout=dropout,
             feat_proj_dropout=0.0,
         )
-        self.wavlm = WavLMModel(config)
+        with weights_to_come():
+            self.wavlm = WavLMModel(config)
         self.wavlm.encoder.layer_norm = torch.nn.Identity()
+        self.compute = hold(self, compute)
 
     def forward(
         self, wavs: torch.Tensor, lengths: torch.Tensor | None = None

@@ -9,24 +9,31 @@ Authors
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.fetching import FetchSource
+from speechbrain.utils.data_utils import split_path
+from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.fetching import FetchSource, fetch
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_llase import compute
 from speechbrain_llase.audio import (
     check_writable,
     is_heard,
     split_batch,
     write_whole,
 )
+from speechbrain_llase.conveyor import Conveyor
 from speechbrain_llase.frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.long_files import enhance_blocks
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
+from speechbrain_llase.streaming import EnhancerStream
 from speechbrain_llase.windows import (
     Window,
     cut_audio,
@@ -76,8 +83,8 @@ class EnhanceLLaSE(Pretrained):
         "restore_level",
     ]
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, freeze_params: bool = True, **kwargs):
+        super().__init__(*args, freeze_params=freeze_params, **kwargs)
         missing = [
             name for name in self.MODULES_NEEDED if name not in self.mods
         ]
@@ -86,23 +93,37 @@ class EnhanceLLaSE(Pretrained):
                 f"The model has no module {', '.join(missing)}; its modules "
                 f"must be named {', '.join(self.MODULES_NEEDED)}."
             )
-        hop_s = HOP_LENGTH / self.hparams.sample_rate
-        self.window, self.context = (
-            seconds_to_rows(key, getattr(self.hparams, key), hop_s)
-            for key in ("window_s", "context_s")
-        )
-        crossfade_s = self.hparams.crossfade_s
-        self.crossfade = round(crossfade_s * self.hparams.sample_rate)
-        if self.window < 1 or not 0 <= crossfade_s <= self.hparams.window_s:
-            raise ValueError(
-                f"window_s={self.hparams.window_s} must be positive and "
-                f"crossfade_s={crossfade_s} between 0 and window_s."
-            )
+        for name in self.MODULES_NEEDED:
+            compute.refuse_empty(self.mods[name])
+            if freeze_params:
+                compute.finish(self.mods[name])
+        held = {getattr(m, "compute", "float32") for m in self.mods.values()}
+        if held - {"float32"}:
+            self.inference_ctx = nullcontext()  # autocast has nothing to do
+            logger.info("Weights are held in %s.", ", ".join(sorted(held)))
         if self.hparams.context_from not in SCHEMES:
             raise ValueError(
                 f"context_from={self.hparams.context_from!r} is not known; "
                 f"choose one of {', '.join(SCHEMES)}."
             )
+        settings = self.hparams
+        self.window, self.context, self.crossfade = self._window_sizes(
+            settings.window_s, settings.context_s, settings.crossfade_s
+        )
+
+    def _window_sizes(
+        self, window_s: float, context_s: float, crossfade_s: float
+    ) -> tuple[int, int, int]:
+        """Check and turn seconds into rows, rows and samples."""
+        hop_s = HOP_LENGTH / self.hparams.sample_rate
+        window = seconds_to_rows("window_s", window_s, hop_s)
+        context = seconds_to_rows("context_s", context_s, hop_s)
+        if window < 1 or not 0 <= crossfade_s <= window_s:
+            raise ValueError(
+                f"window_s={window_s} must be positive and "
+                f"crossfade_s={crossfade_s} between 0 and window_s."
+            )
+        return window, context, round(crossfade_s * self.hparams.sample_rate)
 
     @classmethod
     def from_hparams(
@@ -126,7 +147,8 @@ class EnhanceLLaSE(Pretrained):
             The YAML in that source.
         **kwargs : dict
             Forwarded to SpeechBrain: run_opts, overrides, savedir,
-            local_strategy, fetch_config and others.
+            local_strategy, fetch_config and others. run_opts
+            ``{"precision": "bf16"}`` means ``compute: bfloat16``.
 
         Returns
         -------
@@ -139,7 +161,15 @@ class EnhanceLLaSE(Pretrained):
             The source is none of these, or a checkpoint does not fit.
         """
         source = resolve_source(source)
-        return super().from_hparams(source, hparams_file, **kwargs)
+        options = kwargs.get("run_opts") or {}
+        options = options if isinstance(options, dict) else vars(options)
+        device = options.get("device") or infer_device()
+        bf16 = options.get("precision") == "bf16"
+        wanted = "bfloat16" if bf16 else None
+        if not kwargs.get("freeze_params", True):
+            wanted = "float32"  # weights that are trained
+        with compute.loading(device, wanted):
+            return super().from_hparams(source, hparams_file, **kwargs)
 
     def enhance_batch(
         self, noisy: torch.Tensor, lengths: torch.Tensor | None = None
@@ -212,19 +242,94 @@ class EnhanceLLaSE(Pretrained):
         """
         if output_filename is not None:
             check_writable(Path(output_filename))
-        noisy = self._read(str(filename), **kwargs)
-        enhanced = self.enhance_batch(noisy.unsqueeze(0))[0]
-        peak = float(enhanced.abs().max())
-        if peak > 1:
-            logger.warning(
-                "%s: the result peaks at %.2f; scaled to full scale.",
-                filename,
-                peak,
-            )
-            enhanced = enhanced / peak
+        path = self._find(filename, **kwargs)
+        enhanced = torch.cat(list(enhance_blocks(self, path)))
         if output_filename is not None:
-            write_whole(output_filename, enhanced, self.hparams.sample_rate)
-        return enhanced
+            write_whole(output_filename, [enhanced], self.hparams.sample_rate)
+        return enhanced.to(self.device)
+
+    def stream_file(
+        self,
+        filename: str | Path,
+        output_filename: str | Path,
+        progress: Callable[[int, int], None] | None = None,
+        **kwargs,
+    ) -> None:
+        """Enhance a file of any length in flat memory; return nothing.
+
+        Arguments
+        ---------
+        filename, output_filename : str or Path
+            As for `enhance_file`.
+        progress : callable, optional
+            Called with samples done and samples in all, at 16 kHz.
+        **kwargs : dict
+            As for `enhance_file`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As for `enhance_file`.
+        """
+        check_writable(Path(output_filename))
+        path = self._find(filename, **kwargs)
+        blocks = enhance_blocks(self, path, progress)
+        write_whole(output_filename, blocks, self.hparams.sample_rate)
+
+    def stream(
+        self,
+        peak: float | None = None,
+        gain: float | None = None,
+        window_s: float | None = None,
+        context_s: float | None = None,
+        crossfade_s: float | None = None,
+    ) -> EnhancerStream:
+        """Begin to enhance audio that arrives in chunks.
+
+        Arguments
+        ---------
+        peak, gain : float, optional
+            Of the whole recording, where known; see `EnhancerStream`.
+        window_s, context_s, crossfade_s : float, optional
+            Instead of the model's; shorter ones lower the latency and the
+            quality.
+
+        Returns
+        -------
+        stream : EnhancerStream
+            With `push`, `close` and `latency`.
+        """
+        given = {
+            "window_s": window_s,
+            "context_s": context_s,
+            "crossfade_s": crossfade_s,
+        }
+        sizes = self._window_sizes(
+            **{
+                key: getattr(self.hparams, key) if value is None else value
+                for key, value in given.items()
+            }
+        )
+        return EnhancerStream(self, self.conveyor(sizes, 1), peak, gain)
+
+    def conveyor(
+        self, sizes: tuple[int, int, int] | None = None, batch: int = 0
+    ) -> Conveyor:
+        """Windows of one file, run as its audio arrives.
+
+        Arguments
+        ---------
+        sizes : tuple of (int, int, int), optional
+            Rows of a window, rows of context, samples of a crossfade; the
+            model's if None.
+        batch : int
+            Windows that run together; 0 means `window_batch`.
+        """
+        sizes = sizes or (self.window, self.context, self.crossfade)
+        joined = self.hparams.context_from == "joined"
+        return Conveyor(
+            self, *sizes, joined, batch or self.hparams.window_batch
+        )
 
     def tokenize(
         self, noisy: torch.Tensor, lengths: torch.Tensor | None = None
@@ -250,14 +355,43 @@ class EnhanceLLaSE(Pretrained):
         heard = [k for k, item in enumerate(items) if is_heard(item)]
         wavs = [to_peak(items[k].to(self.device).float()) for k in heard]
         plans = [self._plan(wav) for wav in wavs]
-        tokens = self._predict(self._features(wavs, plans))
-        for k, plan, parts in zip(heard, plans, tokens, strict=True):
-            for window, part in zip(plan, parts, strict=True):
+        tokens = iter(self.predict(self._features(wavs, plans)))
+        for k, plan in zip(heard, plans, strict=True):
+            for window, part in zip(plan, islice(tokens, len(plan))):
                 kept = part[window.left :][: window.stop - window.start]
                 rows[k, window.start : window.stop] = kept
         return rows
 
-    # -- the stages: lists of files, each a list of windows ----------------
+    # -- the stages, on lists of windows of any lengths --------------------
+
+    def extract(self, wavs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Extract features: (T,) each -> (N, D) each."""
+        return self._run(self.mods.frontend.extract_each, wavs)
+
+    def predict(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Predict clean tokens: (N, D) each -> (N,) each."""
+        return self._run(self.mods.token_lm.predict_each, feats)
+
+    def decode(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Decode tokens: (N,) each -> (320 N,) each."""
+        return self._run(self.mods.vocoder.decode_each, tokens)
+
+    @torch.no_grad()
+    def _run(
+        self, stage: Callable, windows: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Run a stage, `window_batch` windows at a time, alike ones first."""
+        results = [None] * len(windows)
+        order = sorted(range(len(windows)), key=lambda k: len(windows[k]))
+        for at in range(0, len(order), self.hparams.window_batch):
+            some = order[at : at + self.hparams.window_batch]
+            with self.inference_ctx:
+                outputs = stage([windows[k] for k in some])
+            for k, output in zip(some, outputs, strict=True):
+                results[k] = output
+        return results
+
+    # -- whole waveforms ---------------------------------------------------
 
     def _enhance(self, items: list[torch.Tensor]) -> list[torch.Tensor]:
         """Run the whole pipeline on waveforms (T,) of any lengths."""
@@ -266,9 +400,9 @@ class EnhanceLLaSE(Pretrained):
         wavs = [to_peak(items[k].float()) for k in heard]
         plans = [self._plan(wav) for wav in wavs]
         feats = self._features(wavs, plans)
-        tokens = self._predict(feats)
-        pieces = self._decode(tokens)
-        for k, plan, parts in zip(heard, plans, pieces, strict=True):
+        pieces = iter(self.decode(self.predict(feats)))
+        for k, plan in zip(heard, plans, strict=True):
+            parts = list(islice(pieces, len(plan)))
             wav = stitch(parts, plan, HOP_LENGTH, self.crossfade)
             enhanced[k] = self._restore(
                 fit_length(wav, len(items[k])), items[k]
@@ -280,46 +414,22 @@ class EnhanceLLaSE(Pretrained):
 
     def _features(
         self, wavs: list[torch.Tensor], plans: list[list[Window]]
-    ) -> list[list[torch.Tensor]]:
-        """Extract (rows, D) for every window, its context rows included."""
+    ) -> list[torch.Tensor]:
+        """Extract (rows, D) for every window of all waves, with context."""
         parts = [
-            cut_audio(wav, plan, self.context)
+            part
             for wav, plan in zip(wavs, plans, strict=True)
+            for part in cut_audio(wav, plan, self.context)
         ]
-        feats = self._run(self.mods.frontend, parts)
+        feats = self.extract(parts)
         if self.hparams.context_from == "own":
             return feats
-        return [join_context(f, p) for f, p in zip(feats, plans, strict=True)]
-
-    def _predict(
-        self, feats: list[list[torch.Tensor]]
-    ) -> list[list[torch.Tensor]]:
-        return self._run(self.mods.token_lm.predict, feats)
-
-    def _decode(
-        self, tokens: list[list[torch.Tensor]]
-    ) -> list[list[torch.Tensor]]:
-        return self._run(self.mods.vocoder, tokens)
-
-    @torch.no_grad()
-    def _run(
-        self, stage: Callable, files: list[list[torch.Tensor]]
-    ) -> list[list[torch.Tensor]]:
-        """Run one stage on all windows; equal lengths share a batch."""
-        groups = defaultdict(list)
-        for f, windows in enumerate(files):
-            for w, window in enumerate(windows):
-                groups[len(window)].append((f, w))
-        results = [[None] * len(windows) for windows in files]
-        for places in groups.values():
-            for at in range(0, len(places), self.hparams.window_batch):
-                some = places[at : at + self.hparams.window_batch]
-                batch = torch.stack([files[f][w] for f, w in some])
-                with self.inference_ctx:
-                    outputs = stage(batch)
-                for (f, w), output in zip(some, outputs, strict=True):
-                    results[f][w] = output
-        return results
+        rest = iter(feats)
+        return [
+            rows
+            for plan in plans
+            for rows in join_context(list(islice(rest, len(plan))), plan)
+        ]
 
     def _restore(
         self, enhanced: torch.Tensor, noisy: torch.Tensor
@@ -329,25 +439,19 @@ class EnhanceLLaSE(Pretrained):
             return enhanced
         return enhanced * match_gain(enhanced, noisy.float())
 
-    def _read(self, filename: str, **kwargs) -> torch.Tensor:
+    def _find(self, filename: str | Path, **kwargs) -> str:
+        """Find a local file, or fetch one from a URL or the hub."""
+        filename = str(filename)
         remote = "savedir" in kwargs or filename.startswith("http")
         if not remote and not os.path.isfile(filename):
             raise FileNotFoundError(
                 f"There is no file {filename}; pass a local audio file, or a "
                 "URL or hub path together with savedir=FOLDER."
             )
-        try:
-            noisy = self.load_audio(filename, **kwargs)
-        except (RuntimeError, OSError) as err:
-            raise ValueError(
-                f"{filename} cannot be read as audio ({err}); allowed are "
-                "WAV, FLAC, OGG, MP3 and what else libsndfile reads."
-            ) from err
-        if len(noisy) == 0:
-            raise ValueError(f"{filename} holds no samples.")
-        if not noisy.isfinite().all():
-            raise ValueError(f"{filename} holds NaN or infinite samples.")
-        return noisy
+        if not remote:
+            return filename
+        source, name = split_path(filename)
+        return str(fetch(name, source=source, **kwargs))
 
 
 def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:

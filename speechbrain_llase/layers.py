@@ -11,16 +11,33 @@ Authors
 import torch
 from torch.nn import functional as F
 
+from speechbrain_llase.int8 import Int8Linear, quantise_rows
 from speechbrain_llase.packing import Runs
 
 SCORES = 5 << 20  # attention scores in one piece; more fall out of the cache
 
 
-def project(
-    linear: torch.nn.Module, rows: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
-    """Apply a linear layer to rows rounded to the dtype of its weights."""
-    return linear(rows.to(dtype))
+def project(linear: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """Apply a linear layer to rows rounded to what its weights are held in."""
+    return linear(rows.to(input_dtype(linear)))
+
+
+def project_all(
+    linears: list[torch.nn.Module], rows: torch.Tensor
+) -> list[torch.Tensor]:
+    """Apply linear layers of one kind to the same rows, rounded once."""
+    if isinstance(linears[0], Int8Linear):
+        quantised = quantise_rows(rows)
+        return [linear.multiply(*quantised) for linear in linears]
+    rows = rows.to(input_dtype(linears[0]))
+    return [linear(rows) for linear in linears]
+
+
+def input_dtype(linear: torch.nn.Module) -> torch.dtype:
+    """What a linear layer takes and gives."""
+    if isinstance(linear, Int8Linear):
+        return linear.input_dtype
+    return linear.weight.dtype
 
 
 def rms_norm(norm: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
@@ -150,10 +167,12 @@ def attend_in_blocks(q, k, v, bias, gate, causal, dropout) -> torch.Tensor:
     for start in range(0, rows, block):
         stop = min(start + block, rows)
         seen = stop if causal else rows
-        scores = torch.bmm(q[:, start:stop], k[:, :seen].transpose(1, 2))
-        if bias is not None:
+        some, keys = q[:, start:stop], k[:, :seen].transpose(1, 2)
+        if bias is None:
+            scores = torch.bmm(some, keys)
+        else:
             part = gate[:, :, start:stop, None] * bias[:, start:stop]
-            scores += part.flatten(0, 1)
+            scores = torch.baddbmm(part.flatten(0, 1), some, keys)
         if causal:
             ahead = torch.ones(stop - start, stop - start, dtype=torch.bool)
             scores[:, :, start:stop].masked_fill_(ahead.triu(1), -torch.inf)

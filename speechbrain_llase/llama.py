@@ -9,7 +9,7 @@ Authors
 import torch
 from torch.nn import functional as F
 
-from speechbrain_llase.layers import attend, project, rms_norm
+from speechbrain_llase.layers import attend, project, project_all, rms_norm
 from speechbrain_llase.packing import Runs
 
 
@@ -71,16 +71,16 @@ def run_layer(
 ) -> torch.Tensor:
     """Run one causal layer on (total, D)."""
     attention, mlp = layer.self_attn, layer.mlp
-    dtype = attention.q_proj.weight.dtype
-    hidden = rms_norm(layer.input_layernorm, rows).to(dtype)
+    hidden = rms_norm(layer.input_layernorm, rows)
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
     q, k, v = (
-        linear(hidden).unflatten(1, (-1, attention.head_dim))
-        for linear in (attention.q_proj, attention.k_proj, attention.v_proj)
+        x.unflatten(1, (-1, attention.head_dim))
+        for x in project_all(linears, hidden)
     )
     dropout = attention.attention_dropout if layer.training else 0.0
     q, k = rotate(q, turn), rotate(k, turn)
     hidden = attend(q, k, v, runs, causal=True, dropout=dropout)
-    rows = rows + attention.o_proj(hidden)
-    hidden = rms_norm(layer.post_attention_layernorm, rows).to(dtype)
-    hidden = F.silu(mlp.gate_proj(hidden)) * mlp.up_proj(hidden)
-    return rows + project(mlp.down_proj, hidden, dtype)
+    rows = rows + project(attention.o_proj, hidden)
+    hidden = rms_norm(layer.post_attention_layernorm, rows)
+    gate, up = project_all([mlp.gate_proj, mlp.up_proj], hidden)
+    return rows + project(mlp.down_proj, F.silu(gate) * up)

@@ -156,6 +156,8 @@ def with_lm(text: str, dims: dict) -> str:
     """Put a token LM's dimensions into a model's YAML."""
     lines = ["token_lm: !new:speechbrain_llase.token_lm.TokenLM"]
     lines += [f"    {key}: {value}" for key, value in dims.items()]
+    if re.search(r"^compute:", text, re.MULTILINE):
+        lines.append("    compute: !ref <compute>")
     block = re.compile(r"^token_lm: !new:.*\n(?:    .*\n)+", re.MULTILINE)
     text, count = block.subn("\n".join(lines) + "\n", text)
     if count != 1:

@@ -68,12 +68,6 @@ def to_active_level(wav: torch.Tensor, level_db: float) -> torch.Tensor:
 def match_gain(enhanced: torch.Tensor, noisy: torch.Tensor) -> float:
     """Find the gain that brings enhanced speech to its level in the input.
 
-    Generated waves are not phase-aligned with the input, so powers are
-    matched, not samples: over the strongest time-frequency bins of the
-    enhanced speech, as few as hold 90 % of its energy. Noise is spread over
-    all bins and adds little to the input there. The bins are collected in
-    classes of 1 dB, block by block, so memory does not grow with length.
-
     Arguments
     ---------
     enhanced : torch.Tensor
@@ -84,23 +78,46 @@ def match_gain(enhanced: torch.Tensor, noisy: torch.Tensor) -> float:
     Returns
     -------
     gain : float
-        Factor for enhanced; 0.0 when one of the two is silent.
+        Factor for enhanced; 0.0 when one of the two is silent. See
+        `GainMatcher`.
     """
-    energy = torch.zeros(MATCH_CLASSES, dtype=torch.float64)
-    heard = torch.zeros_like(energy)
+    matcher = GainMatcher()
     for block in range(0, len(enhanced), MATCH_BLOCK):
-        ours = stft_power(enhanced[block : block + MATCH_BLOCK])
-        theirs = stft_power(noisy[block : block + MATCH_BLOCK])
+        part = slice(block, block + MATCH_BLOCK)
+        matcher.add(enhanced[part], noisy[part])
+    return matcher.gain()
+
+
+class GainMatcher:
+    """Find the gain of enhanced speech, block by block.
+
+    Generated waves are not phase-aligned with the input, so powers are
+    matched, not samples: over the strongest time-frequency bins of the
+    enhanced speech, as few as hold 90 % of its energy. Noise is spread over
+    all bins and adds little to the input there. The bins are collected in
+    classes of 1 dB, so memory does not grow with length.
+    """
+
+    def __init__(self):
+        self.energy = torch.zeros(MATCH_CLASSES, dtype=torch.float64)
+        self.heard = torch.zeros_like(self.energy)
+
+    def add(self, enhanced: torch.Tensor, noisy: torch.Tensor) -> None:
+        """Take a block (T,) of both."""
+        ours, theirs = stft_power(enhanced), stft_power(noisy)
         level = 10 * torch.log10(ours + 1e-20) + MATCH_CLASSES / 2
         kind = level.clamp(0, MATCH_CLASSES - 1).long()
-        energy += torch.bincount(kind, ours, MATCH_CLASSES)
-        heard += torch.bincount(kind, theirs, MATCH_CLASSES)
-    strongest = energy.flip(0).cumsum(0)
-    if strongest.numel() == 0 or strongest[-1] == 0:
-        return 0.0
-    count = int((strongest < MATCH_ENERGY * strongest[-1]).sum()) + 1
-    gain = heard.flip(0)[:count].sum() / strongest[count - 1]
-    return float(gain.sqrt())
+        self.energy += torch.bincount(kind, ours, MATCH_CLASSES)
+        self.heard += torch.bincount(kind, theirs, MATCH_CLASSES)
+
+    def gain(self) -> float:
+        """Factor for the enhanced speech so far; 0.0 for silence."""
+        strongest = self.energy.flip(0).cumsum(0)
+        if strongest[-1] == 0:
+            return 0.0
+        count = int((strongest < MATCH_ENERGY * strongest[-1]).sum()) + 1
+        gain = self.heard.flip(0)[:count].sum() / strongest[count - 1]
+        return float(gain.sqrt())
 
 
 def stft_power(wav: torch.Tensor) -> torch.Tensor:

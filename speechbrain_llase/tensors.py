@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from speechbrain_llase.compute import filled
+
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 SHOWN = 8  # keys named in an error
 
@@ -208,6 +210,7 @@ def load_strictly(
     with torch.no_grad():
         for key, target in wanted.items():
             target.copy_(tensors[key].read())
+    filled(module)
 
 
 def listed(keys: list[str]) -> str:

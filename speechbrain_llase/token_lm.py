@@ -12,11 +12,16 @@ Authors
 import torch
 from transformers import LlamaConfig, LlamaModel
 
+from speechbrain_llase.compute import hold, weights_to_come
 from speechbrain_llase.fsq import (
     NUM_DIGITS,
     NUM_LEVELS,
     VOCAB_SIZE,
     levels_to_tokens,
+)
+from speechbrain_llase.layers import (
+    layer_norm,
+    project,
 )
 from speechbrain_llase.llama import run_llama
 from speechbrain_llase.packing import Runs, pack, unpack
@@ -44,6 +49,9 @@ class TokenLM(torch.nn.Module):
         "softmax" (released) or "digits".
     dropout : float
         Dropout of the attention in training (0.1).
+    compute : str
+        What weights are held in: float32, bfloat16, int8 or auto; see
+        compute.py.
 
     Example
     -------
@@ -63,6 +71,7 @@ class TokenLM(torch.nn.Module):
         ffn_size: int,
         head: str = "softmax",
         dropout: float = 0.1,
+        compute: str = "float32",
     ):
         super().__init__()
         if head not in HEADS:
@@ -70,9 +79,6 @@ class TokenLM(torch.nn.Module):
                 f"head={head!r} is not known; choose one of {sorted(HEADS)}."
             )
         self.head = head
-        self.audio_linear = torch.nn.Linear(input_size, d_model)
-        self.stage_embedding = torch.nn.Embedding(1, d_model)
-        self.stage_norm = StageNorm(d_model)
         config = LlamaConfig(
             hidden_size=d_model,
             num_hidden_layers=num_layers,
@@ -87,9 +93,15 @@ class TokenLM(torch.nn.Module):
             eos_token_id=None,
             use_cache=False,
         )
-        self.backbone = LlamaModel(config)
-        self.backbone.embed_tokens = None  # features come in, not words
-        self.predict_layer = torch.nn.Linear(d_model, HEADS[head])
+        with weights_to_come():
+            self.audio_linear = torch.nn.Linear(input_size, d_model)
+            self.stage_embedding = torch.nn.Embedding(1, d_model)
+            self.stage_norm = StageNorm(d_model)
+            self.backbone = LlamaModel(config)
+            self.backbone.embed_tokens = None  # features come in, not words
+            self.predict_layer = torch.nn.Linear(d_model, HEADS[head])
+        exact = ("predict_layer",) if head == "digits" else ()
+        self.compute = hold(self, compute, exact)
 
     def forward(self, feats: torch.Tensor) -> torch.Tensor:
         """Compute the logits of every frame's clean token.
@@ -142,8 +154,7 @@ class TokenLM(torch.nn.Module):
 
     def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Run all but the head: (total, input_size) -> float32 (total, D)."""
-        hidden = self.audio_linear(rows.to(self.audio_linear.weight.dtype))
-        hidden = hidden.float()
+        hidden = project(self.audio_linear, rows).float()
         longest = max(n for _, n in runs)
         positions = sinusoid(longest, hidden.shape[1]).to(hidden)
         counts = [n for count, n in runs for _ in range(count)]
@@ -153,7 +164,7 @@ class TokenLM(torch.nn.Module):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the head to (..., D)."""
-        logits = self.predict_layer(hidden.to(self.predict_layer.weight.dtype))
+        logits = project(self.predict_layer, hidden)
         if self.head == "digits":
             logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
         return logits
@@ -175,7 +186,7 @@ class TokenLM(torch.nn.Module):
             logits = torch.nn.functional.linear(
                 rounded, weight[part], bias[part]
             )
-            best.append(logits.argmax(-1) + at)
+            best.append(logits.max(-1).indices + at)  # faster than argmax
         best = torch.stack(best, dim=-1)  # (total, parts)
         logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(
             -1
@@ -201,8 +212,9 @@ class StageNorm(torch.nn.Module):
         self, hidden: torch.Tensor, stage: torch.Tensor
     ) -> torch.Tensor:
         """Normalise (..., D) with the scale and shift of stage (D,)."""
-        scale, shift = self.project_layer(stage).chunk(2)
-        return scale * self.norm(hidden) + shift
+        affine = project(self.project_layer, stage[None])[0]
+        scale, shift = affine.to(hidden).chunk(2)
+        return scale * layer_norm(self.norm, hidden) + shift
 
 
 def sinusoid(num_frames: int, d_model: int) -> torch.Tensor:

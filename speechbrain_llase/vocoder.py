@@ -12,12 +12,14 @@ import torch
 from transformers import Xcodec2Config
 from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Decoder
 
+from speechbrain_llase.compute import hold, weights_to_come
 from speechbrain_llase.fsq import (
     NUM_DIGITS,
     VOCAB_SIZE,
     levels_to_codes,
     tokens_to_levels,
 )
+from speechbrain_llase.layers import project
 from speechbrain_llase.packing import Runs, pack, unpack
 from speechbrain_llase.xcodec2 import decode
 
@@ -38,6 +40,9 @@ class Xcodec2Vocoder(torch.nn.Module):
         codec joins an acoustic and a semantic half.
     ffn_size : int
         Width of the feed-forward layers (4096).
+    compute : str
+        What weights are held in: float32, bfloat16, int8 or auto; see
+        compute.py.
 
     Example
     -------
@@ -55,6 +60,7 @@ class Xcodec2Vocoder(torch.nn.Module):
         num_heads: int,
         quantization_dim: int,
         ffn_size: int,
+        compute: str = "float32",
     ):
         super().__init__()
         if quantization_dim <= hidden_size:
@@ -77,8 +83,10 @@ class Xcodec2Vocoder(torch.nn.Module):
             },
         )
         config._attn_implementation = "sdpa"
-        self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
-        self.decoder = Xcodec2Decoder(config)
+        with weights_to_come():
+            self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
+            self.decoder = Xcodec2Decoder(config)
+        self.compute = hold(self, compute, ("decoder.head.linear",))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Decode tokens.
@@ -142,7 +150,7 @@ class Xcodec2Vocoder(torch.nn.Module):
 
     def decode_rows(self, codes: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Decode packed codes (total, 8) to float32 (320 * total,)."""
-        rows = self.project_out(codes.to(self.project_out.weight.dtype))
+        rows = project(self.project_out, codes)
         return decode(self.decoder, rows, runs)
 
 

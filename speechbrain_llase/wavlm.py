@@ -12,7 +12,14 @@ Authors
 import torch
 from torch.nn import functional as F
 
-from speechbrain_llase.layers import attend, convolve, layer_norm, project
+from speechbrain_llase.layers import (
+    attend,
+    convolve,
+    input_dtype,
+    layer_norm,
+    project,
+    project_all,
+)
 from speechbrain_llase.packing import Runs, each_run
 
 HOP_LENGTH = 320  # samples from one row to the next
@@ -41,16 +48,16 @@ def extract(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
     runs = [tuple(block.shape[:2]) for block in blocks]
     rows = torch.cat([block.flatten(0, 1) for block in blocks])
     projection = wavlm.feature_projection
-    dtype = projection.projection.weight.dtype
     rows = layer_norm(projection.layer_norm, rows.float())
-    rows = project(projection.projection, rows, dtype).float()
+    rows = project(projection.projection, rows).float()
     rows = projection.dropout(rows)
     encoder = wavlm.encoder
     rows = encoder.dropout(rows + encode_positions(encoder, rows, runs))
     first = encoder.layers[0].attention
+    dtype = input_dtype(first.q_proj)
     biases = [distance_bias(first, n).to(dtype) for _, n in runs]
     for layer in encoder.layers:
-        rows = run_layer(layer, rows, runs, biases, dtype)
+        rows = run_layer(layer, rows, runs, biases)
     return rows, runs
 
 
@@ -113,24 +120,23 @@ def run_layer(
     rows: torch.Tensor,
     runs: Runs,
     biases: list[torch.Tensor],
-    dtype: torch.dtype,
 ) -> torch.Tensor:
     """Run one transformer layer on (total, D)."""
     attention = layer.attention
     hidden = layer_norm(layer.layer_norm, rows)
     gate = position_gate(attention, hidden)
-    hidden = hidden.to(dtype)
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
     q, k, v = (
-        linear(hidden).unflatten(1, (attention.num_heads, -1))
-        for linear in (attention.q_proj, attention.k_proj, attention.v_proj)
+        x.unflatten(1, (attention.num_heads, -1))
+        for x in project_all(linears, hidden)
     )
     dropout = attention.dropout if layer.training else 0.0
     hidden = attend(q, k, v, runs, biases, gate.to(q.dtype), dropout=dropout)
-    rows = rows + layer.dropout(attention.out_proj(hidden))
+    rows = rows + layer.dropout(project(attention.out_proj, hidden))
     feed = layer.feed_forward
     hidden = layer_norm(layer.final_layer_norm, rows)
-    hidden = F.gelu(project(feed.intermediate_dense, hidden, dtype))
-    hidden = feed.output_dense(feed.intermediate_dropout(hidden))
+    hidden = F.gelu(project(feed.intermediate_dense, hidden))
+    hidden = project(feed.output_dense, feed.intermediate_dropout(hidden))
     return rows + feed.output_dropout(hidden)
 
 

@@ -82,11 +82,18 @@ def cut_audio(
     """
     parts = []
     for w in plan:
-        last = w is plan[-1]
-        stop = len(wav) if last else (w.stop + context) * HOP_LENGTH
-        part = wav[(w.start - w.left) * HOP_LENGTH : stop]
+        start, stop = audio_span(w, context)
+        if w is plan[-1]:
+            stop = len(wav)
+        part = wav[start:stop]
         parts.append(fit_length(part, max(len(part), MIN_SAMPLES)))
     return parts
+
+
+def audio_span(window: Window, context: int) -> tuple[int, int]:
+    """First and last sample that a window needs, if the file has them."""
+    start = (window.start - window.left) * HOP_LENGTH
+    return start, (window.stop + context) * HOP_LENGTH
 
 
 def join_context(
@@ -114,52 +121,82 @@ def join_context(
     return [joined[w.start - w.left : w.stop + w.right] for w in plan]
 
 
+class Stitcher:
+    """Join the decoded windows of a file, one after the other.
+
+    Arguments
+    ---------
+    hop_length : int
+        Samples a row.
+    crossfade : int
+        Samples over which two windows are faded linearly, centred on their
+        seam; fewer where the file ends sooner. 0 joins them hard.
+    """
+
+    def __init__(self, hop_length: int, crossfade: int):
+        self.hop_length = hop_length
+        self.crossfade = crossfade
+        self.leaving = None  # the last window, around its seam with the next
+
+    def add(
+        self, piece: torch.Tensor, window: Window, coming: int | None
+    ) -> torch.Tensor:
+        """Take the next window; return what is final now.
+
+        Arguments
+        ---------
+        piece : torch.Tensor
+            The wave (samples,) of the window with its context, or more
+            behind.
+        window : Window
+            Its place.
+        coming : int or None
+            Context rows in front of the next window; None after the last.
+
+        Returns
+        -------
+        wav : torch.Tensor
+            (samples,) that follow what was returned before, up to the fade
+            with the next window.
+        """
+        start = window.left * self.hop_length
+        stop = start + (window.stop - window.start) * self.hop_length
+        half = 0
+        if coming is not None:
+            rows = min(window.right, coming)
+            half = min(self.crossfade // 2, rows * self.hop_length)
+        parts = []
+        if self.leaving is not None and len(self.leaving):
+            lead = len(self.leaving) // 2
+            steps = torch.arange(
+                2 * lead, device=piece.device, dtype=piece.dtype
+            )
+            fade = (steps + 0.5) / (2 * lead)
+            arriving = piece[start - lead : start + lead]
+            parts.append(torch.lerp(self.leaving, arriving, fade))
+            start += lead
+        parts.append(piece[start : stop - half])
+        self.leaving = piece[stop - half : stop + half].clone()
+        return torch.cat(parts)
+
+
 def stitch(
     pieces: list[torch.Tensor],
     plan: list[Window],
     hop_length: int,
     crossfade: int,
 ) -> torch.Tensor:
-    """Join the decoded windows of a file.
-
-    Arguments
-    ---------
-    pieces : list of torch.Tensor
-        The wave (samples,) of each window with its context, or more behind.
-    plan : list of Window
-        What `plan_windows` gave.
-    hop_length : int
-        Samples a row.
-    crossfade : int
-        Samples over which two windows are faded linearly, centred on their
-        seam; fewer where the file ends sooner. 0 joins them hard.
+    """Join all decoded windows of a file; see `Stitcher`.
 
     Returns
     -------
     wav : torch.Tensor
         (num_rows * hop_length,).
     """
-    kept = [
-        piece[w.left * hop_length :][: (w.stop - w.start) * hop_length]
-        for piece, w in zip(pieces, plan, strict=True)
-    ]
-    wav = torch.cat(kept)
-    for k in range(1, len(plan)):
-        before, after = plan[k - 1], plan[k]
-        half = min(crossfade // 2, before.right * hop_length)
-        half = min(half, after.left * hop_length)
-        if half == 0:
-            continue
-        seam = after.start * hop_length
-        ending = before.start - before.left  # first row of that piece
-        first = seam - half - ending * hop_length
-        leaving = pieces[k - 1][first : first + 2 * half]
-        first = after.left * hop_length - half
-        coming = pieces[k][first : first + 2 * half]
-        steps = torch.arange(2 * half, device=wav.device, dtype=wav.dtype)
-        fade = (steps + 0.5) / (2 * half)
-        wav[seam - half : seam + half] = torch.lerp(leaving, coming, fade)
-    return wav
+    stitcher = Stitcher(hop_length, crossfade)
+    coming = [w.left for w in plan[1:]] + [None]
+    parts = zip(pieces, plan, coming, strict=True)
+    return torch.cat([stitcher.add(*part) for part in parts])
 
 
 def seconds_to_rows(key: str, seconds: float, hop_s: float) -> int:

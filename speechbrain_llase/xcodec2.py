@@ -18,6 +18,7 @@ from speechbrain_llase.layers import (
     convolve,
     layer_norm,
     project,
+    project_all,
     rms_norm,
 )
 from speechbrain_llase.packing import Runs, each_run
@@ -45,8 +46,7 @@ def decode(
     wav : torch.Tensor
         float32 (hop_length * total,).
     """
-    dtype = decoder.fc.weight.dtype
-    rows = project(decoder.fc, rows, dtype)
+    rows = project(decoder.fc, rows)
 
     def enter(x):
         x = convolve(decoder.embed, x, decoder.embed.padding[0]).float()
@@ -61,9 +61,9 @@ def decode(
 
     rows = each_run(enter, rows, runs)
     for layer in decoder.layers:
-        rows = run_layer(layer, rows, runs, dtype)
+        rows = run_layer(layer, rows, runs)
     rows = layer_norm(decoder.norm, each_run(leave, rows, runs))
-    rows = project(decoder.head.linear, rows, dtype).float()
+    rows = project(decoder.head.linear, rows).float()
     return each_run(lambda x: to_wave(decoder.head, x), rows, runs)
 
 
@@ -89,21 +89,23 @@ def norm_over_time(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
 
 
 def run_layer(
-    layer: torch.nn.Module, rows: torch.Tensor, runs: Runs, dtype: torch.dtype
+    layer: torch.nn.Module, rows: torch.Tensor, runs: Runs
 ) -> torch.Tensor:
     """Run one transformer layer on (total, D)."""
     attention = layer.self_attn
-    hidden = rms_norm(layer.input_layernorm, rows).to(dtype)
+    hidden = rms_norm(layer.input_layernorm, rows)
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
     q, k, v = (
-        linear(hidden).unflatten(1, (-1, attention.head_dim))
-        for linear in (attention.q_proj, attention.k_proj, attention.v_proj)
+        x.unflatten(1, (-1, attention.head_dim))
+        for x in project_all(linears, hidden)
     )
     dropout = attention.attention_dropout if layer.training else 0.0
-    rows = rows + attention.o_proj(attend(q, k, v, runs, dropout=dropout))
+    hidden = attend(q, k, v, runs, dropout=dropout)
+    rows = rows + project(attention.o_proj, hidden)
     mlp = layer.mlp
     hidden = rms_norm(layer.post_attention_layernorm, rows)
-    hidden = mlp.activation_fn(project(mlp.fc1, hidden, dtype))
-    return rows + mlp.fc2(hidden)
+    hidden = mlp.activation_fn(project(mlp.fc1, hidden))
+    return rows + project(mlp.fc2, hidden)
 
 
 def to_wave(head: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

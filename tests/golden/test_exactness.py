@@ -57,7 +57,7 @@ def test_chunked_24_seconds(load_tiny, golden, window_batch):
     noisy = wave(golden["chunked_noisy"])
     plan = model._plan(noisy[0])
     wav = noisy[0] / noisy[0].abs().max()
-    feats = model._features([wav], [plan])[0]
+    feats = model._features([wav], [plan])
     kept = torch.cat(
         [
             f[w.left : w.left + w.stop - w.start]
@@ -66,7 +66,7 @@ def test_chunked_24_seconds(load_tiny, golden, window_batch):
     )
     difference = max_difference(kept[::5], golden["chunked_features"])
     assert difference < FEATS_TOLERANCE
-    tokens = torch.cat(model._predict([feats])[0])
+    tokens = torch.cat(model.predict(feats))
     assert tokens.tolist() == golden["chunked_tokens"].tolist()
     counts = [len(f) for f in feats]
     assert counts == golden["chunked_token_counts"].tolist()
@@ -84,7 +84,7 @@ def test_own_context_is_another_scheme(load_tiny, golden):
     noisy = wave(golden["chunked_noisy"])
     wav = noisy[0] / noisy[0].abs().max()
     feats = model._features([wav], [model._plan(wav)])
-    tokens = torch.cat(model._predict(feats)[0])
+    tokens = torch.cat(model.predict(feats))
     same = tokens == torch.from_numpy(golden["chunked_tokens"])
     assert 1400 < int(same.sum()) < 1600
 

@@ -180,7 +180,7 @@ def test_over_full_scale_is_reported_and_scaled(
     """Nothing clips silently."""
     model = load_tiny()
     monkeypatch.setattr(
-        model, "_restore", lambda enhanced, noisy: 99 * enhanced
+        "speechbrain_llase.long_files.level_gain", lambda *_: 99.0
     )
     soundfile.write(tmp_path / "in.wav", speech_like.numpy(), 16000)
     enhanced = model.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
@@ -214,7 +214,7 @@ def test_bad_files(model, tmp_path):
 
 def test_bad_outputs_are_refused_before_work(model, tmp_path, monkeypatch):
     """No folder, or a folder in the place of the file."""
-    monkeypatch.setattr(model, "_read", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(model, "_find", lambda *_: pytest.fail("work began"))
     with pytest.raises(FileNotFoundError, match="no folder"):
         model.enhance_file("in.wav", tmp_path / "none" / "out.wav")
     with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -227,11 +227,10 @@ def test_failed_write_leaves_nothing(model, tmp_path, speech_like, monkeypatch):
     target = tmp_path / "out.wav"
     target.write_bytes(b"old")
 
-    def break_off(path, *_):
-        Path(path).write_bytes(b"half")
+    def break_off(self, block):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("speechbrain_llase.audio.audio_io.save", break_off)
+    monkeypatch.setattr("soundfile.SoundFile.write", break_off)
     with pytest.raises(OSError, match="No space left"):
         model.enhance_file(tmp_path / "in.wav", target)
     assert target.read_bytes() == b"old"

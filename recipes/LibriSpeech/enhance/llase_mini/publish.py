@@ -88,21 +88,28 @@ def write_folder(
         save_file(tensors, folder / f"{name}.ckpt", {"format": "pt"})
     for template, keys in LAYOUT.items():
         text = (TEMPLATES / template).read_text() + blocks(yaml, keys)
+        if template == "hyperparams.yaml":
+            networks = r"(^(?:frontend|token_lm|vocoder): .*\n(?:    .*\n)+)"
+            line = r"\1    compute: !ref <compute>\n"
+            text = re.sub(networks, line, text, flags=re.MULTILINE)
         (folder / template).write_text(text)
 
 
 def check_folder(
     modules: dict[str, torch.nn.Module], folder: Path, dtype: str
 ) -> None:
-    """Load the folder as a user would and compare every tensor."""
-    loaded = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
-    codec = load_codec(str(folder))
+    """Load the folder as a user would; compare every tensor written."""
+    EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+    load_codec(str(folder))
     for name, module in modules.items():
-        ours = codec.mods if name == "encoder" else loaded.mods
-        for key, tensor in module.state_dict().items():
+        written = read_tensors(folder / f"{name}.ckpt")
+        state = module.state_dict()
+        if written.keys() != state.keys():
+            raise ValueError(f"{name}: the file has other keys.")
+        for key, tensor in state.items():
             if tensor.is_floating_point():
-                tensor = tensor.to(getattr(torch, dtype)).to(tensor.dtype)
-            if not torch.equal(ours[name].state_dict()[key].cpu(), tensor):
+                tensor = tensor.to(getattr(torch, dtype))
+            if not torch.equal(written[key], tensor):
                 raise ValueError(f"{name}: {key} was not written correctly.")
 
 

@@ -1,0 +1,170 @@
+"""Conveyor: the windows of one file, run while its audio arrives.
+
+What has been heard, but is not yet final, is all that is kept: memory does
+not grow with the file.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from speechbrain_llase.signal import fit_length
+from speechbrain_llase.wavlm import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.windows import (
+    Stitcher,
+    Window,
+    audio_span,
+    plan_windows,
+)
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference import EnhanceLLaSE
+
+
+class Conveyor:
+    """Turn audio into enhanced audio, window by window.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        Its stages are run.
+    window, context : int
+        Rows kept of each window, and of context on both sides.
+    crossfade : int
+        Samples faded at a seam.
+    joined : bool
+        Context rows come from the neighbours' extraction.
+    batch : int
+        Windows that are awaited before they run together.
+    """
+
+    def __init__(
+        self,
+        model: "EnhanceLLaSE",
+        window: int,
+        context: int,
+        crossfade: int,
+        joined: bool,
+        batch: int,
+    ):
+        self.model = model
+        self.window = window
+        self.context = context
+        self.joined = joined
+        self.batch = batch
+        self.stitcher = Stitcher(HOP_LENGTH, crossfade)
+        self.audio = torch.zeros(0)  # heard, still needed
+        self.heard = 0  # samples so far
+        self.cut = 0  # windows whose audio is cut
+        self.rows = None  # joined: extracted rows, still needed
+        self.extracted = 0  # joined: rows so far
+        self.made = 0  # windows that are decoded
+
+    def push(self, wav: torch.Tensor) -> torch.Tensor:
+        """Take the next samples.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            float (T,), T at least 0, as the model is fed.
+
+        Returns
+        -------
+        enhanced : torch.Tensor
+            What is final now, at the model's level; often nothing.
+        """
+        self.audio = torch.cat((self.audio.to(wav), wav))
+        self.heard += len(wav)
+        rows = self.heard // HOP_LENGTH - self.context
+        ready = rows // self.window - self.cut
+        ready -= ready % self.batch
+        if ready <= 0:
+            return wav[:0]
+        plan = [self.place(k) for k in range(self.cut, self.cut + ready)]
+        return self.run(plan, None)
+
+    def finish(self) -> torch.Tensor:
+        """End the file: return the rest, to the last row."""
+        if self.heard < MIN_SAMPLES:
+            return self.audio[:0]
+        rows = (self.heard - MIN_SAMPLES) // HOP_LENGTH + 2
+        plan = plan_windows(rows, self.window, self.context)
+        parts = [self.audio[:0]]
+        for at in range(self.cut, len(plan), self.batch):
+            parts.append(self.run(plan[at : at + self.batch], plan))
+        return torch.cat(parts)
+
+    def place(self, index: int) -> Window:
+        """Place of a window that is not near the end."""
+        start = index * self.window
+        left = min(self.context, start)
+        return Window(start, start + self.window, left, self.context)
+
+    def run(
+        self, some: list[Window], plan: list[Window] | None
+    ) -> torch.Tensor:
+        """Run windows whose audio is here; the whole plan, once known."""
+        behind = self.heard - len(self.audio)
+        wavs = []
+        for window in some:
+            start, stop = audio_span(window, self.context)
+            if plan and window is plan[-1]:
+                stop = self.heard
+            wav = self.audio[start - behind : stop - behind]
+            wavs.append(fit_length(wav, max(len(wav), MIN_SAMPLES)))
+        self.cut += len(some)
+        next_start = max(0, some[-1].stop - self.context) * HOP_LENGTH
+        self.audio = self.audio[next_start - behind :]
+        feats = self.model.extract(wavs)
+        if self.joined:
+            some, feats = self.join(some, feats, plan)
+        pieces = self.model.decode(self.model.predict(feats))
+        return self.stitch(some, pieces, plan)
+
+    def join(
+        self,
+        some: list[Window],
+        feats: list[torch.Tensor],
+        plan: list[Window] | None,
+    ) -> tuple[list[Window], list[torch.Tensor]]:
+        """Keep extracted rows; return the windows whose context is whole."""
+        kept = [
+            f[w.left :][: w.stop - w.start]
+            for f, w in zip(feats, some, strict=True)
+        ]
+        held = [] if self.rows is None else [self.rows]
+        self.rows = torch.cat([*held, *kept])
+        self.extracted = some[-1].stop
+        behind = self.extracted - len(self.rows)
+        ended = plan and some[-1] is plan[-1]
+        waiting = range(self.made, self.cut)
+        places = [plan[k] if plan else self.place(k) for k in waiting]
+        ready = [
+            w for w in places if ended or w.stop + w.right <= self.extracted
+        ]
+        rows = [
+            self.rows[w.start - w.left - behind : w.stop + w.right - behind]
+            for w in ready
+        ]
+        if ready:
+            needed = max(0, ready[-1].stop - self.context)
+            self.rows = self.rows[max(0, needed - behind) :].clone()
+        return ready, rows
+
+    def stitch(
+        self,
+        some: list[Window],
+        pieces: list[torch.Tensor],
+        plan: list[Window] | None,
+    ) -> torch.Tensor:
+        """Join decoded windows to what went before."""
+        parts = [self.audio[:0]]
+        for window, piece in zip(some, pieces, strict=True):
+            self.made += 1
+            last = plan and window is plan[-1]
+            coming = None if last else min(self.context, window.stop)
+            parts.append(self.stitcher.add(piece, window, coming).to(parts[0]))
+        return torch.cat(parts)

@@ -1,0 +1,85 @@
+"""A linear layer of int8 matrices for CPUs.
+
+Weights have one scale an output, the input one scale a row, found as it
+comes: nothing has to be calibrated. The product is oneDNN's, the kernel that
+PyTorch's compiler emits for quantised models on x86.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+
+LIMIT = 127  # of symmetric int8
+ZERO = 128  # what oneDNN's unsigned input subtracts
+
+
+class Int8Linear(torch.nn.Module):
+    """A quantised copy of a linear layer; for inference.
+
+    Arguments
+    ---------
+    linear : torch.nn.Linear
+        What is copied; any floating dtype.
+    """
+
+    input_dtype = torch.bfloat16
+
+    def __init__(self, linear: torch.nn.Linear):
+        super().__init__()
+        weight = linear.weight.detach().float()
+        scale = weight.abs().amax(1).clamp(min=1e-12) / LIMIT
+        matrix = (weight / scale[:, None]).round().to(torch.int8)
+        bias = None if linear.bias is None else linear.bias.detach().float()
+        self.register_buffer("scale", scale)
+        self.register_buffer("offset", torch.zeros_like(scale).long())
+        self.register_buffer("bias", bias)
+        packed = torch.ops.onednn.qlinear_prepack(matrix, None)
+        self.packed = packed  # oneDNN's own layout; no file holds it
+        self.out_features, self.in_features = weight.shape
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Multiply (..., in_features) to bfloat16 (..., out_features)."""
+        return self.multiply(*quantise_rows(rows))
+
+    def multiply(
+        self, matrix: torch.Tensor, scale: torch.Tensor
+    ) -> torch.Tensor:
+        """Multiply rows that `quantise_rows` gave."""
+        product = torch.ops.onednn.qlinear_pointwise(
+            matrix,
+            1.0,
+            ZERO,
+            self.packed,
+            self.scale,
+            self.offset,
+            None,
+            1.0,
+            0,
+            torch.bfloat16,
+            "none",
+            [],
+            "",
+        )
+        product = product.mul_(scale)
+        return product if self.bias is None else product.add_(self.bias)
+
+
+def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give each row of (..., D) a scale.
+
+    Arguments
+    ---------
+    rows : torch.Tensor
+        float (..., D).
+
+    Returns
+    -------
+    matrix : torch.Tensor
+        uint8 (..., D), 128 meaning zero.
+    scale : torch.Tensor
+        (..., 1), in the dtype of the rows.
+    """
+    scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12) / LIMIT
+    matrix = (rows / scale).round_().clamp_(-LIMIT, LIMIT).add_(ZERO)
+    return matrix.to(torch.uint8), scale

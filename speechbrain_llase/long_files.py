@@ -1,0 +1,116 @@
+"""Enhance a file of any length in flat memory.
+
+Three passes: read it (at the model's rate, in mono) and find its peak; run
+the windows; scale the result to the level of the speech in the input. What
+lies between the passes is put aside in temporary files, twice 64 kB a second
+of audio.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from speechbrain.utils.logger import get_logger
+
+from speechbrain_llase.reader import read_blocks
+from speechbrain_llase.signal import MATCH_BLOCK, GainMatcher
+from speechbrain_llase.spool import SampleSpool
+from speechbrain_llase.wavlm import MIN_SAMPLES
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference import EnhanceLLaSE
+
+logger = get_logger(__name__)
+FED = 1 << 16  # samples that are fed at a time; 4 s at 16 kHz
+
+
+def enhance_blocks(
+    model: "EnhanceLLaSE",
+    path: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[torch.Tensor]:
+    """Enhance a local file.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        What enhances.
+    path : str or Path
+        The file.
+    progress : callable, optional
+        Called with the samples done and the samples in all, at the model's
+        rate, while windows run.
+
+    Yields
+    ------
+    block : torch.Tensor
+        float32 (T,), on the CPU, in [-1, 1]: a result over full scale is
+        scaled down, with a warning.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read; see `read_blocks`. Nothing was yielded.
+    """
+    with ExitStack() as stack:
+        noisy = stack.enter_context(SampleSpool())
+        for block in read_blocks(path, model.hparams.sample_rate):
+            noisy.write(block)
+        enhanced = stack.enter_context(SampleSpool())
+        run_windows(model, noisy, enhanced, progress)
+        gain = level_gain(model, noisy, enhanced)
+        peak = gain * enhanced.peak
+        if peak > 1:
+            logger.warning(
+                "%s: the result peaks at %.2f; scaled to full scale.",
+                path,
+                peak,
+            )
+            gain /= peak
+        for block in enhanced.blocks(MATCH_BLOCK):
+            yield block * gain
+
+
+def run_windows(
+    model: "EnhanceLLaSE",
+    noisy: SampleSpool,
+    enhanced: SampleSpool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Run the model over a whole signal; write as many samples as it has."""
+    if noisy.peak == 0 or noisy.length < MIN_SAMPLES:
+        for block in noisy.blocks(FED):
+            enhanced.write(torch.zeros_like(block))
+        return
+    conveyor = model.conveyor()
+    for block in noisy.blocks(FED):
+        # as `to_peak` does for a tensor
+        enhanced.write(conveyor.push(block.to(model.device) / noisy.peak))
+        if progress:
+            progress(enhanced.length, noisy.length)
+    rest = conveyor.finish()[: noisy.length - enhanced.length]
+    enhanced.write(rest)
+    missing = noisy.length - enhanced.length
+    enhanced.write(torch.zeros(missing))
+    if progress:
+        progress(noisy.length, noisy.length)
+
+
+def level_gain(
+    model: "EnhanceLLaSE", noisy: SampleSpool, enhanced: SampleSpool
+) -> float:
+    """Gain that brings speech back to its level in the input."""
+    if not model.hparams.restore_level:
+        return 1.0
+    matcher = GainMatcher()
+    pairs = zip(
+        enhanced.blocks(MATCH_BLOCK), noisy.blocks(MATCH_BLOCK), strict=True
+    )
+    for ours, theirs in pairs:
+        matcher.add(ours, theirs)
+    return matcher.gain()

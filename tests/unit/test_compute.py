@@ -1,0 +1,142 @@
+"""What weights are held in: float32, bfloat16 or int8."""
+
+import pytest
+import torch
+
+from speechbrain_llase import EnhanceLLaSE, compute
+from speechbrain_llase.frontend import WavLMFrontend
+from speechbrain_llase.int8 import Int8Linear, quantise_rows
+from speechbrain_llase.layers import attend_at_once, attend_in_blocks
+from speechbrain_llase.token_lm import TokenLM
+
+CPU = {"device": "cpu"}
+
+
+def load(**kwargs) -> EnhanceLLaSE:
+    return EnhanceLLaSE.from_hparams(run_opts=CPU, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> torch.Tensor:
+    """Three seconds of gliding harmonics in noise (1, 48000)."""
+    time = torch.arange(48000) / 16000
+    pitch = 120 + 30 * torch.sin(2 * torch.pi * 1.5 * time)
+    phase = 2 * torch.pi * pitch.cumsum(0) / 16000
+    voice = sum(torch.sin(k * phase) / k for k in range(1, 15))
+    voice = voice * (torch.sin(2 * torch.pi * 3 * time) > -0.3)
+    noise = torch.randn(48000, generator=torch.Generator().manual_seed(0))
+    return (0.1 * voice + 0.02 * noise)[None]
+
+
+def test_float32_is_the_default():
+    model = load()
+    kinds = {p.dtype for p in model.mods.parameters()}
+    assert kinds == {torch.float32}
+
+
+@pytest.mark.parametrize("kind, least", [("bfloat16", 0.93), ("int8", 0.9)])
+def test_tokens_and_wave_of_lower_precisions(noisy, kind, least):
+    """llase_mini: most tokens are those of float32, and the wave follows."""
+    exact, model = load(), load(overrides={"compute": kind})
+    tokens = exact.tokenize(noisy)
+    same = (model.tokenize(noisy) == tokens).float().mean()
+    assert least < float(same)
+    wave = exact.decode([tokens[0]])[0]
+    error = model.decode([tokens[0]])[0] - wave
+    assert float(error.square().sum() / wave.square().sum()) < 1e-4
+
+
+def test_weights_are_held_in_bfloat16():
+    model = load(overrides={"compute": "bfloat16"})
+    for network in model.mods.values():
+        assert network.compute == "bfloat16"
+    backbone = model.mods.token_lm.backbone
+    assert backbone.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
+    assert backbone.norm.weight.dtype == torch.float32
+    assert model.mods.token_lm.predict_layer.weight.dtype == torch.float32
+    conv = model.mods.frontend.wavlm.encoder.pos_conv_embed.conv
+    assert conv.weight.dtype == torch.bfloat16
+
+
+def test_bf16_run_option_means_bfloat16():
+    model = EnhanceLLaSE.from_hparams(
+        run_opts={"device": "cpu", "precision": "bf16"}
+    )
+    assert model.mods.token_lm.compute == "bfloat16"
+
+
+def test_weights_that_are_trained_stay_float32():
+    model = load(freeze_params=False, overrides={"compute": "bfloat16"})
+    kinds = {p.dtype for p in model.mods.parameters()}
+    assert kinds == {torch.float32}
+    assert all(p.requires_grad for p in model.mods.parameters())
+
+
+def test_auto_takes_what_the_cpu_has(monkeypatch):
+    for fast, name in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(compute, "has_fast_bfloat16", lambda _, f=fast: f)
+        assert compute.choose("auto", "cpu") == name
+
+
+def test_unknown_compute_is_refused():
+    with pytest.raises(ValueError, match="float16.*choose one of auto"):
+        load(overrides={"compute": "float16"})
+    with pytest.raises(ValueError, match="int8 is for the CPU"):
+        compute.choose("int8", "cuda")
+
+
+def test_a_network_without_weights_is_refused():
+    """Built to be read, but never read: no random output."""
+    with compute.loading("cpu"):
+        network = TokenLM(32, 16, 1, 2, 32)
+    with pytest.raises(ValueError, match="TokenLM has no weights"):
+        compute.refuse_empty(network)
+    network.load_state_dict(TokenLM(32, 16, 1, 2, 32).state_dict())
+    compute.refuse_empty(network)
+
+
+def test_outside_of_loading_weights_are_random():
+    one, other = (TokenLM(32, 16, 1, 2, 32) for _ in range(2))
+    assert not torch.equal(one.audio_linear.weight, other.audio_linear.weight)
+
+
+@torch.no_grad()
+def test_folded_weight_norm_changes_nothing():
+    network = WavLMFrontend([8] * 7, 32, 1, 2, 64, 320, 800).eval()
+    wavs = torch.randn(1, 8000)
+    before = network(wavs)
+    compute.finish(network)
+    assert "parametrizations" not in str(list(network.state_dict()))
+    torch.testing.assert_close(network(wavs), before, atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_int8_is_the_integer_product():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(96, 80)
+    quantised = Int8Linear(linear)
+    rows = torch.randn(5, 96) * torch.tensor([[1e-3], [1], [30], [0], [2]])
+    matrix, scale = quantise_rows(rows)
+    assert int(matrix[3].float().sub(128).abs().max()) == 0
+    weight = (linear.weight / quantised.scale[:, None]).round()
+    exact = (matrix.float() - 128) @ weight.t() * quantised.scale * scale
+    exact = exact + linear.bias
+    torch.testing.assert_close(
+        quantised(rows).float(), exact, atol=1e-2, rtol=1e-2
+    )
+    error = quantised(rows).float() - linear(rows)
+    assert float(error.abs().max()) < 0.02 * float(linear(rows).abs().max())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("biased", [True, False])
+def test_blocks_of_attention_are_attention(causal, biased, monkeypatch):
+    monkeypatch.setattr("speechbrain_llase.layers.SCORES", 6 * 300 * 100)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 300, 16) for _ in range(3))
+    bias = torch.randn(3, 300, 300) if biased and not causal else None
+    gate = torch.rand(2, 3, 300) if bias is not None else None
+    expected = attend_at_once(q, k, v, bias, gate, causal, 0.0)
+    ours = attend_in_blocks(q, k, v, bias, gate, causal, 0.0)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
