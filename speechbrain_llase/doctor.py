@@ -23,6 +23,7 @@ NEEDED = {  # package -> (at least, below or None)
     "torchaudio": ("2.7.1", None),
     "transformers": ("5.13", None),
     "speechbrain": ("1.1", "1.2"),
+    "huggingface_hub": ("1.31", None),
     "hyperpyyaml": ("1.2", None),
     "safetensors": ("0.4", None),
     "soundfile": ("0.12.1", None),
