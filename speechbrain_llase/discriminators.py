@@ -173,7 +173,8 @@ class Adversary(torch.nn.Module):
         -------
         gradient : torch.Tensor
             float32 (B, T): of the generator's hinge loss and feature matching
-            in `made`, each discriminator's scaled to norm 1, their mean.
+            in `made`; each discriminator's in each wave is scaled to norm 1,
+            and the mean over the discriminators is taken.
         """
         optimizer.zero_grad()
         drawn = torch.randperm(len(self.discriminators))[: self.plays]
@@ -196,7 +197,7 @@ class Adversary(torch.nn.Module):
         loss = torch.relu(1 - real_scores).mean()
         loss = loss + torch.relu(1 + made_scores).mean()
         loss.backward(inputs=list(judge.parameters()))
-        return gradient / gradient.norm().clamp(min=1e-12)
+        return torch.nn.functional.normalize(gradient, dim=1)
 
 
 def feature_distance(

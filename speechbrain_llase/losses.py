@@ -69,25 +69,103 @@ class MultiScaleMelLoss(torch.nn.Module):
             return torch.stack(losses).mean()
 
 
+class CompressedSTFTLoss(torch.nn.Module):
+    """L1 distance of STFT magnitudes, raised to a power below 1.
+
+    Mel bands are too wide to tell harmonics apart above some 2 kHz; every bin
+    of a long window counts here. The power keeps the strongest from hiding
+    the rest, as in Braun and Tashev, arXiv:2009.12286.
+
+    Arguments
+    ---------
+    windows : list of int
+        Window lengths in samples; the hop is a quarter of each.
+    power : float
+        Of the magnitudes, over 0 and at most 1.
+    level : float
+        RMS of speech, to which waves are relative.
+
+    Example
+    -------
+    >>> loss = CompressedSTFTLoss([64, 256], 0.3, 0.05)
+    >>> wavs = torch.rand(2, 1600)
+    >>> float(loss(wavs, wavs))
+    0.0
+    """
+
+    def __init__(self, windows: list[int], power: float, level: float):
+        super().__init__()
+        self.windows, self.power, self.level = windows, power, level
+
+    def forward(self, wavs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compare (B, T) with (B, T); the mean over bins and windows."""
+        losses = [
+            l1_loss(self.spectrum(wavs, size), self.spectrum(target, size))
+            for size in self.windows
+        ]
+        return torch.stack(losses).mean()
+
+    def spectrum(self, wavs: torch.Tensor, size: int) -> torch.Tensor:
+        """Compressed magnitudes (B, bins, frames) at one window length."""
+        with torch.autocast(wavs.device.type, enabled=False):
+            bins = torch.stft(
+                wavs.float() / self.level,
+                size,
+                size // 4,
+                window=torch.hann_window(size, device=wavs.device),
+                normalized=True,
+                return_complex=True,
+            )
+            squares = torch.view_as_real(bins).square().sum(-1)
+            return (squares + FLOOR).pow(self.power / 2)
+
+
+class SpectralLoss(torch.nn.Module):
+    """Weighted sum of losses of waves.
+
+    Arguments
+    ---------
+    losses : list of torch.nn.Module
+        Each maps (wavs, target) to a scalar.
+    weights : list of float
+        One for every loss.
+    """
+
+    def __init__(self, losses: list[torch.nn.Module], weights: list[float]):
+        super().__init__()
+        if len(losses) != len(weights):
+            raise ValueError(
+                f"{len(losses)} losses and {len(weights)} weights; give one "
+                "weight for every loss."
+            )
+        self.losses, self.weights = torch.nn.ModuleList(losses), weights
+
+    def forward(self, wavs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compare (B, T) with (B, T)."""
+        terms = zip(self.weights, self.losses, strict=True)
+        return sum(weight * loss(wavs, target) for weight, loss in terms)
+
+
 def wave_loss(
     wavs: torch.Tensor,
     target: torch.Tensor,
-    mel_loss: torch.nn.Module,
+    spectral_loss: torch.nn.Module,
     adversary: Adversary,
     optimizer: torch.optim.Optimizer,
     share: float | None,
 ) -> torch.Tensor:
     """Compare waves by their spectra and, with a share, by an adversary.
 
-    The adversary's gradient in the waves is scaled to `share` times the norm
+    The adversary's gradient in each wave is scaled to `share` times the norm
     of the spectral one, whatever the discriminators' scale: the idea of the
-    balancer of Defossez et al., arXiv:2210.13438.
+    balancer of Defossez et al., arXiv:2210.13438, wave by wave, since the
+    gradient of log spectra is largest in the quietest ones.
 
     Arguments
     ---------
     wavs, target : torch.Tensor
         (B, T), generated and real.
-    mel_loss : torch.nn.Module
+    spectral_loss : torch.nn.Module
         Maps (wavs, target) to a scalar.
     adversary : Adversary
         Updated here.
@@ -100,15 +178,16 @@ def wave_loss(
     Returns
     -------
     loss : torch.Tensor
-        A scalar: its value is that of mel_loss, its gradient the sum.
+        A scalar: its value is that of spectral_loss, its gradient the sum.
     """
     leaf = wavs.detach().float().requires_grad_()
-    mel = mel_loss(leaf, target)
-    (gradient,) = torch.autograd.grad(mel, leaf)
+    loss = spectral_loss(leaf, target)
+    (gradient,) = torch.autograd.grad(loss, leaf)
     if share is not None:
         judged = adversary.play(leaf, target, optimizer)
-        gradient = gradient + share * gradient.norm() * judged
-    return with_gradient(mel.detach(), wavs, gradient)
+        size = gradient.norm(dim=1, keepdim=True)
+        gradient = gradient + share * size * judged
+    return with_gradient(loss.detach(), wavs, gradient)
 
 
 def with_gradient(

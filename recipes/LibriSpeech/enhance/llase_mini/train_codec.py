@@ -70,8 +70,8 @@ class CodecBrain(sb.Brain):
         return self.average.module["vocoder"].decode_codes(codes)
 
     def compute_objectives(self, predictions, batch, stage):
-        """Compare with the input: log-mel distance."""
-        return self.hparams.mel_loss(predictions, self.target(batch))
+        """Compare with the input: distance of spectra."""
+        return self.hparams.spectral_loss(predictions, self.target(batch))
 
     def target(self, batch):
         """The waves (B, T) that are to come out."""
@@ -85,7 +85,7 @@ class CodecBrain(sb.Brain):
             loss = wave_loss(
                 wavs,
                 target,
-                self.hparams.mel_loss,
+                self.hparams.spectral_loss,
                 self.modules.adversary,
                 self.disc_optimizer,
                 self.share(),
@@ -121,11 +121,13 @@ class CodecBrain(sb.Brain):
         used = torch.cat(self.tokens_seen, 1).unique().numel()
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
-            train_stats={"mel": self.train_loss},
-            valid_stats={"mel": stage_loss, "codes_used": used},
+            train_stats={"spectral": self.train_loss},
+            valid_stats={"spectral": stage_loss, "codes_used": used},
         )
         self.checkpointer.save_and_keep_only(
-            meta={"mel": float(stage_loss)}, num_to_keep=2, keep_recent=True
+            meta={"spectral": float(stage_loss)},
+            num_to_keep=2,
+            keep_recent=True,
         )
 
 

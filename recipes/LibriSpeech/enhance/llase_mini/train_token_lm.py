@@ -95,8 +95,8 @@ class TokenLMBrain(sb.Brain):
             logits = self.compute_forward(batch, sb.Stage.TRAIN).float()
         loss = self.compute_objectives(logits, batch, sb.Stage.TRAIN)
         if self.hparams.wave_weight > 0:
-            mel = self.decoded_loss(logits, self.target(batch))
-            loss = loss + self.hparams.wave_weight * mel
+            spectral = self.decoded_loss(logits, self.target(batch))
+            loss = loss + self.hparams.wave_weight * spectral
         self.optimizer.zero_grad()
         loss.backward()
         for name in self.trained:
@@ -130,20 +130,20 @@ class TokenLMBrain(sb.Brain):
         wavs = wavs[:, : clean.shape[1]]
         clean = clean[:, : wavs.shape[1]]
         with self.training_ctx:
-            mel = wave_loss(
+            spectral = wave_loss(
                 wavs,
                 clean,
-                self.hparams.mel_loss,
+                self.hparams.spectral_loss,
                 self.modules.adversary,
                 self.disc_optimizer,
                 self.hparams.adversarial_share,
             )
-        self.mel_seen.append(float(mel))
-        return mel
+        self.spectral_seen.append(float(spectral))
+        return spectral
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new mixtures; start the statistics anew."""
-        self.accuracy, self.mel_seen = [], []
+        self.accuracy, self.spectral_seen = [], []
         if stage == sb.Stage.TRAIN:
             self.hparams.train_data.set_epoch(epoch)
 
@@ -153,8 +153,10 @@ class TokenLMBrain(sb.Brain):
             "loss": stage_loss,
             "digit_accuracy": sum(self.accuracy) / len(self.accuracy),
         }
-        if self.mel_seen:
-            stats["mel"] = sum(self.mel_seen) / len(self.mel_seen)
+        if self.spectral_seen:
+            stats["spectral"] = sum(self.spectral_seen) / len(
+                self.spectral_seen
+            )
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
             return
