@@ -27,11 +27,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         " (default: %(default)s)",
     )
     add(
+        "--compute",
+        choices=["auto", "float32", "bfloat16", "int8"],
+        help="what the weights are held in: bfloat16 and int8 are faster and"
+        " less exact, auto is bfloat16 where the device is fast at it"
+        " (default: the model's own)",
+    )
+    add(
         "--batch-size",
         type=positive,
         metavar="N",
-        help="windows of one file that run together: more is faster and takes"
-        " more memory (default: the model's own)",
+        help="windows of one file that run together: on a GPU more is faster,"
+        " and takes more memory (default: the model's own)",
     )
     add(
         "--threads",
@@ -82,10 +89,12 @@ def load_enhancer(args: argparse.Namespace) -> "EnhanceLLaSE":
     device = pick_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
+    chosen = {"window_batch": args.batch_size, "compute": args.compute}
+    overrides = {key: value for key, value in chosen.items() if value}
     return EnhanceLLaSE.from_hparams(
         source=args.source,
         run_opts={"device": device, "precision": args.precision},
-        overrides={"window_batch": args.batch_size} if args.batch_size else {},
+        overrides=overrides,
     )
 
 

@@ -26,6 +26,7 @@ from speechbrain_llase.files import Job, plan_jobs
 
 if TYPE_CHECKING:
     from speechbrain.dataio.audio_io import AudioInfo
+    from tqdm import tqdm
 
     from speechbrain_llase import EnhanceLLaSE
 
@@ -152,7 +153,7 @@ def enhance_all(
         for job in bar:
             start = time.perf_counter()
             try:
-                audio_s, lost = enhance_one(enhancer, job)
+                audio_s, lost = enhance_one(enhancer, job, bar)
             except (OSError, RuntimeError, ValueError) as err:
                 tally.failed.append(f"{job.source}: {one_line(err)}")
                 continue
@@ -168,7 +169,9 @@ def enhance_all(
             )
 
 
-def enhance_one(enhancer: "EnhanceLLaSE", job: Job) -> tuple[float, str]:
+def enhance_one(
+    enhancer: "EnhanceLLaSE", job: Job, bar: "tqdm"
+) -> tuple[float, str]:
     """Enhance one file; return its seconds and what of it was reduced."""
     from speechbrain.dataio import audio_io
 
@@ -185,7 +188,12 @@ def enhance_one(enhancer: "EnhanceLLaSE", job: Job) -> tuple[float, str]:
         reason = str(err).rpartition(": ")[2]
         raise ValueError(f"not readable as audio: {reason}") from err
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    enhancer.enhance_file(source, output_filename=str(job.target))
+    bar.set_postfix_str(job.source.name)
+
+    def progress(done: int, whole: int) -> None:
+        bar.set_postfix_str(f"{job.source.name}: {100 * done // whole} %")
+
+    enhancer.stream_file(source, str(job.target), progress)
     return info.duration, reduction(info, enhancer.hparams.sample_rate)
 
 

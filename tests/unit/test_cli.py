@@ -25,13 +25,14 @@ class Copier:
     def __init__(self):
         self.seen = []
 
-    def enhance_file(self, filename, output_filename=None):
+    def stream_file(self, filename, output_filename, progress):
         assert os.path.isabs(filename)  # else it may mean a hub file
         self.seen.append(Path(filename).name)
         wav, rate = sf.read(filename, always_2d=True)
         if not np.isfinite(wav).all():
             raise ValueError(f"{filename} holds NaN\nor infinite samples")
         wav = wav.mean(axis=1)[:: max(1, rate // RATE)]
+        progress(len(wav), len(wav) or 1)
         sf.write(output_filename, wav, RATE, subtype="PCM_16")
 
 
@@ -247,7 +248,7 @@ def test_errors_of_single_files_are_reported(
     def fail(self, filename, output_filename=None):
         raise error
 
-    monkeypatch.setattr(Copier, "enhance_file", fail)
+    monkeypatch.setattr(Copier, "stream_file", fail)
     assert enhance("a.wav") == 1
     out, err = capsys.readouterr()
     reason = str(error) or "RuntimeError"
@@ -277,7 +278,7 @@ def test_a_blocked_output_is_reported(enhance, capsys):
 
 def test_a_programming_error_is_not_hidden(enhance, monkeypatch):
     write("a.wav")
-    monkeypatch.setattr(Copier, "enhance_file", lambda self: None)
+    monkeypatch.setattr(Copier, "stream_file", lambda self: None)
     with pytest.raises(TypeError):
         enhance("a.wav")
 
@@ -375,13 +376,13 @@ def test_the_arguments_reach_the_model(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     write("a.wav")
     command = "enhance a.wav --output out --source m --device cpu --threads 3"
-    command += " --precision bf16 --batch-size 7"
+    command += " --precision bf16 --batch-size 7 --compute int8"
     assert cli.main(command.split()) == 0
     assert calls == [
         {
             "source": "m",
             "run_opts": {"device": "cpu", "precision": "bf16"},
-            "overrides": {"window_batch": 7},
+            "overrides": {"window_batch": 7, "compute": "int8"},
         }
     ]
     assert threads == [3] and outputs() == ["a.wav"]
@@ -429,14 +430,14 @@ def test_a_terminal_sees_progress_in_audio_time(enhance, monkeypatch, capsys):
 def test_an_interrupted_run_ends_cleanly(enhance, monkeypatch, capsys):
     for name in ("x/a.wav", "x/b.wav", "x/c.wav"):
         write(name)
-    enhance_file = Copier.enhance_file
+    stream_file = Copier.stream_file
 
     def interrupted(self, filename, output_filename=None):
         if filename.endswith("b.wav"):
             raise KeyboardInterrupt
-        enhance_file(self, filename, output_filename)
+        stream_file(self, filename, output_filename, progress)
 
-    monkeypatch.setattr(Copier, "enhance_file", interrupted)
+    monkeypatch.setattr(Copier, "stream_file", interrupted)
     assert enhance("x") == 130
     assert outputs() == ["a.wav"]
     out, err = capsys.readouterr()
@@ -461,7 +462,7 @@ def test_ctrl_c_stops_the_process(tmp_path):
         "from speechbrain_llase import cli\n"
         "from speechbrain_llase.commands import enhance\n"
         "class Slow:\n"
-        "    def enhance_file(self, filename, output_filename):\n"
+        "    def stream_file(self, filename, output_filename, progress):\n"
         "        print('begun', flush=True)\n"
         "        time.sleep(60)\n"
         "enhance.load_enhancer = lambda args: Slow()\n"
