@@ -215,13 +215,13 @@ def train_token_lm(
     if brain.distributed_launch:
         ranks = torch.distributed
         brain.place = ranks.get_rank(), ranks.get_world_size()
-    loaders = {}
+    loaders, batching = {}, hparams["valid_batching"]
     for name, part in parts.items():
         place = brain.place if name == "train" else (0, 1)
         loaders[name] = make_loader(
             part.dataset,
             part.seconds,
-            hparams["batching" if name == "train" else "valid_batching"],
+            hparams["batching"] if name == "train" else batching,
             hparams["seed"],
             hparams["num_workers"],
             *place,

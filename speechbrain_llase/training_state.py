@@ -4,10 +4,40 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import os
+import shutil
+
 import torch
 from speechbrain.utils import checkpoints
+from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_llase.fsq import NUM_DIGITS
+
+PARTIAL = ".CKPT.partial"  # the meta file, while the others are written
+
+
+class WholeCheckpointer(checkpoints.Checkpointer):
+    """SpeechBrain's `Checkpointer` with checkpoints that survive a kill.
+
+    There, a folder counts as a checkpoint from its first file on, and a run
+    that is killed while it saves cannot be resumed. Here it counts once all
+    files are written.
+    """
+
+    def save_checkpoint(self, *args, **kwargs):
+        """Save, then make it count; see `Checkpointer`."""
+        if if_main_process():
+            for partial in self.checkpoints_dir.glob(f"*/{PARTIAL}"):
+                shutil.rmtree(partial.parent)  # of a run that was killed
+        saved = super().save_checkpoint(*args, **kwargs)
+        if saved is not None:
+            os.replace(saved.path / PARTIAL, saved.path / checkpoints.METAFNAME)
+        return saved
+
+    def _save_checkpoint_metafile(self, fpath, *args, **kwargs):
+        return super()._save_checkpoint_metafile(
+            fpath.with_name(PARTIAL), *args, **kwargs
+        )
 
 
 @checkpoints.register_checkpoint_hooks

@@ -1,0 +1,169 @@
+"""Synthetic data and a tiny model for the recipes, laid out as they expect."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from safetensors.torch import save_file
+
+RATE = 16000
+FRONTEND = {
+    "conv_dim": [8] * 7,
+    "hidden_size": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "ffn_size": 64,
+}
+TOKEN_LM = {
+    "input_size": 32,
+    "d_model": 32,
+    "num_layers": 2,
+    "num_heads": 2,
+    "ffn_size": 64,
+    "head": "digits",
+    "dropout": 0.0,
+}
+VOCODER = {
+    "hidden_size": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "quantization_dim": 40,
+    "ffn_size": 64,
+}
+ENCODER = {"num_mels": 20, "width": 16, "num_blocks": 1}
+TINY = {"frontend": FRONTEND, "token_lm": TOKEN_LM, "vocoder": VOCODER}
+PACKAGED = Path(__file__).parents[2] / "hparams/llase_mini"
+
+
+def tiny_flags(**token_lm) -> list[str]:
+    """The dimensions of the tiny model, for a recipe's command line."""
+    tiny = TINY | {"token_lm": TOKEN_LM | token_lm}
+    return [f"--{name}={json.dumps(dims)}" for name, dims in tiny.items()]
+
+
+def write_model(folder: Path) -> Path:
+    """A folder like llase_mini's with random weights and a codec."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    for file in ("hyperparams.yaml", "codec.yaml"):
+        with open(PACKAGED / file, encoding="utf-8") as fin:
+            dims = TINY | {"encoder": ENCODER}
+            text = fin.read()
+        hparams = load_hyperpyyaml(
+            text, {k: v for k, v in dims.items() if f"\n{k}: !new" in text}
+        )
+        for name, network in hparams["modules"].items():
+            save_file(
+                {k: v.contiguous() for k, v in network.state_dict().items()},
+                folder / f"{name}.ckpt",
+            )
+        for name, values in dims.items():
+            head, found, rest = text.partition(f"\n{name}: !new:")
+            if not found:
+                continue
+            first, _, rest = rest.partition("\n")
+            kept = rest.split("\n")
+            while kept and kept[0].startswith("    "):
+                key, value = kept.pop(0).strip().split(":", 1)
+                values = {key: value.split("#")[0].strip()} | values
+            lines = [f"    {k}: {v}" for k, v in values.items()]
+            text = "\n".join([head + found + first, *lines, *kept])
+        (folder / file).write_text(text, encoding="utf-8")
+    return folder
+
+
+def speech(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """Bursts of a gliding harmonic tone."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    pitch = rng.uniform(90, 220) * (1 + 0.2 * np.sin(rng.uniform(2, 6) * time))
+    phase = 2 * np.pi * pitch.cumsum() / RATE
+    tone = sum(np.sin(k * phase) / k for k in range(1, 12))
+    wave = 0.1 * tone * (0.3 + np.sin(rng.uniform(4, 9) * time).clip(0))
+    return wave.astype(np.float32)
+
+
+def write(path: Path, wave: np.ndarray) -> None:
+    """Write one file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, RATE)
+
+
+def write_folders(folder: Path, clips: int = 8) -> None:
+    """`clean`, `noise` and `rir`, as the Folders recipe wants them."""
+    rng = np.random.default_rng(0)
+    for k in range(clips):
+        write(folder / f"clean/train/{k}.wav", speech(rng, 0.8 + 0.2 * (k % 3)))
+    for k in range(2):
+        write(folder / f"clean/valid/{k}.wav", speech(rng, 0.8))
+        noise = 0.1 * rng.standard_normal(RATE)
+        write(folder / f"noise/train/{k}.wav", noise)
+        write(folder / f"noise/valid/{k}.wav", noise[::-1])
+    decay = rng.standard_normal(2000) * np.exp(-np.arange(2000) / 200)
+    write(folder / "rir/r.wav", 0.3 * decay)
+
+
+def write_voicebank(folder: Path) -> None:
+    """The folders of the stock Voicebank recipe; p226 and p287 validate."""
+    rng = np.random.default_rng(1)
+    names = {
+        "trainset_28spk": [f"{p}_00{k}" for p in ("p226", "p287") for k in "1"]
+        + [f"{p}_00{k}" for p in ("p227", "p228") for k in "123"],
+        "testset": ["p232_001", "p257_001"],
+    }
+    for part, clips in names.items():
+        for name in clips:
+            clean = speech(rng, 0.8)
+            noise = 0.02 * rng.standard_normal(len(clean))
+            write(folder / f"clean_{part}_wav_16k/{name}.wav", clean)
+            write(folder / f"noisy_{part}_wav_16k/{name}.wav", clean + noise)
+            text = folder / f"{part}_txt" / f"{name}.txt"
+            text.parent.mkdir(exist_ok=True)
+            text.write_text("Please call Stella.\n")
+
+
+def write_dns_shards(folder: Path) -> None:
+    """Synthesised shards as SpeechBrain's DNS recipe writes them."""
+    rng = np.random.default_rng(2)
+    for part, shards, samples in (("train", 2, 3), ("valid", 1, 2)):
+        place = folder / f"{part}_shards" / "read_speech"
+        place.mkdir(parents=True)
+        keys = []
+        for number in range(shards):
+            with tarfile.open(place / f"shard-{number:06d}.tar", "w") as tar:
+                for k in range(samples):
+                    keys.append(f"{part}_fileid_{number}_{k}")
+                    add_sample(tar, keys[-1], rng)
+        meta = {
+            "language_id": ["read"],
+            "sample_keys_per_language": {"read": keys},
+            "num_data_samples": len(keys),
+        }
+        (place / "meta.json").write_text(json.dumps(meta))
+
+
+def add_sample(tar: tarfile.TarFile, key: str, rng) -> None:
+    """One sample with the members of the stock recipe."""
+    clean = torch.from_numpy(speech(rng, 0.8))
+    noise = 0.02 * torch.from_numpy(rng.standard_normal(len(clean)))
+    waves = {
+        "clean_audio": clean,
+        "noise_audio": noise.float(),
+        "noisy_audio": clean + noise.float(),
+    }
+    members = {
+        f"{key}.{kind}": b"book_001.wav"
+        for kind in ("noisy_file", "clean_file", "noise_file")
+    }
+    for kind, wave in waves.items():
+        buffer = io.BytesIO()
+        torch.save(wave, buffer)
+        members[f"{key}.{kind}.pth"] = buffer.getvalue()
+    for name, content in members.items():
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))

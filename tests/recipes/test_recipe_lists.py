@@ -1,0 +1,182 @@
+"""Every recipe of the CSV lists runs, in SpeechBrain's form, and learns.
+
+Columns are those of SpeechBrain's tests/recipes. Flags are read in a folder
+that holds what `recipe_data` writes; the networks' dimensions are made tiny.
+"""
+
+import csv
+import logging
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import recipe_data
+
+ROOT = Path(__file__).parents[2]
+ROWS = [
+    row
+    for file in sorted(Path(__file__).parent.glob("*.csv"))
+    for row in csv.DictReader(file.read_text().splitlines())
+]
+TRAININGS = [row for row in ROWS if row["Script_file"].endswith("train.py")]
+
+
+def named(row: dict) -> str:
+    """A row's name in reports."""
+    return f"{row['Dataset']}-{Path(row['Hparam_file']).stem}"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """Data and a tiny model."""
+    folder = tmp_path_factory.mktemp("recipes")
+    recipe_data.write_model(folder / "model")
+    recipe_data.write_folders(folder / "folders")
+    recipe_data.write_voicebank(folder / "voicebank")
+    recipe_data.write_dns_shards(folder / "dns")
+    return folder
+
+
+@pytest.fixture
+def run(work, monkeypatch, capsys):
+    """A function that runs a row's script in this process."""
+    threads, hook = torch.get_num_threads(), sys.excepthook
+    handlers = logging.getLogger().handlers[:]
+    torch.set_num_threads(1)
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(row: dict, *more: str, **token_lm) -> Path:
+        script = ROOT / row["Script_file"]
+        output = work / "out" / named(row)
+        flags = shlex.split(row["test_debug_flags"])
+        argv = [str(script), str(ROOT / row["Hparam_file"]), *flags, *more]
+        argv += ["--device=cpu", "--noprogressbar"]
+        if script.name == "train.py":
+            argv += recipe_data.tiny_flags(**token_lm)
+            argv += [f"--output_folder={output}"]
+        monkeypatch.setattr(sys, "argv", argv)
+        sys.path.insert(0, str(script.parent))
+        runpy.run_path(str(script), run_name="__main__")
+        sys.path.remove(str(script.parent))
+        return output
+
+    yield run
+    torch.set_num_threads(threads)
+    sys.excepthook = hook
+    logging.getLogger().handlers[:] = handlers
+
+
+def tokens_for(row: dict, run) -> None:
+    """Run the extraction that stands above a training."""
+    above = ROWS[: ROWS.index(row)]
+    extraction = [r for r in above if "extract_tokens" in r["Script_file"]][-1]
+    run(extraction)
+
+
+def logged(output: Path, name: str) -> list[float]:
+    """One value of every epoch's line in a training's log."""
+    text = (output / "train_log.txt").read_text()
+    return [float(x) for x in re.findall(rf"{name}: ([\d.e+-]+)", text)]
+
+
+def check(row: dict, output: Path) -> None:
+    """Apply a row's test_debug_checks."""
+    checks = row["test_debug_checks"]
+    (files,) = re.findall(r"file_exists=\[(.*?)\]", checks)
+    for name in files.split(","):
+        assert (output / name).exists(), name
+    limits = re.findall(
+        r"performance_check=\[(.+?), (.+?), <(.+?), epoch: -1\]", checks
+    )
+    for log, name, limit in limits:
+        assert log == "train_log.txt"
+        assert logged(output, name)[-1] < float(limit)
+
+
+@pytest.mark.parametrize("row", TRAININGS, ids=named)
+def test_recipe(row, run):
+    """Two epochs write the files, lower the loss, and can be published."""
+    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.publishing import find_checkpoint, publish
+
+    tokens_for(row, run)
+    output = run(row)
+    check(row, output)
+    losses = logged(output, "train loss")
+    assert len(losses) == 2 and losses[1] < losses[0]
+    assert all(0 <= x <= 1 for x in logged(output, "token_accuracy"))
+    if row["Dataset"] == "Voicebank":
+        assert len(logged(output, "test loss")) == 1
+    saved = torch.load(find_checkpoint(output) / "token_lm.ckpt")
+    assert not any(name.startswith("wavlm") for name in saved)
+    folder = output.with_name(output.name + "-published")
+    manifest = publish(output, folder, "float32")
+    best = min(logged(output, "valid loss"))
+    assert manifest["training"]["loss"] == pytest.approx(best, rel=1e-5)
+    enhancer = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+    assert enhancer.enhance_batch(torch.rand(1, 8000) - 0.5).shape == (1, 8000)
+
+
+def test_debug_flag(run):
+    """--debug runs two batches of two epochs."""
+    row = TRAININGS[0] | {"Dataset": "debug"}
+    tokens_for(TRAININGS[0], run)
+    output = run(row, "--debug")
+    assert len(logged(output, "train loss")) == 2
+
+
+def test_lists_name_what_is_there():
+    """Files of every row exist, and every YAML of these recipes has a row."""
+    for row in ROWS:
+        for column in ("Script_file", "Hparam_file", "Data_prep_file"):
+            assert (ROOT / row[column]).is_file(), row[column]
+        assert (ROOT / row["Readme_file"]).is_file(), row["Readme_file"]
+    listed = {ROOT / row["Hparam_file"] for row in ROWS}
+    for folder in {path.parent for path in listed}:
+        assert set(folder.glob("*.yaml")) <= listed
+
+
+@pytest.mark.parametrize(
+    "yaml", sorted({row["Hparam_file"] for row in ROWS}), ids=str
+)
+def test_every_key_is_used(yaml):
+    """By a script, by the training, by another key, or a run option."""
+    text = (ROOT / yaml).read_text()
+    scripts = "".join(
+        path.read_text()
+        for path in [
+            *(ROOT / yaml).parents[1].glob("*.py"),
+            ROOT / "speechbrain_llase/training.py",
+            ROOT / "speechbrain_llase/extraction.py",
+        ]
+    )
+    options = {
+        "precision",
+        "ckpt_interval_minutes",
+        "grad_accumulation_factor",
+        "max_grad_norm",
+    }
+    for key in re.findall(r"^([a-z]\w*):", text, re.MULTILINE):
+        assert (
+            f"<{key}>" in text
+            or f'hparams["{key}"]' in scripts
+            or f"hparams.{key}" in scripts
+            or key in options
+        ), key
+
+
+def test_base_of_another_size(run, work):
+    """Weights that do not fit the YAML are refused by name."""
+    row = next(r for r in TRAININGS if "finetune_mini" in r["Hparam_file"])
+    tokens_for(row, run)
+    shutil.rmtree(work / "out" / named(row), ignore_errors=True)
+    with pytest.raises(ValueError, match="does not fit TokenLM"):
+        run(row, ffn_size=48)
