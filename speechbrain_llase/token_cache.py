@@ -284,6 +284,7 @@ class TokenWriter:
         about = {"format": FORMAT, "tokenizer": self.tokenizer_id}
         try:
             save_file(tensors, partial, about)
+            partial.chmod(0o644)  # safetensors writes for the owner alone
             os.replace(partial, self.folder / f"{name}.safetensors")
         finally:
             partial.unlink(missing_ok=True)
