@@ -245,7 +245,7 @@ def test_errors_of_single_files_are_reported(
 ):
     write("a.wav")
 
-    def fail(self, filename, output_filename=None):
+    def fail(self, filename, output_filename, progress):
         raise error
 
     monkeypatch.setattr(Copier, "stream_file", fail)
@@ -432,7 +432,7 @@ def test_an_interrupted_run_ends_cleanly(enhance, monkeypatch, capsys):
         write(name)
     stream_file = Copier.stream_file
 
-    def interrupted(self, filename, output_filename=None):
+    def interrupted(self, filename, output_filename, progress):
         if filename.endswith("b.wav"):
             raise KeyboardInterrupt
         stream_file(self, filename, output_filename, progress)
