@@ -72,7 +72,8 @@ class Quality:
             clips; words are edits over all words.
         """
         for name, make in self.factories.items():
-            self.metrics.setdefault(name, make())
+            if name not in self.metrics:
+                self.metrics[name] = make()
         clips = []
         for at in range(min(self.num_clips, len(dataset))):
             item = dataset[at]

@@ -1,0 +1,130 @@
+"""Publishing: merged, complete, and refused where it cannot be right."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import recipe_data
+
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.cli import main
+from speechbrain_llase.fine_tuning import FineTunedLM
+from speechbrain_llase.inference import resolve_source
+from speechbrain_llase.publishing import find_checkpoint, publish
+from speechbrain_llase.tensors import read_tensors
+from speechbrain_llase.token_lm import TokenLM
+
+LORA = ["backbone.layers.*.self_attn.?_proj"]
+YAML = """\
+base: {base}
+frontend: !new:speechbrain_llase.frontend.WavLMFrontend
+    {frontend}
+token_lm: !new:speechbrain_llase.token_lm.TokenLM
+    {token_lm}
+vocoder: !new:speechbrain_llase.vocoder.Xcodec2Vocoder
+    {vocoder}
+fine_tuned: !new:speechbrain_llase.fine_tuning.FineTunedLM
+    token_lm: !ref <token_lm>
+    train: lora
+    lora_layers: ["backbone.layers.*.self_attn.?_proj"]
+    last_layers: [predict_layer]
+    lora_rank: 4
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        frontend: !ref <frontend>
+        token_lm: !ref <token_lm>
+        vocoder: !ref <vocoder>
+    custom_hooks:
+        frontend: !name:speechbrain_llase.checkpoints.load_frontend
+        token_lm: !name:speechbrain_llase.checkpoints.load_token_lm
+        vocoder: !name:speechbrain_llase.checkpoints.load_vocoder
+"""
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run with two checkpoints of LoRA weights; the second is better."""
+    base = recipe_data.write_model(tmp_path / "base")
+    dims = {
+        name: "\n    ".join(f"{k}: {v}" for k, v in values.items())
+        for name, values in recipe_data.TINY.items()
+    }
+    dims["frontend"] += "\n    num_buckets: 320\n    max_distance: 800"
+    folder = tmp_path / "run"
+    torch.manual_seed(1)
+    for k, loss in enumerate((2.0, 1.0)):
+        checkpoint = folder / f"save/CKPT+{k}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "CKPT.yaml").write_text(f"epoch: {k + 1}\nloss: {loss}\n")
+        tuned = tune(base)
+        for weight in tuned.learning().values():
+            weight.data = torch.randn_like(weight)
+        tuned.save(checkpoint / "token_lm.ckpt")
+        torch.save({"tokenizer": "mel"}, checkpoint / "tokenizer.ckpt")
+    (folder / "hyperparams.yaml").write_text(YAML.format(base=base, **dims))
+    return folder
+
+
+def tune(base: Path) -> FineTunedLM:
+    """The base's token LM with LoRA."""
+    token_lm = TokenLM(**recipe_data.TOKEN_LM)
+    token_lm.load_state_dict(read_tensors(str(base / "token_lm.ckpt")))
+    tuned = FineTunedLM(token_lm, "lora", LORA, ["predict_layer"], 4)
+    return tuned.adapt().eval()
+
+
+def test_lora_is_merged(run, tmp_path):
+    """The folder's plain LM computes what the best checkpoint computed."""
+    manifest = publish(run, tmp_path / "out", "float32")
+    tuned = tune(tmp_path / "base")
+    tuned.load(run / "save/CKPT+1/token_lm.ckpt")
+    enhancer = EnhanceLLaSE.from_hparams(
+        tmp_path / "out", run_opts={"device": "cpu"}
+    )
+    feats = torch.randn(1, 40, 32)
+    ours = enhancer.mods.token_lm(feats)
+    torch.testing.assert_close(ours, tuned.token_lm(feats))
+    assert manifest["training"] == {"epoch": 2, "loss": 1.0}
+    assert manifest["base"] == "base" and manifest["tokenizer"] == "mel"
+    written = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert written == manifest
+    assert (tmp_path / "out/codec.yaml").is_file()  # can be tuned again
+
+
+def test_command(run, tmp_path, capsys):
+    """One command; it says what is wrong and leaves nothing behind."""
+    output = tmp_path / "model"
+    command = ["publish", str(run), "--output", str(output)]
+    assert main(command) == 0 and "token_lm.ckpt" in capsys.readouterr().out
+    assert main(command) == 2 and "there already" in capsys.readouterr().err
+    command[-1] = str(tmp_path / "other")
+    assert main(["publish", "nowhere", *command[2:]]) == 2
+    tuned = run / "save/CKPT+1/token_lm.ckpt"
+    tuned.write_bytes((run / "save/CKPT+1/tokenizer.ckpt").read_bytes())
+    assert main(command) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "base",
+        "model",
+        "run",
+    ]
+
+
+def test_refusals(run, tmp_path):
+    """No checkpoint, a YAML of another kind, a base on hubs."""
+    with pytest.raises(FileNotFoundError, match="no checkpoint of a whole"):
+        find_checkpoint(tmp_path)
+    assert find_checkpoint(run / "save/CKPT+0") == run / "save/CKPT+0"
+    text = (run / "hyperparams.yaml").read_text()
+    hubs = text.replace(f"base: {tmp_path / 'base'}", "base: llase")
+    (run / "hyperparams.yaml").write_text(hubs)
+    with pytest.raises(ValueError, match="convert or download it first"):
+        publish(run, tmp_path / "out")
+    (run / "hyperparams.yaml").write_text("seed: 1\n")
+    with pytest.raises(ValueError, match="has no frontend"):
+        publish(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert Path(str(resolve_source("llase"))).is_dir()

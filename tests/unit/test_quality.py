@@ -1,0 +1,86 @@
+"""Scores of a training lie between floor and ceiling, named by row."""
+
+import pytest
+import torch
+
+from speechbrain_llase.metrics import WordEdits
+from speechbrain_llase.quality import Quality
+
+
+class Agreement:
+    """Counts samples that differ in sign from the clean wave's."""
+
+    made = 0
+
+    def __init__(self):
+        Agreement.made += 1
+
+    def __call__(self, wav, clean):
+        """Edits over samples; waves must be in full scale."""
+        assert wav.abs().max() <= 1
+        wrong = int((wav.sign() != clean.sign()).sum())
+        return WordEdits(wrong, len(clean))
+
+
+class Lookup(torch.nn.Module):
+    """A vocoder that looks waves up by their first token."""
+
+    def __init__(self, waves):
+        super().__init__()
+        self.waves = waves
+
+    def forward(self, tokens):
+        """(B, N) -> (B, 320 N)."""
+        return torch.stack([self.waves[int(row[0])] for row in tokens])
+
+
+class Listener(torch.nn.Module):
+    """A token LM that hears tokens in the features."""
+
+    def predict(self, feats):
+        """Round the features."""
+        return feats.round().long()
+
+
+def make():
+    """Two items, waves of their tokens, and a model that half succeeds."""
+    torch.manual_seed(0)
+    clean = 3 * torch.randn(2, 1600)
+    waves = {k: wave / 10 for k, wave in enumerate(clean)}
+    for k in range(2):
+        waves[10 + k] = waves[k].clone()
+        waves[10 + k][:400] *= -1
+    items = [
+        {
+            "clean": clean[k],
+            "noisy": clean[k] * torch.where(torch.arange(1600) < 800, -1, 1),
+            "tokens": torch.full((5,), k),
+        }
+        for k in range(2)
+    ]
+    heard = iter([10, 11, 10, 11])
+
+    def frontend(noisy):
+        return torch.full((1, 5), float(next(heard)))
+
+    return items, (frontend, Listener(), Lookup(waves), "cpu")
+
+
+def test_floor_model_ceiling():
+    """Half wrong, a quarter wrong, nothing wrong; measures made once."""
+    items, model = make()
+    quality = Quality({"words": Agreement}, 5)
+    first = quality(items, *model)
+    assert first == {
+        "noisy_words": 0.5,
+        "enhanced_words": 0.25,
+        "codec_words": 0.0,
+    }
+    assert quality(items, *model) == first
+    assert Agreement.made == 1
+
+
+def test_unknown_metric():
+    """The choices are named."""
+    with pytest.raises(ValueError, match="choose from dnsmos"):
+        Quality({"mos": Agreement}, 1)
