@@ -1,0 +1,321 @@
+"""How fast a model runs, stage by stage, beside the floor and the baseline.
+
+Every configuration runs in a process of its own: a synthetic file is enhanced
+end to end, `--repeats` times after a warm-up; medians are kept. The floor is
+the arithmetic of a stage over the rate at which this machine multiplies
+matrices in that precision, measured in the same run. `released` is the
+released procedure on library modules (benchmarks/released.py).
+
+Examples
+--------
+  python benchmarks/speed.py                      official dimensions, 60 s
+  python benchmarks/speed.py --model llase_mini --seconds 4 60 1200
+  python benchmarks/speed.py --compute bfloat16 --window 10 2 joined
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from functools import wraps
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+RATE = 16000
+STAGES = ("conv front", "WavLM layers", "LM", "head", "vocoder", "I/O")
+WIDTH, FFN, HEAD = 1024, 4096, 65536  # official dimensions
+PIECE = 700  # rows of a matrix product, and of a window, for the floor
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("Authors")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", default="llase", choices=["llase", "llase_mini"])
+    add("--seconds", nargs="+", type=float, default=[60.0], metavar="S")
+    add(
+        "--compute",
+        nargs="+",
+        default=["released", "float32", "bfloat16", "int8"],
+        choices=["released", "float32", "bfloat16", "int8"],
+    )
+    add("--window-batch", nargs="+", type=int, default=[1], metavar="N")
+    add("--threads", nargs="+", type=int, default=[0], metavar="N")
+    add(
+        "--window",
+        nargs=3,
+        metavar=("WINDOW_S", "CONTEXT_S", "SCHEME"),
+        help="instead of the model's, as 10 2 joined",
+    )
+    add("--repeats", type=int, default=3, metavar="N")
+    add("--device", default="cpu")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+def count_flops() -> dict[str, float]:
+    """Arithmetic of each stage for one second, official dimensions.
+
+    Products and sums count as two; attention is that of a window of `PIECE`
+    rows, half of it where it is causal. Context is not counted.
+    """
+    rows = 50
+    square, feed = WIDTH * WIDTH, WIDTH * FFN
+    seen = 2 * PIECE * WIDTH  # products of a row with keys and values
+    widths = [(10, 1, 3200), (3, 512, 1600), (3, 512, 800), (3, 512, 400)]
+    widths += [(3, 512, 200), (2, 512, 100), (2, 512, 50)]
+    conv = sum(512 * kernel * width * n for kernel, width, n in widths)
+    wavlm = 512 * WIDTH + 128 * WIDTH * WIDTH // 16
+    wavlm += 6 * (4 * square + 2 * feed + seen)
+    lm = square + 12 * (4 * square + 3 * feed + seen / 2)
+    vocoder = 8 * 2 * WIDTH + 2 * square + 7 * square + 8 * 3 * square
+    vocoder += 12 * (4 * square + 2 * feed + seen) + 1282 * WIDTH
+    return {
+        "conv front": 2 * conv,
+        "WavLM layers": 2 * rows * wavlm,
+        "LM": 2 * rows * lm,
+        "head": 2 * rows * HEAD * WIDTH,
+        "vocoder": 2 * rows * vocoder,
+        "I/O": 0.0,
+    }
+
+
+def matrix_rate(compute: str, device: str) -> float:
+    """Operations a second of one product of a window with a weight."""
+    from speechbrain_llase.int8 import Int8Linear, quantise_rows
+
+    kind = torch.bfloat16 if compute == "bfloat16" else torch.float32
+    rows = torch.randn(PIECE, WIDTH, device=device)
+    linear = torch.nn.Linear(WIDTH, FFN, bias=False, device=device)
+    run, given = linear.to(kind), [rows.to(kind)]
+    if compute == "int8":
+        matrix, scale = quantise_rows(rows)
+        run, given = Int8Linear(linear).multiply, [matrix, scale.bfloat16()]
+    with torch.inference_mode():
+        best = min(clock(lambda: run(*given), device) for _ in range(30))
+    return 2 * PIECE * WIDTH * FFN / best
+
+
+def clock(work, device: str) -> float:
+    """Seconds that some work takes."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def build(task: dict):
+    """Load the model; `llase` gets random weights, which cost the same."""
+    from hyperpyyaml import load_hyperpyyaml
+
+    from speechbrain_llase import EnhanceLLaSE, compute
+    from speechbrain_llase.inference import resolve_source
+
+    settings = {
+        "compute": task["compute"],
+        "window_batch": task["window_batch"],
+    }
+    if task["window"]:
+        window_s, context_s, scheme = task["window"]
+        settings["window_s"], settings["context_s"] = map(
+            float, (window_s, context_s)
+        )
+        settings["context_from"] = scheme
+    run_opts = {"device": task["device"]}
+    if task["model"] != "llase":
+        return EnhanceLLaSE.from_hparams(
+            task["model"], overrides=settings, run_opts=run_opts
+        )
+    path = Path(resolve_source("llase")) / "hyperparams.yaml"
+    text = path.read_text().split("pretrainer:")[0]
+    with compute.loading(task["device"]):
+        hparams = load_hyperpyyaml(text, settings)
+    with torch.no_grad():
+        for network in hparams["modules"].values():
+            for weight in network.parameters():
+                weight.normal_(std=0.02).add_(float(weight.dim() == 1))
+            compute.filled(network)
+    return EnhanceLLaSE(hparams["modules"], hparams, run_opts)
+
+
+def time_stages(model, spent: dict[str, float]) -> None:
+    """Note what each stage takes, by wrapping its function."""
+    from speechbrain_llase import wavlm
+
+    def wrap(owner, name, stage):
+        inner = getattr(owner, name)
+
+        @wraps(inner)
+        def timed(*args, **kwargs):
+            results = []
+            spent[stage] += clock(
+                lambda: results.append(inner(*args, **kwargs)), model.device
+            )
+            return results[0]
+
+        setattr(owner, name, timed)
+
+    wrap(wavlm, "convolve_wav", "conv front")
+    wrap(model.mods.frontend, "extract_each", "WavLM layers")
+    wrap(model.mods.token_lm, "pick", "head")
+    wrap(model.mods.token_lm, "predict_each", "LM")
+    wrap(model.mods.vocoder, "decode_each", "vocoder")
+
+
+def measure(task: dict) -> dict:
+    """Run one configuration in this process."""
+    if task["threads"]:
+        torch.set_num_threads(task["threads"])
+    released = task["compute"] == "released"
+    start = time.perf_counter()
+    if released:
+        from released import Released
+        from transformers.initialization import no_init_weights
+
+        with no_init_weights():
+            model = Released().eval()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.normal_(std=0.02).add_(float(weight.dim() == 1))
+    else:
+        model = build(task)
+    load_s = time.perf_counter() - start
+    spent = defaultdict(float)
+    if not released:
+        time_stages(model, spent)
+    runs, stages = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.wav", Path(folder) / "out.wav"
+        work = model.enhance if released else model.stream_file
+        for turn in range(task["repeats"] + 1):
+            seconds = task["seconds"] if turn else min(15, task["seconds"])
+            write_noise(source, seconds)
+            spent.clear()
+            took = clock(lambda: work(source, target), task["device"])
+            if turn:
+                runs.append(took)
+                stages.append({} if released else split(dict(spent), took))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    middle = statistics.median(runs)
+    parts = {
+        name: statistics.median(s[name] for s in stages) / task["seconds"]
+        for name in (STAGES if not released else ())
+    }
+    return task | {
+        "s_per_s": middle / task["seconds"],
+        "stages": parts,
+        "peak_bytes": peak,
+        "build_s": load_s,
+        "rate": matrix_rate(task["compute"], task["device"]),
+    }
+
+
+def split(spent: dict[str, float], whole: float) -> dict[str, float]:
+    """Take nested stages out of what holds them; the rest is I/O."""
+    spent["WavLM layers"] -= spent["conv front"]
+    spent["LM"] -= spent["head"]
+    return spent | {"I/O": whole - sum(spent.values())}
+
+
+def write_noise(path: Path, seconds: float) -> None:
+    """Write seeded noise in bursts."""
+    rng = np.random.default_rng(0)
+    count = round(RATE * seconds)
+    level = 0.05 + 0.1 * (np.sin(np.arange(count) / 4000) > 0)
+    soundfile.write(path, level * rng.standard_normal(count), RATE)
+
+
+def run_all(args: argparse.Namespace) -> list[dict]:
+    """Run every configuration in a fresh process."""
+    fixed = {
+        "model": args.model,
+        "window": args.window,
+        "repeats": args.repeats,
+        "device": args.device,
+    }
+    turns = itertools.product(
+        args.seconds, args.threads, args.window_batch, args.compute
+    )
+    names = ("seconds", "threads", "window_batch", "compute")
+    results = []
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
+    ) as pool:
+        for turn in turns:
+            task = fixed | dict(zip(names, turn, strict=True))
+            results.append(pool.submit(measure, task).result())
+            print_result(results[-1], results)
+    return results
+
+
+def print_result(result: dict, results: list[dict]) -> None:
+    """Print one configuration, beside the floor and the baseline."""
+    base = [
+        r["s_per_s"]
+        for r in results
+        if r["compute"] == "released" and r["seconds"] == result["seconds"]
+    ]
+    line = (
+        f"{result['model']} {result['compute']:9} {result['seconds']:6g} s, "
+        f"batch {result['window_batch']}, threads "
+        f"{result['threads'] or torch.get_num_threads()}: "
+        f"{result['s_per_s']:.4f} s/s, peak "
+        f"{result['peak_bytes'] / 1e9:.2f} GB, matrices "
+        f"{result['rate'] / 1e9:.0f} GFLOP/s"
+    )
+    if base:
+        line += f", {base[-1] / result['s_per_s']:.2f} times the baseline"
+    print(line, flush=True)
+    if result["model"] != "llase" or not result["stages"]:
+        return
+    floors = count_flops()
+    for name in STAGES:
+        floor = floors[name] / result["rate"]
+        times = f"{result['stages'][name] / floor:6.2f}" if floor else "     -"
+        print(
+            f"    {name:13} {1e3 * result['stages'][name]:7.1f} ms/s  floor "
+            f"{1e3 * floor:6.1f}  times the floor {times}"
+        )
+    whole = sum(floors.values()) / result["rate"]
+    print(
+        f"    {'all':13} {1e3 * result['s_per_s']:7.1f} ms/s  floor "
+        f"{1e3 * whole:6.1f}  times the floor {result['s_per_s'] / whole:6.2f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run, print, and write JSON if asked to."""
+    args = parse_arguments()
+    print(f"{platform.processor() or platform.machine()}, {args.device}")
+    print(
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads",
+        flush=True,
+    )
+    results = run_all(args)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
