@@ -22,15 +22,17 @@ from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.fetching import FetchSource, fetch
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase import compute
+from speechbrain_llase import careful, compute
 from speechbrain_llase.audio import (
     check_writable,
     is_heard,
     split_batch,
     write_whole,
 )
+from speechbrain_llase.candidates import Candidates
 from speechbrain_llase.conveyor import Conveyor
 from speechbrain_llase.frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.guard import Guard
 from speechbrain_llase.long_files import enhance_blocks
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 from speechbrain_llase.streaming import EnhancerStream
@@ -110,6 +112,13 @@ class EnhanceLLaSE(Pretrained):
         self.window, self.context, self.crossfade = self._window_sizes(
             settings.window_s, settings.context_s, settings.crossfade_s
         )
+        # Sections that older models do not have; without them both are off.
+        self.guard = getattr(settings, "guard", None) or Guard()
+        self.candidates = getattr(settings, "candidates", None) or Candidates()
+        if self.guard.enabled and not settings.restore_level:
+            raise ValueError(
+                "guard needs restore_level: True; it mixes output with input."
+            )
 
     def _window_sizes(
         self, window_s: float, context_s: float, crossfade_s: float
@@ -172,8 +181,11 @@ class EnhanceLLaSE(Pretrained):
             return super().from_hparams(source, hparams_file, **kwargs)
 
     def enhance_batch(
-        self, noisy: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> torch.Tensor:
+        self,
+        noisy: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        return_details: bool = False,
+    ) -> torch.Tensor | tuple[torch.Tensor, list[careful.Report]]:
         """Enhance a batch of waveforms.
 
         Arguments
@@ -182,6 +194,8 @@ class EnhanceLLaSE(Pretrained):
             float (B, T), 16 kHz, any level.
         lengths : torch.Tensor, optional
             (B,), relative, in (0, 1]. None means that all items are full.
+        return_details : bool
+            Give reports, too: confidence, guard and candidates of each item.
 
         Returns
         -------
@@ -190,6 +204,8 @@ class EnhanceLLaSE(Pretrained):
             in the input (or the model's own if restore_level is False).
             Zeros past the end of an item; silent items and items under 400
             samples (25 ms) give zeros.
+        reports : list of Report
+            Only if return_details.
 
         Raises
         ------
@@ -198,9 +214,15 @@ class EnhanceLLaSE(Pretrained):
         ValueError
             The shape, the lengths or a sample (NaN, infinite) is not allowed.
         """
-        items = split_batch(noisy, lengths)
-        enhanced = self._enhance([item.to(self.device) for item in items])
-        return torch.stack([fit_length(e, noisy.shape[1]) for e in enhanced])
+        items = [item.to(self.device) for item in split_batch(noisy, lengths)]
+        if return_details or self.is_watched:
+            watch = self.guard, self.candidates
+            pairs = [careful.enhance(self, item, *watch) for item in items]
+            enhanced = [wav for wav, _ in pairs]
+        else:
+            enhanced = self._enhance(items)
+        wavs = torch.stack([fit_length(e, noisy.shape[1]) for e in enhanced])
+        return (wavs, [x for _, x in pairs]) if return_details else wavs
 
     def forward(
         self, noisy: torch.Tensor, lengths: torch.Tensor | None = None
@@ -212,8 +234,9 @@ class EnhanceLLaSE(Pretrained):
         self,
         filename: str | Path,
         output_filename: str | Path | None = None,
+        return_details: bool = False,
         **kwargs,
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | tuple[torch.Tensor, careful.Report]:
         """Enhance a file.
 
         Arguments
@@ -225,6 +248,8 @@ class EnhanceLLaSE(Pretrained):
             Where to write the result (16 kHz, mono, 16 bits). It appears
             only when it is complete. Over full scale, the result is scaled
             down, with a warning.
+        return_details : bool
+            Give a report, too: confidence, guard and candidates.
         **kwargs : dict
             ``savedir`` for files from a URL or the hub.
 
@@ -232,6 +257,8 @@ class EnhanceLLaSE(Pretrained):
         -------
         enhanced : torch.Tensor
             float32 (T,).
+        report : Report
+            Only if return_details.
 
         Raises
         ------
@@ -243,10 +270,14 @@ class EnhanceLLaSE(Pretrained):
         if output_filename is not None:
             check_writable(Path(output_filename))
         path = self._find(filename, **kwargs)
-        enhanced = torch.cat(list(enhance_blocks(self, path)))
+        if return_details or self.is_watched:
+            enhanced, report = careful.enhance_file(self, path)
+        else:
+            enhanced = torch.cat(list(enhance_blocks(self, path)))
         if output_filename is not None:
             write_whole(output_filename, [enhanced], self.hparams.sample_rate)
-        return enhanced.to(self.device)
+        enhanced = enhanced.to(self.device)
+        return (enhanced, report) if return_details else enhanced
 
     def stream_file(
         self,
@@ -271,6 +302,7 @@ class EnhanceLLaSE(Pretrained):
         FileNotFoundError, ValueError
             As for `enhance_file`.
         """
+        self._refuse_watched()
         check_writable(Path(output_filename))
         path = self._find(filename, **kwargs)
         blocks = enhance_blocks(self, path, progress)
@@ -299,6 +331,7 @@ class EnhanceLLaSE(Pretrained):
         stream : EnhancerStream
             With `push`, `close` and `latency`.
         """
+        self._refuse_watched()
         given = {
             "window_s": window_s,
             "context_s": context_s,
@@ -361,6 +394,18 @@ class EnhanceLLaSE(Pretrained):
                 kept = part[window.left :][: window.stop - window.start]
                 rows[k, window.start : window.stop] = kept
         return rows
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the guard is on or candidates are drawn."""
+        return self.guard.enabled or self.candidates.num_candidates > 1
+
+    def _refuse_watched(self) -> None:
+        if self.is_watched:
+            raise ValueError(
+                "guard and candidates look at whole files: use enhance_file, "
+                "or switch them off to stream."
+            )
 
     # -- the stages, on lists of windows of any lengths --------------------
 

@@ -90,6 +90,8 @@ def load_enhancer(args: argparse.Namespace) -> "EnhanceLLaSE":
     if args.threads:
         torch.set_num_threads(args.threads)
     chosen = {"window_batch": args.batch_size, "compute": args.compute}
+    if getattr(args, "guard", False):
+        chosen["guard"] = {"enabled": True}
     overrides = {key: value for key, value in chosen.items() if value}
     return EnhanceLLaSE.from_hparams(
         source=args.source,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from speechbrain_llase.commands.common import (
     add_model_options,
@@ -21,6 +21,11 @@ from speechbrain_llase.commands.common import (
     one_line,
     refuse,
     say,
+)
+from speechbrain_llase.commands.watch import (
+    add_watch_options,
+    open_details,
+    tell,
 )
 from speechbrain_llase.files import Job, plan_jobs
 
@@ -116,6 +121,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="make existing outputs again"
     )
+    add_watch_options(parser)
     add_model_options(parser)
 
 
@@ -136,14 +142,20 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, RuntimeError, KeyError) as err:
         return refuse(f"{args.source} cannot be loaded: {one_line(err)}")
     try:
-        enhance_all(enhancer, todo, tally)
+        with open_details(args.details) as details:
+            enhance_all(enhancer, todo, tally, details)
+    except OSError as err:
+        return refuse(f"--details {args.details}: {err.strerror}")
     finally:  # an interrupted run, too, says what it has done
         report(tally)
     return 1 if tally.failed else 0
 
 
 def enhance_all(
-    enhancer: "EnhanceLLaSE", jobs: Sequence[Job], tally: Tally
+    enhancer: "EnhanceLLaSE",
+    jobs: Sequence[Job],
+    tally: Tally,
+    details: TextIO | None = None,
 ) -> None:
     """Enhance file after file; a bad one is noted and the next one begun."""
     from tqdm import tqdm
@@ -153,7 +165,7 @@ def enhance_all(
         for job in bar:
             start = time.perf_counter()
             try:
-                audio_s, lost = enhance_one(enhancer, job, bar)
+                audio_s, lost = enhance_one(enhancer, job, bar, details)
             except (OSError, RuntimeError, ValueError) as err:
                 tally.failed.append(f"{job.source}: {one_line(err)}")
                 continue
@@ -170,7 +182,10 @@ def enhance_all(
 
 
 def enhance_one(
-    enhancer: "EnhanceLLaSE", job: Job, bar: "tqdm"
+    enhancer: "EnhanceLLaSE",
+    job: Job,
+    bar: "tqdm",
+    details: TextIO | None = None,
 ) -> tuple[float, str]:
     """Enhance one file; return its seconds and what of it was reduced."""
     from speechbrain.dataio import audio_io
@@ -193,7 +208,13 @@ def enhance_one(
     def progress(done: int, whole: int) -> None:
         bar.set_postfix_str(f"{job.source.name}: {100 * done // whole} %")
 
-    enhancer.stream_file(source, str(job.target), progress)
+    if details or enhancer.is_watched:
+        _, known = enhancer.enhance_file(
+            source, str(job.target), return_details=True
+        )
+        tell(job, known, bar, details)
+    else:
+        enhancer.stream_file(source, str(job.target), progress)
     return info.duration, reduction(info, enhancer.hparams.sample_rate)
 
 

@@ -80,6 +80,7 @@ def _draw(ax, column, rows, scores, summary):
             ax.plot(place, known["mean"], "_", color="black", markersize=14)
     ax.set_title(COLUMNS[column], fontsize=9)
     ax.set_xticks(range(len(rows)), rows, rotation=30, fontsize=8)
+    ax.set_xlim(-0.6, len(rows) - 0.4)
     ax.tick_params(axis="y", labelsize=8)
     ax.grid(axis="y", alpha=0.3)
 

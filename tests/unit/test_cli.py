@@ -21,6 +21,7 @@ class Copier:
     """Reads and writes as EnhanceLLaSE does; the networks are left out."""
 
     hparams = types.SimpleNamespace(sample_rate=RATE)
+    is_watched = False
 
     def __init__(self):
         self.seen = []
@@ -462,6 +463,7 @@ def test_ctrl_c_stops_the_process(tmp_path):
         "from speechbrain_llase import cli\n"
         "from speechbrain_llase.commands import enhance\n"
         "class Slow:\n"
+        "    is_watched = False\n"
         "    def stream_file(self, filename, output_filename, progress):\n"
         "        print('begun', flush=True)\n"
         "        time.sleep(60)\n"
