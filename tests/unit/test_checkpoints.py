@@ -40,11 +40,23 @@ OFFICIAL = {
 }
 
 
+@pytest.fixture
+def official(stand_in_files):
+    """A function that builds a module with the golden weights."""
+
+    def load(name: str) -> torch.nn.Module:
+        module = build(name)
+        LOADERS[name](module, str(stand_in_files / OFFICIAL[name]))
+        return module.eval()
+
+    return load
+
+
 @pytest.mark.parametrize("name", LOADERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_own_layout_as_safetensors(tiny, tmp_path, name, dtype):
+def test_own_layout_as_safetensors(official, tmp_path, name, dtype):
     """What we publish: a module's own keys, in half precision too."""
-    tensors = {k: v.to(dtype) for k, v in tiny.mods[name].state_dict().items()}
+    tensors = {k: v.to(dtype) for k, v in official(name).state_dict().items()}
     path = tmp_path / f"{name}.ckpt"
     save_file({k: v.contiguous() for k, v in tensors.items()}, path)
     module = build(name)
@@ -54,11 +66,11 @@ def test_own_layout_as_safetensors(tiny, tmp_path, name, dtype):
         assert torch.equal(tensor, tensors[key].float()), key
 
 
-def test_hugging_face_wavlm(tiny, tmp_path):
+def test_hugging_face_wavlm(official, tmp_path):
     """24-layer keys without prefix, weight norm in both forms."""
     tensors = {
         k.removeprefix("wavlm."): v
-        for k, v in tiny.mods.frontend.state_dict().items()
+        for k, v in official("frontend").state_dict().items()
     }
     tensors["masked_spec_embed"] = torch.zeros(64)
     tensors["encoder.layer_norm.weight"] = torch.ones(64)
@@ -72,17 +84,17 @@ def test_hugging_face_wavlm(tiny, tmp_path):
     torch.save(tensors, path)
     module = build("frontend")
     load_frontend(module, str(path))
-    expected = tiny.mods.frontend.state_dict()
+    expected = official("frontend").state_dict()
     for key, tensor in module.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
 
 
-def test_transformers_xcodec2(tiny, tmp_path):
+def test_transformers_xcodec2(official, tmp_path):
     """Keys of the whole Xcodec2Model: the encoding half is left out."""
     tensors = {
         ("quantizer." if k.startswith("project_out") else "acoustic_")
         + k: v.contiguous()
-        for k, v in tiny.mods.vocoder.state_dict().items()
+        for k, v in official("vocoder").state_dict().items()
     }
     tensors["semantic_encoder.masked_spec_embed"] = torch.zeros(4)
     tensors["quantizer.project_in.bias"] = torch.zeros(8)
@@ -91,13 +103,13 @@ def test_transformers_xcodec2(tiny, tmp_path):
     module = build("vocoder")
     load_vocoder(module, str(path))
     tokens = torch.tensor([[1, 2, 65535]])
-    assert torch.equal(module.eval()(tokens), tiny.mods.vocoder(tokens))
+    assert torch.equal(module.eval()(tokens), official("vocoder")(tokens))
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_missing_unknown_misshapen(tiny, tmp_path, name):
+def test_missing_unknown_misshapen(official, tmp_path, name):
     """All problems are named; nothing is copied."""
-    tensors = {k: v.clone() for k, v in tiny.mods[name].state_dict().items()}
+    tensors = {k: v.clone() for k, v in official(name).state_dict().items()}
     keys = sorted(tensors)
     del tensors[keys[0]]
     tensors[keys[-1]] = torch.zeros(3, 3, 3)
