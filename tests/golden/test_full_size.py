@@ -25,11 +25,15 @@ LOAD = r"""
 import pathlib, re, sys, time
 from speechbrain_llase import EnhanceLLaSE
 start = time.perf_counter()
-EnhanceLLaSE.from_hparams(sys.argv[1], run_opts={"device": "cpu"})
+EnhanceLLaSE.from_hparams(
+    sys.argv[1],
+    run_opts={"device": "cpu"},
+    overrides={"compute": sys.argv[2]},
+)
 spent = time.perf_counter() - start
 status = pathlib.Path("/proc/self/status").read_text()
 peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1e6
-print(f"loading: {spent:.1f} s with imports, peak {peak:.2f} GB")
+print(f"loading, {sys.argv[2]}: {spent:.1f} s, peak {peak:.2f} GB")
 assert peak < 6, "more is read than enhancement uses"
 """
 
@@ -93,11 +97,12 @@ def test_full_size_in_bfloat16(files, full, tmp_path):
     convert(files, folder, "bfloat16")
     noisy = torch.from_numpy(full["noisy"]).float()[None] / 32768
     print()
-    for precision in ("fp32", "bf16"):
+    settings = {"restore_level": False, "window_s": 30.0}
+    for compute in ("float32", "bfloat16", "int8"):
         model = EnhanceLLaSE.from_hparams(
             folder,
-            run_opts={"device": "cpu", "precision": precision},
-            overrides={"restore_level": False, "window_s": 30.0},
+            run_opts={"device": "cpu"},
+            overrides={**settings, "compute": compute},
         )
         start = time.perf_counter()
         tokens = model.tokenize(noisy)[0]
@@ -107,13 +112,14 @@ def test_full_size_in_bfloat16(files, full, tmp_path):
         expected = torch.from_numpy(full["enhanced"])
         error = expected.square().mean() / (wave[0] - expected).square().mean()
         print(
-            f"bfloat16 weights, {precision} arithmetic: {same.float().mean():.1%}"
+            f"bfloat16 folder, compute {compute}: {same.float().mean():.1%}"
             f" of tokens, wave SNR {10 * torch.log10(error):.1f} dB, "
             f"{spent:.1f} s for frontend and LM"
         )
         del model
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    loading = [sys.executable, "-c", LOAD, str(folder)]
-    subprocess.run(loading, check=True, env=env)
+    for compute in ("float32", "bfloat16"):
+        loading = [sys.executable, "-c", LOAD, str(folder), compute]
+        subprocess.run(loading, check=True, env=env)
     size = sum(path.stat().st_size for path in folder.glob("*.ckpt"))
     print(f"folder: {size / 1e9:.2f} GB")
