@@ -1,11 +1,11 @@
 """The released procedure, written plainly with library modules.
 
-What a user of the released script gets, on a CPU: float32, one window at a
-time, 10 s windows with 2 s of context on both sides at two stages, features
-saved to disk and read back, a language model with its unused word head, all
-65,536 logits of all frames at once, hard joins. Random weights at the
-official dimensions; the encoding half of the codec and w2v-BERT, which it
-also loads, are left out.
+What a user of the released script gets: float32, one window at a time, 10 s
+windows with 2 s of context on both sides at two stages, features saved to
+disk and read back, a language model with its unused word head, all 65,536
+logits of all frames at once, hard joins. Random weights at the official
+dimensions; the encoding half of the codec and w2v-BERT, which it also loads,
+are left out.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -79,14 +79,15 @@ class Released(torch.nn.Module):
         """Enhance a file as the released script does."""
         with tempfile.TemporaryDirectory() as folder:
             features = Path(folder) / "features.npy"
-            np.save(features, self.extract(source).numpy())
-            wav = self.generate(torch.from_numpy(np.load(features)))
-        soundfile.write(target, wav.numpy(), RATE)
+            np.save(features, self.extract(source).cpu().numpy())
+            feats = torch.from_numpy(np.load(features))
+            wav = self.generate(feats.to(self.predict_layer.weight.device))
+        soundfile.write(target, wav.cpu().numpy(), RATE)
 
     def extract(self, source: Path) -> torch.Tensor:
         """First loop: features (rows, 1024) of the whole file."""
         wav = torch.from_numpy(soundfile.read(source, dtype="float32")[0])
-        wav = wav / wav.abs().max()
+        wav = wav.to(self.predict_layer.weight.device) / wav.abs().max()
         rows = []
         for start in range(0, len(wav), CHUNK * RATE):
             stop = min(start + CHUNK * RATE, len(wav))
@@ -116,7 +117,8 @@ class Released(torch.nn.Module):
     def predict(self, feats: torch.Tensor) -> torch.Tensor:
         """Tokens (1, rows): all logits, word logits and transpose included."""
         hidden = self.audio_linear(feats)
-        hidden = hidden + sinusoid(hidden.shape[1], hidden.shape[2])
+        position = sinusoid(hidden.shape[1], hidden.shape[2])
+        hidden = hidden + position.to(hidden)
         hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
         output = self.lm(inputs_embeds=hidden, output_hidden_states=True)
         logits = self.predict_layer(output.hidden_states[-1])

@@ -192,7 +192,7 @@ def measure(task: dict) -> dict:
         from transformers.initialization import no_init_weights
 
         with no_init_weights():
-            model = Released().eval()
+            model = Released().eval().to(task["device"])
         with torch.no_grad():
             for weight in model.parameters():
                 weight.normal_(std=0.02).add_(float(weight.dim() == 1))
@@ -309,7 +309,8 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {args.device}")
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads",
+        f"{torch.get_num_threads()} threads, TF32 "
+        f"{'on' if torch.backends.cuda.matmul.allow_tf32 else 'off'}",
         flush=True,
     )
     results = run_all(args)

@@ -118,6 +118,11 @@ def choose(compute: str, device: str) -> str:
             f"compute=int8 is for the CPU, and the device is {device}; "
             "choose bfloat16 or auto."
         )
+    if compute == "int8" and not torch.backends.mkldnn.is_available():
+        raise ValueError(
+            "compute=int8 needs a PyTorch with oneDNN, as on x86; choose "
+            "float32 or auto."
+        )
     if compute != "auto":
         return compute
     return "bfloat16" if has_fast_bfloat16(device) else "float32"

@@ -85,6 +85,12 @@ def test_unknown_compute_is_refused():
         compute.choose("int8", "cuda")
 
 
+def test_int8_without_its_library_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    with pytest.raises(ValueError, match="oneDNN.*float32 or auto"):
+        compute.choose("int8", "cpu")
+
+
 def test_a_network_without_weights_is_refused():
     """Built to be read, but never read: no random output."""
     with compute.loading("cpu"):
