@@ -1,0 +1,1 @@
+"""A recogniser and a speaker model, tiny, without a download."""
