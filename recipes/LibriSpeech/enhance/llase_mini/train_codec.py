@@ -34,6 +34,7 @@ class CodecBrain(sb.Brain):
 
     def init_optimizers(self):
         """Make one optimizer for the codec, one for the adversary."""
+        self.hparams.spectral_loss.to(self.device)
         trained = [*self.modules.vocoder.parameters()]
         if self.hparams.train_encoder:
             trained += self.modules.encoder.parameters()

@@ -37,6 +37,7 @@ class TokenLMBrain(sb.Brain):
 
     def init_optimizers(self):
         """Make one optimizer for the enhancer, one for the adversary."""
+        self.hparams.spectral_loss.to(self.device)
         self.modules.encoder.requires_grad_(False)
         self.trained = ["frontend", "token_lm"]
         if self.hparams.train_vocoder:

@@ -6,9 +6,9 @@ To run this recipe, do the following, after train_token_lm.py:
     --codec_folder=CKPT --token_lm_folder=CKPT
 
 In use the decoder hears the token LM's tokens of noisy speech, of which many
-digits are wrong; the codec's run showed it right ones alone. Here it goes on,
-against an adversary, with both kinds. Encoder, frontend and token LM stay as
-they are, so tokens keep their meaning. The tokens of many mixtures are kept
+digits are wrong; the codec's run showed it right ones alone. Here it goes on
+with both kinds, against an adversary where the YAML has one. Encoder, frontend
+and token LM stay as they are, so tokens keep their meaning. The tokens of many mixtures are kept
 in a pool, a part of which is renewed every epoch.
 
 Authors
@@ -21,6 +21,7 @@ import numpy as np
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.distributed import infer_device
 from train_codec import CodecBrain
 
 from speechbrain_llase.fsq import (
@@ -208,7 +209,7 @@ if __name__ == "__main__":
     )
     hparams["pretrainer"].collect_files()
     hparams["pretrainer"].load_collected()
-    device = run_opts.get("device", "cpu")
+    device = run_opts.get("device") or infer_device()
     train_data, valid_data = dataio_prep(hparams, device)
     hparams["train_data"] = train_data
     brain = VocoderBrain(
