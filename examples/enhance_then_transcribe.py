@@ -17,7 +17,8 @@ import sys
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.metrics.reading import HUB_ASR, check_rate, load_asr
+from speechbrain_llase.metrics import check_rate
+from speechbrain_llase.metrics.reading import HUB_ASR, load_asr
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 
 import torch
 
+from speechbrain_llase import metrics
 from speechbrain_llase.confidence import Details
 from speechbrain_llase.fsq import levels_to_tokens
-from speechbrain_llase.guard import within_scale, word_share
+from speechbrain_llase.metrics.waves import within_scale
+from speechbrain_llase.metrics.words import word_share
 
 TERMS = ("confidence", "speaker", "dnsmos", "words")
 
@@ -181,8 +183,6 @@ class Candidates:
 
     def _measure(self, term):
         """Build a measure when it is first needed."""
-        from speechbrain_llase import metrics
-
         build = {
             "dnsmos": lambda: metrics.DNSMOS(num_threads=1),
             "speaker": lambda: metrics.load_speaker(self.speaker_model),

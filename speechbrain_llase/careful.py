@@ -111,6 +111,8 @@ def enhance(
         enhanced, decisions = guard(
             noisy, enhanced, details[chosen], enhancer.hparams.sample_rate
         )
+        held = sum(1 for decision in decisions if decision.reasons)
+        logger.info("The guard held %d of %d parts.", held, len(decisions))
     return enhanced, Report(
         details[chosen], tuple(decisions), tuple(verdicts), chosen
     )

@@ -11,11 +11,13 @@ Authors
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
+from speechbrain_llase import metrics
 from speechbrain_llase.confidence import Details
 from speechbrain_llase.frontend import HOP_LENGTH
+from speechbrain_llase.metrics.waves import within_scale
+from speechbrain_llase.metrics.words import word_share
 from speechbrain_llase.signal import fit_length
 
 
@@ -167,8 +169,6 @@ class Guard:
         return tuple(name for name, is_crossed in crossed.items() if is_crossed)
 
     def _similarity(self, enhanced, noisy):
-        from speechbrain_llase import metrics
-
         if self._voices is None:
             self._voices = metrics.load_speaker(self.speaker)
         try:
@@ -177,42 +177,10 @@ class Guard:
             return None
 
     def _word_share(self, enhanced, noisy):
-        from speechbrain_llase import metrics
-
         if self._words is None:
             reader = metrics.load_reader(self.asr)
             self._words = metrics.WordDifference(reader)
         return word_share(*(self._words.read(x) for x in (enhanced, noisy)))
-
-
-def word_share(words: list[str], others: list[str]) -> float:
-    """Share of the words that differ between two readings.
-
-    Arguments
-    ---------
-    words, others : list of str
-        Two readings.
-
-    Returns
-    -------
-    share : float
-        Edits over the words of the longer one: 0 same, 1 all differ.
-
-    Example
-    -------
-    >>> word_share(["a", "cat"], ["the", "cat"]), word_share([], [])
-    (0.5, 0.0)
-    """
-    from speechbrain_llase.metrics import WordDifference
-
-    edits = WordDifference.compare(words, others).edits
-    return edits / max(len(words), len(others), 1)
-
-
-def within_scale(wav: torch.Tensor) -> np.ndarray:
-    """Give (T,) as the measures take it: on the CPU, within full scale."""
-    wav = wav.detach().float().cpu()
-    return (wav / wav.abs().max().clamp(min=1.0)).numpy()
 
 
 def split(num_samples: int, window: int) -> list[tuple[int, int]]:

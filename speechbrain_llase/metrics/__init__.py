@@ -9,6 +9,7 @@ Authors
 """
 
 from speechbrain_llase.metrics.dnsmos import DNSMOS, DNSMOS_SHA256
+from speechbrain_llase.metrics.hub import check_rate
 from speechbrain_llase.metrics.level import check_level
 from speechbrain_llase.metrics.reading import (
     OFFLINE_ASR,
@@ -50,6 +51,7 @@ __all__ = [
     "WordDifference",
     "WordEdits",
     "check_level",
+    "check_rate",
     "check_sha256",
     "load_reader",
     "load_speaker",

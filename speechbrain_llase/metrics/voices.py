@@ -7,7 +7,7 @@ Authors
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.reading import check_rate, load_interface
+from speechbrain_llase.metrics.hub import check_rate, load_interface
 from speechbrain_llase.metrics.waves import (
     SAMPLE_RATE,
     check_wave,

@@ -100,6 +100,12 @@ def check_pair(
     return wav, clean
 
 
+def within_scale(wav: torch.Tensor) -> np.ndarray:
+    """Give (T,) as the measures take it: on the CPU, within full scale."""
+    wav = wav.detach().float().cpu()
+    return (wav / wav.abs().max().clamp(min=1.0)).numpy()
+
+
 def import_package(module: str, requirements: str) -> ModuleType:
     """Import a package that only the evaluation needs.
 

@@ -144,3 +144,25 @@ def normalise_words(text: str) -> list[str]:
     """
     text = text.casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", text)
+
+
+def word_share(words: list[str], others: list[str]) -> float:
+    """Share of the words that differ between two readings.
+
+    Arguments
+    ---------
+    words, others : list of str
+        Two readings.
+
+    Returns
+    -------
+    share : float
+        Edits over the words of the longer one: 0 same, 1 all differ.
+
+    Example
+    -------
+    >>> word_share(["a", "cat"], ["the", "cat"]), word_share([], [])
+    (0.5, 0.0)
+    """
+    edits = WordDifference.compare(words, others).edits
+    return edits / max(len(words), len(others), 1)

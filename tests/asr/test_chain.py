@@ -6,7 +6,7 @@ import pytest
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 
-from speechbrain_llase.metrics.reading import check_rate
+from speechbrain_llase.metrics import check_rate
 
 # At these lengths, relative lengths round to the same feature frames in all
 # the batches below; at others the recogniser drops or adds a frame.

@@ -10,9 +10,9 @@ from speechbrain_llase.guard import (
     Guard,
     blend,
     split,
-    within_scale,
-    word_share,
 )
+from speechbrain_llase.metrics.waves import within_scale
+from speechbrain_llase.metrics.words import word_share
 
 RATE = 16000
 

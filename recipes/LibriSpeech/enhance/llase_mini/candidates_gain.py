@@ -28,7 +28,8 @@ from speechbrain_llase.candidates import Candidates
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
-from speechbrain_llase.guard import within_scale, word_share
+from speechbrain_llase.metrics.waves import within_scale
+from speechbrain_llase.metrics.words import word_share
 from speechbrain_llase.signal import to_peak
 
 WEIGHTS = {

@@ -40,7 +40,8 @@ from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import Scores, Settings
-from speechbrain_llase.guard import Guard, word_share
+from speechbrain_llase.guard import Guard
+from speechbrain_llase.metrics.words import word_share
 
 HALF = "half and half"
 SIGNS = {  # what is watched: higher is more harmful, after the sign
