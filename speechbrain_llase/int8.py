@@ -11,6 +11,7 @@ Authors
 import torch
 
 LIMIT = 127  # of symmetric int8
+LIMIT_ROWS = 126  # a scale that bfloat16 rounds down must not overflow
 ZERO = 128  # what oneDNN's unsigned input subtracts
 
 
@@ -30,7 +31,8 @@ class Int8Linear(torch.nn.Module):
         weight = linear.weight.detach().float()
         scale = weight.abs().amax(1).clamp(min=1e-12) / LIMIT
         matrix = (weight / scale[:, None]).round().to(torch.int8)
-        bias = None if linear.bias is None else linear.bias.detach().float()
+        bias = linear.bias
+        bias = None if bias is None else bias.detach().to(torch.bfloat16)
         self.register_buffer("scale", scale)
         self.register_buffer("offset", torch.zeros_like(scale).long())
         self.register_buffer("bias", bias)
@@ -61,8 +63,9 @@ class Int8Linear(torch.nn.Module):
             [],
             "",
         )
-        product = product.mul_(scale)
-        return product if self.bias is None else product.add_(self.bias)
+        if self.bias is None:
+            return product.mul_(scale)
+        return torch.addcmul(self.bias, product, scale.to(product.dtype))
 
 
 def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,6 +83,6 @@ def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     scale : torch.Tensor
         (..., 1), in the dtype of the rows.
     """
-    scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12) / LIMIT
-    matrix = (rows / scale).round_().clamp_(-LIMIT, LIMIT).add_(ZERO)
+    scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12) / LIMIT_ROWS
+    matrix = (rows * scale.reciprocal()).round_().add_(ZERO)
     return matrix.to(torch.uint8), scale

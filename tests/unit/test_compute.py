@@ -134,6 +134,17 @@ def test_int8_is_the_integer_product():
     assert float(error.abs().max()) < 0.02 * float(linear(rows).abs().max())
 
 
+def test_int8_rows_never_overflow():
+    """Scales are rounded to bfloat16; the largest sample must stay inside."""
+    rows = torch.linspace(1e-6, 1e4, 5000)[:, None] * torch.tensor([[-1.0, 1]])
+    for kind in (torch.float32, torch.bfloat16):
+        matrix, scale = quantise_rows(rows.to(kind))
+        assert int(matrix.min()) >= 1 and int(matrix.max()) <= 255
+        back = (matrix.float() - 128) * scale.float()
+        error = (back - rows).abs().amax(1) / rows.abs().amax(1)
+        assert float(error.max()) < 0.01
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("biased", [True, False])
