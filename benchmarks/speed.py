@@ -128,7 +128,7 @@ def build(task: dict):
     from hyperpyyaml import load_hyperpyyaml
 
     from speechbrain_llase import EnhanceLLaSE, compute
-    from speechbrain_llase.inference import resolve_source
+    from speechbrain_llase.sources import resolve_source
 
     settings = {
         "compute": task["compute"],

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from speechbrain_llase.codec import load_codec
 from speechbrain_llase.frontend import MIN_SAMPLES
-from speechbrain_llase.inference import resolve_source
 from speechbrain_llase.manifests import some
 from speechbrain_llase.signal import to_active_level
+from speechbrain_llase.sources import resolve_source
 from speechbrain_llase.token_cache import TokenWriter
 from speechbrain_llase.tokenizer import SAMPLE_RATE, load_tokenizer
 from speechbrain_llase.training_items import Recording

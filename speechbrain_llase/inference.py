@@ -7,19 +7,15 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import os
-import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.data_utils import split_path
 from speechbrain.utils.distributed import infer_device
-from speechbrain.utils.fetching import FetchSource, fetch
+from speechbrain.utils.fetching import FetchSource
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase import careful, compute
@@ -35,6 +31,7 @@ from speechbrain_llase.frontend import HOP_LENGTH, num_rows
 from speechbrain_llase.guard import Guard
 from speechbrain_llase.long_files import enhance_blocks
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
+from speechbrain_llase.sources import find_audio, resolve_source
 from speechbrain_llase.streaming import EnhancerStream
 from speechbrain_llase.windows import (
     Window,
@@ -269,7 +266,7 @@ class EnhanceLLaSE(Pretrained):
         """
         if output_filename is not None:
             check_writable(Path(output_filename))
-        path = self._find(filename, **kwargs)
+        path = find_audio(filename, **kwargs)
         if return_details or self.is_watched:
             enhanced, report = careful.enhance_file(self, path)
         else:
@@ -304,7 +301,7 @@ class EnhanceLLaSE(Pretrained):
         """
         self._refuse_watched()
         check_writable(Path(output_filename))
-        path = self._find(filename, **kwargs)
+        path = find_audio(filename, **kwargs)
         blocks = enhance_blocks(self, path, progress)
         write_whole(output_filename, blocks, self.hparams.sample_rate)
 
@@ -483,51 +480,3 @@ class EnhanceLLaSE(Pretrained):
         if not self.hparams.restore_level:
             return enhanced
         return enhanced * match_gain(enhanced, noisy.float())
-
-    def _find(self, filename: str | Path, **kwargs) -> str:
-        """Find a local file, or fetch one from a URL or the hub."""
-        filename = str(filename)
-        remote = "savedir" in kwargs or filename.startswith("http")
-        if not remote and not os.path.isfile(filename):
-            raise FileNotFoundError(
-                f"There is no file {filename}; pass a local audio file, or a "
-                "URL or hub path together with savedir=FOLDER."
-            )
-        if not remote:
-            return filename
-        source, name = split_path(filename)
-        return str(fetch(name, source=source, **kwargs))
-
-
-def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
-    """Find what a model's source means.
-
-    Arguments
-    ---------
-    source : str, Path or FetchSource
-        See `EnhanceLLaSE.from_hparams`.
-
-    Returns
-    -------
-    source : str or FetchSource
-        What SpeechBrain can fetch from.
-    """
-    if not isinstance(source, str | Path):
-        return source
-    name = str(source)
-    packaged = resources.files("speechbrain_llase.hparams")
-    names = sorted(
-        entry.name
-        for entry in packaged.iterdir()
-        if entry.joinpath("hyperparams.yaml").is_file()
-    )
-    if name in names:
-        return str(packaged.joinpath(name))
-    if os.path.isdir(name) or re.match("https?://", name):
-        return name
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        return name
-    raise ValueError(
-        f"There is no model {name!r}. Pass one of {', '.join(names)}, an "
-        "existing folder, a URL or a Hugging Face id (org/name)."
-    )

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from speechbrain_llase import __version__
 from speechbrain_llase.convert import compare, sha256, write_weights
-from speechbrain_llase.inference import resolve_source
+from speechbrain_llase.sources import resolve_source
 
 NETWORKS = ("frontend", "token_lm", "vocoder")
 NEEDED = (*NETWORKS, "fine_tuned", "pretrainer", "base")  # of a run's YAML

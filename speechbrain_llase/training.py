@@ -13,8 +13,8 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_llase.batching import make_loader
-from speechbrain_llase.inference import resolve_source
 from speechbrain_llase.signal import to_peak
+from speechbrain_llase.sources import resolve_source
 from speechbrain_llase.token_loss import Scores
 from speechbrain_llase.training_items import (
     ItemMaker,

@@ -123,7 +123,7 @@ def pick_device(name: str) -> str:
 
 def find_model(name: str) -> str:
     """Folder, URL or id of a model; a ValueError for an unknown name."""
-    from speechbrain_llase.inference import resolve_source
+    from speechbrain_llase.sources import resolve_source
 
     return resolve_source(name)
 

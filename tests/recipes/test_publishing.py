@@ -13,8 +13,8 @@ import recipe_data
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.cli import main
 from speechbrain_llase.fine_tuning import FineTunedLM
-from speechbrain_llase.inference import resolve_source
 from speechbrain_llase.publishing import find_checkpoint, publish
+from speechbrain_llase.sources import resolve_source
 from speechbrain_llase.tensors import read_tensors
 from speechbrain_llase.token_lm import TokenLM
 

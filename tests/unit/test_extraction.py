@@ -13,9 +13,9 @@ from speechbrain_llase.extraction import (
     extract,
     parse_shard,
 )
-from speechbrain_llase.inference import resolve_source
 from speechbrain_llase.manifests import check_entries, list_folder
 from speechbrain_llase.signal import to_active_level
+from speechbrain_llase.sources import resolve_source
 from speechbrain_llase.token_cache import TokenCache
 from speechbrain_llase.training_items import FileReader
 

@@ -214,7 +214,10 @@ def test_bad_files(model, tmp_path):
 
 def test_bad_outputs_are_refused_before_work(model, tmp_path, monkeypatch):
     """No folder, or a folder in the place of the file."""
-    monkeypatch.setattr(model, "_find", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(
+        "speechbrain_llase.inference.find_audio",
+        lambda *_: pytest.fail("work began"),
+    )
     with pytest.raises(FileNotFoundError, match="no folder"):
         model.enhance_file("in.wav", tmp_path / "none" / "out.wav")
     with pytest.raises(IsADirectoryError, match="is a folder"):
