@@ -97,9 +97,10 @@ class EnhanceLLaSE(Pretrained):
             if freeze_params:
                 compute.finish(self.mods[name])
         held = {getattr(m, "compute", "float32") for m in self.mods.values()}
+        self.computes_in = ", ".join(sorted(held))
         if held - {"float32"}:
             self.inference_ctx = nullcontext()  # autocast has nothing to do
-            logger.info("Weights are held in %s.", ", ".join(sorted(held)))
+        logger.info("Weights are held in %s.", self.computes_in)
         if self.hparams.context_from not in SCHEMES:
             raise ValueError(
                 f"context_from={self.hparams.context_from!r} is not known; "
