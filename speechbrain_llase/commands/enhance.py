@@ -141,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
         return refuse(one_line(err))
     except (OSError, RuntimeError, KeyError) as err:
         return refuse(f"{args.source} cannot be loaded: {one_line(err)}")
+    if todo and args.compute == "auto":
+        say(f"weights are held in {enhancer.computes_in}")
     try:
         with open_details(args.details) as details:
             enhance_all(enhancer, todo, tally, details)

@@ -21,6 +21,7 @@ class Copier:
     """Reads and writes as EnhanceLLaSE does; the networks are left out."""
 
     hparams = types.SimpleNamespace(sample_rate=RATE)
+    computes_in = "bfloat16"
     is_watched = False
 
     def __init__(self):
@@ -387,6 +388,12 @@ def test_the_arguments_reach_the_model(tmp_path, monkeypatch):
         }
     ]
     assert threads == [3] and outputs() == ["a.wav"]
+
+
+def test_auto_says_what_it_chose(enhance, capsys):
+    write("a.wav")
+    assert enhance("a.wav", "--compute", "auto") == 0
+    assert "weights are held in bfloat16" in capsys.readouterr().err
 
 
 def test_the_model_s_own_window_batch_is_the_default(tmp_path, monkeypatch):
