@@ -105,7 +105,7 @@ class Candidates:
     def __init__(
         self,
         num_candidates: int = 1,
-        temperature: float = 0.7,
+        temperature: float = 0.1,
         top_k: int = 4,
         seed: int = 0,
         confidence: float = 0.0,

@@ -3,6 +3,7 @@
 A generative enhancer can say other words or lend another voice. The guard
 looks at what it made, with measures that need no clean original, and passes
 the input through where a threshold is crossed. Every decision is reported.
+What each threshold saves and costs is measured in docs/evaluation.md.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -29,7 +30,8 @@ class Decision:
     stop: int  # samples, past the end
     mix: float  # share of the enhanced wave that is kept
     reasons: tuple[str, ...] = ()  # thresholds crossed; empty if none
-    entropy: float | None = None  # nats; None where it is not watched
+    gain: float | None = None  # of DNSMOS OVRL; None where it is not watched
+    entropy: float | None = None  # nats
     speaker: float | None = None  # cosine of output and input
     words: float | None = None  # share of the words that differ, 0 to 1
 
@@ -52,8 +54,12 @@ class Guard:
         Seconds that are judged at a time; None judges files as a whole.
     fade_s : float
         Seconds over which the shares of two windows are blended.
-    max_entropy : float, optional
-        Nats a token, mean; see `Details`.
+    min_gain : float, optional
+        DNSMOS OVRL of the output less that of the input. Where there is
+        nothing to gain, words are not worth risking.
+    min_entropy, max_entropy : float, optional
+        Nats a token, mean; see `Details`. Low entropy means that the input
+        was clear, high entropy that little of the speech was understood.
     min_speaker : float, optional
         Cosine of the voices of input and output.
     max_words : float, optional
@@ -83,6 +89,8 @@ class Guard:
         harmed_mix: float = 0.0,
         window_s: float | None = None,
         fade_s: float = 0.05,
+        min_gain: float | None = None,
+        min_entropy: float | None = None,
         max_entropy: float | None = None,
         min_speaker: float | None = None,
         max_words: float | None = None,
@@ -102,11 +110,12 @@ class Guard:
         self.enabled = enabled
         self.mix, self.harmed_mix = mix, harmed_mix
         self.window_s, self.fade_s = window_s, fade_s
-        self.max_entropy = max_entropy
+        self.min_gain = min_gain
+        self.min_entropy, self.max_entropy = min_entropy, max_entropy
         self.min_speaker = min_speaker
         self.max_words = max_words
         self.asr, self.speaker = asr, speaker
-        self._words = self._voices = None  # built when first needed
+        self._dnsmos = self._words = self._voices = None  # built when needed
 
     def __call__(
         self,
@@ -150,23 +159,34 @@ class Guard:
     def _measure(self, noisy, enhanced, details):
         """Measure what is watched; None for what cannot be."""
         noisy, enhanced = (within_scale(x) for x in (noisy, enhanced))
-        entropy = speaker = words = None
-        if self.max_entropy is not None and len(details):
+        gain = entropy = speaker = words = None
+        if self.min_gain is not None and len(noisy):
+            gain = self._opinion(enhanced) - self._opinion(noisy)
+        limits = self.min_entropy, self.max_entropy
+        if limits != (None, None) and len(details):
             entropy = details.summary().entropy
         if self.min_speaker is not None and noisy.any() and enhanced.any():
             speaker = self._similarity(enhanced, noisy)
         if self.max_words is not None:
             words = self._word_share(enhanced, noisy)
-        return {"entropy": entropy, "speaker": speaker, "words": words}
+        found = {"gain": gain, "entropy": entropy}
+        return {**found, "speaker": speaker, "words": words}
 
-    def _reasons(self, entropy, speaker, words):
+    def _reasons(self, gain, entropy, speaker, words):
         """Name the thresholds that are crossed."""
         crossed = {
-            "entropy": entropy is not None and entropy > self.max_entropy,
-            "speaker": speaker is not None and speaker < self.min_speaker,
-            "words": words is not None and words > self.max_words,
+            "gain": is_below(gain, self.min_gain),
+            "entropy": is_below(entropy, self.min_entropy)
+            or is_below(self.max_entropy, entropy),
+            "speaker": is_below(speaker, self.min_speaker),
+            "words": is_below(self.max_words, words),
         }
         return tuple(name for name, is_crossed in crossed.items() if is_crossed)
+
+    def _opinion(self, wav):
+        if self._dnsmos is None:
+            self._dnsmos = metrics.DNSMOS(num_threads=1)
+        return self._dnsmos(wav)["OVRL"]
 
     def _similarity(self, enhanced, noisy):
         if self._voices is None:
@@ -181,6 +201,11 @@ class Guard:
             reader = metrics.load_reader(self.asr)
             self._words = metrics.WordDifference(reader)
         return word_share(*(self._words.read(x) for x in (enhanced, noisy)))
+
+
+def is_below(value: float | None, limit: float | None) -> bool:
+    """Compare two figures, if both are known."""
+    return value is not None and limit is not None and value < limit
 
 
 def split(num_samples: int, window: int) -> list[tuple[int, int]]:

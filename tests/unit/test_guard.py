@@ -94,6 +94,34 @@ def test_speaker_and_words(pair, models):
     assert decision.speaker is None and decision.reasons == ()
 
 
+def test_the_gain_of_an_opinion(pair, monkeypatch):
+    noisy, enhanced = pair
+
+    class DNSMOS:
+        def __init__(self, num_threads):
+            pass
+
+        def __call__(self, wav):
+            return {"OVRL": 10 * float(wav.max())}
+
+    monkeypatch.setattr(metrics, "DNSMOS", DNSMOS)
+    gain = 10 * float(enhanced.max() - noisy.max())
+    for least, reasons in ((gain - 0.1, ()), (gain + 0.1, ("gain",))):
+        guarded, (decision,) = Guard(min_gain=least)(noisy, enhanced, details())
+        assert decision.reasons == reasons
+        assert decision.gain == pytest.approx(gain, abs=1e-5)
+        assert torch.equal(guarded, noisy if reasons else enhanced)
+
+
+@pytest.mark.parametrize(
+    "entropy, reasons", [(1.0, ("entropy",)), (3.0, ()), (9.0, ("entropy",))]
+)
+def test_entropy_on_both_sides(pair, entropy, reasons):
+    guard = Guard(min_entropy=2.0, max_entropy=4.0)
+    _, (decision,) = guard(*pair, details(entropy))
+    assert decision.reasons == reasons
+
+
 def test_windows_are_judged_one_by_one(pair):
     noisy, enhanced = pair
     guard = Guard(max_entropy=3.0, window_s=0.5, fade_s=0.02)

@@ -40,15 +40,18 @@ from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import Scores, Settings
+from speechbrain_llase.evaluation.summary import summarise, table
 from speechbrain_llase.guard import Guard
 from speechbrain_llase.metrics.words import word_share
 
 HALF = "half and half"
-SIGNS = {  # what is watched: higher is more harmful, after the sign
-    "entropy": 1.0,
-    "speaker": -1.0,
-    "words": 1.0,
-    "clean original (no guard has it)": 1.0,
+WATCHED = {  # what is watched -> its figure, and whether more is more harm
+    "gain of DNSMOS, low": ("gain", -1.0),
+    "entropy, low": ("entropy", -1.0),
+    "entropy, high": ("entropy", 1.0),
+    "speaker, low": ("speaker", -1.0),
+    "words, many": ("words", 1.0),
+    "clean original (no guard has it)": ("added", 1.0),
 }
 
 
@@ -79,13 +82,17 @@ def main(arguments: list[str] | None = None) -> int:
         scores = list(
             tqdm(score_clips(made, settings, args.jobs), total=len(clips))
         )
-        watched = {clip.name: watch.look(clip) for clip in watch.made}
+        seen = {
+            clip.name: watch.look(clip, score)
+            for clip, score in zip(watch.made, scores, strict=True)
+        }
         report["sets"][name] = {
             "clips": {
-                x.clip.name: {**watched[x.clip.name], "scores": x.rows}
+                x.clip.name: {**seen[x.clip.name], "scores": x.rows}
                 for x in scores
             },
-            "curves": curves(scores, watched),
+            "curves": curves(scores, seen),
+            "guarded": summarise(guard(scores, seen, args.min_gain)),
         }
     write_text(args.output, json.dumps(report, indent=1, allow_nan=False))
     print(tables(report))
@@ -103,6 +110,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_data_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     parser.add_argument("--picture", type=Path, required=True, help="PNG file")
+    parser.add_argument(
+        "--min-gain",
+        type=float,
+        default=0.25,
+        help="of the guard whose means get intervals (default: %(default)s)",
+    )
     args = parser.parse_args(arguments)
     check_data_options(parser, args)
     if not args.cache:
@@ -151,18 +164,36 @@ class Watch:
             self.made.append(replace(clip, about=about))
             yield self.made[-1]
 
-    def look(self, clip: Clip) -> dict[str, float]:
-        """Measure output against input, as the guard does."""
+    def look(self, clip: Clip, score: Scores) -> dict[str, float]:
+        """Measure output against input, as the guard does.
+
+        Arguments
+        ---------
+        clip : Clip
+            With its waves.
+        score : Scores
+            Of the same clip.
+
+        Returns
+        -------
+        seen : dict
+            Figures by the names in WATCHED; "added", the edits that
+            enhancement adds per word, takes the clean original.
+        """
         pair = [clip.waves[x] for x in ("enhanced", "noisy")]
+        noisy, enhanced = (score.rows[x] for x in ("noisy", "enhanced"))
+        edits = enhanced["edits"] - noisy["edits"]
         return {
+            "gain": enhanced["OVRL"] - noisy["OVRL"],
             "entropy": clip.about["entropy"],
             "speaker": self._voices(*pair),
             "words": word_share(*(self._words.read(x) for x in pair)),
+            "added": edits / max(1, noisy["words"]),
         }
 
 
 def curves(
-    scores: list[Scores], watched: dict[str, dict[str, float]]
+    scores: list[Scores], seen: dict[str, dict[str, float]]
 ) -> dict[str, list[dict[str, float]]]:
     """Move every threshold over all its values.
 
@@ -170,21 +201,18 @@ def curves(
     ---------
     scores : list of Scores
         Of the rows "noisy", "enhanced" and HALF.
-    watched : dict
-        Clip to what a guard sees.
+    seen : dict
+        Clip to what `Watch.look` gives.
 
     Returns
     -------
     curves : dict
-        What is watched to its points: threshold (the harm that is allowed,
-        as it is watched), passed (share of clips), OVRL and dWER.
+        What is watched to its points: threshold (the last value that is
+        allowed), passed (share of clips), OVRL, P808, dWER and voice.
     """
     drawn = {}
-    for name, sign in SIGNS.items():
-        if name in next(iter(watched.values())):
-            harm = [sign * watched[x.clip.name][name] for x in scores]
-        else:
-            harm = [gain(x) for x in scores]
+    for name, (key, sign) in WATCHED.items():
+        harm = [sign * seen[x.clip.name][key] for x in scores]
         points = []
         for threshold in sorted({np.inf, -np.inf, *harm}, reverse=True):
             rows = ["noisy" if h > threshold else "enhanced" for h in harm]
@@ -195,10 +223,16 @@ def curves(
     return drawn
 
 
-def gain(score: Scores) -> float:
-    """Edits that enhancement adds to a clip, per word of the clean one."""
-    noisy, enhanced = (score.rows[x] for x in ("noisy", "enhanced"))
-    return (enhanced["edits"] - noisy["edits"]) / max(1, noisy["words"])
+def guard(
+    scores: list[Scores], seen: dict[str, dict[str, float]], min_gain: float
+) -> list[Scores]:
+    """Add a row "guarded": enhanced where DNSMOS gains enough, else noisy."""
+    guarded = []
+    for score in scores:
+        gains = seen[score.clip.name]["gain"] >= min_gain
+        row = score.rows["enhanced" if gains else "noisy"]
+        guarded.append(replace(score, rows={**score.rows, "guarded": row}))
+    return guarded
 
 
 def average(scores: list[Scores], rows: list[str]) -> dict[str, float]:
@@ -219,8 +253,11 @@ def tables(report: dict) -> str:
     lines = []
     for name, found in report["sets"].items():
         lines += [f"\n{name}: {len(found['clips'])} clips\n"]
-        lines += ["| watched | passed | threshold | OVRL | dWER | speaker |"]
-        lines += ["|---|---|---|---|---|---|"]
+        lines += [table(found["guarded"]), ""]
+        lines += [
+            "| watched | passed | threshold | OVRL | P.808 | dWER | speaker |"
+        ]
+        lines += ["|---|---|---|---|---|---|---|"]
         for watched, points in found["curves"].items():
             for wanted in (0, 0.25, 0.5, 0.75, 1):
                 at = min(points, key=lambda p: abs(p["passed"] - wanted))
@@ -228,7 +265,8 @@ def tables(report: dict) -> str:
                 shown = "-" if limit is None else f"{limit:.2f}"
                 lines.append(
                     f"| {watched} | {at['passed']:.0%} | {shown} | "
-                    f"{at['OVRL']:.2f} | {at['dWER']:.2f} | {at['voice']:.2f} |"
+                    f"{at['OVRL']:.2f} | {at['P808']:.2f} | {at['dWER']:.2f} | "
+                    f"{at['voice']:.2f} |"
                 )
                 if len(points) == 1:
                     break
@@ -246,10 +284,11 @@ def draw(report: dict, path: Path) -> None:
     axes = figure.subplots(1, len(sets), squeeze=False)[0]
     for ax, (name, found) in zip(axes, sets.items()):
         for watched, points in found["curves"].items():
+            if len(points) > 1:
+                ends = [points[k] for k in (0, -1)]
             style = "k^" if len(points) == 1 else ".-"
             dots = [[p[key] for p in points] for key in ("dWER", "OVRL")]
             ax.plot(*dots, style, label=watched, markersize=4, linewidth=1)
-        ends = [found["curves"]["entropy"][k] for k in (0, -1)]
         dots = [[p[key] for p in ends] for key in ("dWER", "OVRL")]
         ax.plot(*dots, "k:", linewidth=1, label="clips at random")
         for point, text in zip(ends, ("enhanced", "noisy")):
