@@ -111,11 +111,22 @@ def enhance(
         enhanced, decisions = guard(
             noisy, enhanced, details[chosen], enhancer.hparams.sample_rate
         )
-        held = sum(1 for decision in decisions if decision.reasons)
-        logger.info("The guard held %d of %d parts.", held, len(decisions))
     return enhanced, Report(
         details[chosen], tuple(decisions), tuple(verdicts), chosen
     )
+
+
+def log_decisions(report: Report) -> None:
+    """Tell what the guard did, where nobody asked for the report."""
+    held = [decision for decision in report.decisions if decision.reasons]
+    if held:
+        reasons = sorted({reason for x in held for reason in x.reasons})
+        logger.info(
+            "The guard held %d of %d parts back (%s).",
+            len(held),
+            len(report.decisions),
+            ", ".join(reasons),
+        )
 
 
 def enhance_file(

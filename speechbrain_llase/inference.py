@@ -220,7 +220,12 @@ class EnhanceLLaSE(Pretrained):
         else:
             enhanced = self._enhance(items)
         wavs = torch.stack([fit_length(e, noisy.shape[1]) for e in enhanced])
-        return (wavs, [x for _, x in pairs]) if return_details else wavs
+        if return_details:
+            return wavs, [report for _, report in pairs]
+        if self.guard.enabled:
+            for _, report in pairs:
+                careful.log_decisions(report)
+        return wavs
 
     def forward(
         self, noisy: torch.Tensor, lengths: torch.Tensor | None = None
@@ -270,6 +275,8 @@ class EnhanceLLaSE(Pretrained):
         path = find_audio(filename, **kwargs)
         if return_details or self.is_watched:
             enhanced, report = careful.enhance_file(self, path)
+            if not return_details:
+                careful.log_decisions(report)
         else:
             enhanced = torch.cat(list(enhance_blocks(self, path)))
         if output_filename is not None:

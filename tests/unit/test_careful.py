@@ -202,13 +202,15 @@ def load_watched(tiny_folder, tmp_path_factory):
 
 
 def test_sections_are_off_and_can_be_switched_on(
-    load_watched, load_tiny, speech_like, tmp_path
+    load_watched, load_tiny, speech_like, tmp_path, caplog
 ):
     noisy = speech_like[None, :16000]
     plain = load_tiny(restore_level=True).enhance_batch(noisy)
     assert torch.equal(load_watched().enhance_batch(noisy), plain)
     guarded = load_watched(guard={"enabled": True})
-    torch.testing.assert_close(guarded.enhance_batch(noisy), noisy)
+    with caplog.at_level("INFO"):
+        torch.testing.assert_close(guarded.enhance_batch(noisy), noisy)
+    assert "held 1 of 1 parts back (entropy)" in caplog.text
     path = write(tmp_path / "noisy.wav", noisy[0])
     wav, report = guarded.enhance_file(path, return_details=True)
     torch.testing.assert_close(wav, noisy[0])
