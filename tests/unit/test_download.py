@@ -21,7 +21,9 @@ NAMES = ("WavLM-Large.pt", "best.pt.tar", "xcodec2.ckpt")
 LM = "/BeauKang01/LLaSE/resolve/main/best.pt.tar"
 PIECE = 10_000
 INTERRUPTIBLE = f"""
-import sys
+import signal, sys
+# a process in the background may be born deaf to Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from huggingface_hub import constants
 constants.DOWNLOAD_CHUNK_SIZE = {PIECE}
 from speechbrain_llase.cli import main
@@ -87,6 +89,8 @@ class HubHandler(BaseHTTPRequestHandler):
         hub.log.append(("GET", self.path, wanted))
         if hub.broken:
             return self.answer(503, 0)
+        if not hub.page and self.path not in hub.files:
+            return self.answer(404, 0)  # what else the client asks for
         content = hub.page or hub.files[self.path]
         first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         self.answer(
