@@ -123,6 +123,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
 
 
 MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,10 +153,13 @@ def read_settings(args: argparse.Namespace):
     """Give the arguments as `Settings`."""
     from speechbrain_llase.evaluation.scoring import Settings
 
+    without = list(args.without)
+    if not getattr(args, "clean", True):  # needed to compare samples
+        without += AGAINST_CLEAN
     return Settings(
         asr=args.asr,
         speaker=args.speaker,
-        without=tuple(args.without),
+        without=tuple(dict.fromkeys(without)),
         device=args.asr_device,
         cache=args.cache,
     )
