@@ -101,6 +101,7 @@ def encode_positions(
     half = conv.kernel_size[0] // 2
 
     def stage(x):
+        """Convolve (B, N, D); an even kernel gives one row too many."""
         return F.gelu(convolve(conv, x, half)[:, : x.shape[1]])
 
     return each_run(stage, rows, runs).float()

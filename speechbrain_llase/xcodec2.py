@@ -49,12 +49,14 @@ def decode(
     rows = project(decoder.fc, rows)
 
     def enter(x):
+        """Run the convolutions in front of the transformer."""
         x = convolve(decoder.embed, x, decoder.embed.padding[0]).float()
         for block in decoder.prior_net:
             x = run_block(block, x)
         return x
 
     def leave(x):
+        """Run those behind it."""
         for block in decoder.post_net:
             x = run_block(block, x)
         return x
