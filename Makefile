@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-VOICES := $(VENV)/.voices
+WHOLE  := $(VENV)/.whole
 
 # The xcodec2 package needs an older torch than the tested one, unless it is
 # installed without its dependencies; hence an environment of its own, which
@@ -17,7 +17,7 @@ NOISY  ?= examples/noisy.wav
 OUTPUT ?= demo
 SOURCE ?= llase_mini
 
-.PHONY: help setup demo test test-xcodec2 check format wheel clean
+.PHONY: help setup demo test test-xcodec2 check format docs wheel clean
 
 help:
 	@echo "make demo    enhance $(NOISY), draw spectrograms, print DNSMOS"
@@ -25,9 +25,11 @@ help:
 	@echo "make test    run the test suite (ARGS='-m slow' for the long proofs)"
 	@echo "make test-xcodec2  run the tests that need the package xcodec2,"
 	@echo "             which gets an environment of its own"
-	@echo "make check   format, lint, spelling and YAML, nothing is changed"
+	@echo "make check   format, lint, spelling, YAML, Dockerfile, shell scripts and"
+	@echo "             workflow; nothing is changed"
 	@echo "make format  format the code and sort its imports"
-	@echo "make wheel   build wheel and source archive in dist/"
+	@echo "make docs    build the site in site/"
+	@echo "make wheel   build wheel and source archive in dist/, and check them"
 	@echo "make setup   only create $(VENV) with the tested set"
 	@echo "make clean   remove what was built, environments and demo/ included"
 
@@ -42,23 +44,26 @@ $(READY): setup.py constraints.txt
 	  echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu" \
 	    "install python3-venv, remove $(VENV) and try again." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e ".[dev,demo,evaluation,train]"
+	  -c constraints.txt -e ".[dev,evaluation,train]"
 	@touch $@
 
-# Speaker similarity is optional: pip has to compile a part of it.
-$(VOICES): $(READY)
+# All extras. For the last two pip has to compile something: without a C
+# compiler their tests are skipped.
+$(WHOLE): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e ".[demo,docs,ray,tables]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e ".[speaker]" || \
-	  echo "Resemblyzer could not be installed (is there a C compiler?):" \
-	    "the tests of speaker similarity will be skipped. To try again," \
-	    "remove $@." >&2
+	  -c constraints.txt -e ".[speaker,pesq]" || \
+	  echo "Resemblyzer and pesq could not be installed (is there a C" \
+	    "compiler?): the tests of speaker similarity and PESQ will be" \
+	    "skipped. To try again, remove $@." >&2
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py --noisy "$(NOISY)" --output "$(OUTPUT)" \
 	  --source "$(SOURCE)"
 
-test: $(VOICES)
+test: $(WHOLE)
 	$(BIN)/python -m pytest -m "not slow and not xcodec2" $(ARGS)
 
 $(READYX): $(READY) constraints.txt
@@ -82,14 +87,23 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 	$(BIN)/yamllint .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows \
+	  .github/workflows/*.yml
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/*
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only --select I .
 	$(BIN)/ruff format .
 
+docs: $(WHOLE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 wheel: $(READY)
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) $(VENV_X) build demo dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_X) build demo dist site *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

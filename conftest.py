@@ -1,0 +1,14 @@
+"""Doctests are collected from the package: leave out what cannot be imported.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from importlib.util import find_spec
+
+# These import Gradio at their head (extra `demo`).
+collect_ignore = []
+if find_spec("gradio") is None:
+    collect_ignore += [
+        f"speechbrain_llase/page/{name}.py" for name in ("layout", "wiring")
+    ]
