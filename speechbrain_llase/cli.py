@@ -2,13 +2,15 @@
 
 Results are printed on standard output, the progress bar, warnings and errors
 on standard error. Exit codes: 0 all done, 1 some files failed, 2 nothing was
-begun (wrong usage, or the model could not be loaded), 130 interrupted.
+begun (wrong usage, or the model could not be loaded), 3 the run cannot go
+on (a full disk), 130 interrupted.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,12 +20,15 @@ from speechbrain_llase.commands.common import say
 
 COMMANDS = [
     "enhance",
+    "manifest",
     "convert",
     "download",
     "doctor",
     "evaluate",
     "benchmark_dns",
     "publish",
+    "plot",
+    "demo",
 ]  # modules of `commands`
 
 
@@ -49,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except KeyboardInterrupt:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         say("interrupted; the finished files are complete")
+        signal.signal(signal.SIGINT, before)
         return 130
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from speechbrain_llase.fsq import NUM_DIGITS, NUM_LEVELS
+from speechbrain_llase.packing import pack, unpack
 
 UNSURE = math.log(2)  # nats; the second best is at least half as likely
 ROWS = 128  # frames whose logits are held at a time
@@ -128,3 +129,42 @@ def measure_hidden(
     return Details.cat(
         [measure_logits(token_lm.logits(h), t) for h, t in parts]
     )
+
+
+def pick_scored(
+    token_lm: torch.nn.Module, hidden: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pick the most likely tokens and say how likely they are.
+
+    Arguments
+    ---------
+    token_lm : TokenLM
+        Its head makes the logits, once, some at a time.
+    hidden : torch.Tensor
+        (N, D), the output of `TokenLM.hidden`.
+
+    Returns
+    -------
+    tokens : torch.Tensor
+        int64 (N,), those of `TokenLM.pick`.
+    log_prob : torch.Tensor
+        float32 (N,), nats, of each token.
+    """
+    if token_lm.head == "digits":
+        log_probs = token_lm.logits(hidden).float().log_softmax(-1)
+        return token_lm.pick(hidden), log_probs.amax(-1).sum(-1)
+    norms = []
+    tokens = token_lm.pick(hidden, norms)
+    head = token_lm.predict_layer
+    best = (head.weight[tokens].float() * hidden.float()).sum(-1)
+    best = best + head.bias[tokens].float()
+    return tokens, best - torch.stack(norms).logsumexp(0)
+
+
+def predict_scored(
+    token_lm: torch.nn.Module, feats: list[torch.Tensor]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Do what `TokenLM.predict_each` does, with `pick_scored`."""
+    rows, runs = pack(feats)
+    tokens, log_prob = pick_scored(token_lm, token_lm.hidden(rows, runs))
+    return list(zip(unpack(tokens, runs), unpack(log_prob, runs)))

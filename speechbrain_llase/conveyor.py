@@ -1,13 +1,17 @@
 """Conveyor: the windows of one file, run while its audio arrives.
 
 What has been heard, but is not yet final, is all that is kept: memory does
-not grow with the file.
+not grow with the file. A conveyor runs no network itself. Its steps ask for
+a stage and wait: whoever drives them may run the windows of other files in
+the same batch.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -23,6 +27,39 @@ from speechbrain_llase.windows import (
 if TYPE_CHECKING:
     from speechbrain_llase.inference import EnhanceLLaSE
 
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Windows that a stage has to run before a file can go on.
+
+    The stage is "extract", whose answer is a list of features (N, D), or
+    "decode", features to waves, whose answer is a list of pairs: the wave
+    (320 N,), and the log probabilities (N,) of its tokens or None.
+    """
+
+    stage: str
+    windows: list[torch.Tensor]
+
+
+Steps = Generator[Wanted, list, Result]
+
+
+def drive(model: "EnhanceLLaSE", steps: Steps[Result]) -> Result:
+    """Run at once whatever the steps ask for; return their result."""
+    answer = None
+    while True:
+        try:
+            wanted = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+        if wanted.stage == "extract":
+            answer = model.extract(wanted.windows)
+        else:
+            waves = model.decode(model.predict(wanted.windows))
+            answer = [(wave, None) for wave in waves]
+
 
 class Conveyor:
     """Turn audio into enhanced audio, window by window.
@@ -30,7 +67,8 @@ class Conveyor:
     Arguments
     ---------
     model : EnhanceLLaSE
-        Its stages are run.
+        Its stages are run by `push` and `finish`; `take` and `end` leave
+        them to the caller.
     window, context : int
         Rows kept of each window, and of context on both sides.
     crossfade : int
@@ -62,6 +100,8 @@ class Conveyor:
         self.rows = None  # joined: extracted rows, still needed
         self.extracted = 0  # joined: rows so far
         self.made = 0  # windows that are decoded
+        self.log_prob = 0.0  # nats, sum over the kept rows that have one
+        self.scored = 0  # those rows
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
         """Take the next samples.
@@ -76,6 +116,14 @@ class Conveyor:
         enhanced : torch.Tensor
             What is final now, at the model's level; often nothing.
         """
+        return drive(self.model, self.take(wav))
+
+    def finish(self) -> torch.Tensor:
+        """End the file: return the rest, to the last row."""
+        return drive(self.model, self.end())
+
+    def take(self, wav: torch.Tensor) -> Steps[torch.Tensor]:
+        """Take the next samples; the steps of `push`."""
         self.audio = torch.cat((self.audio.to(wav), wav))
         self.heard += len(wav)
         rows = self.heard // HOP_LENGTH - self.context
@@ -84,17 +132,18 @@ class Conveyor:
         if ready <= 0:
             return wav[:0]
         plan = [self.place(k) for k in range(self.cut, self.cut + ready)]
-        return self.run(plan, None)
+        return (yield from self.run(plan, None))
 
-    def finish(self) -> torch.Tensor:
-        """End the file: return the rest, to the last row."""
+    def end(self) -> Steps[torch.Tensor]:
+        """End the file; the steps of `finish`."""
         if self.heard < MIN_SAMPLES:
             return self.audio[:0]
         rows = (self.heard - MIN_SAMPLES) // HOP_LENGTH + 2
         plan = plan_windows(rows, self.window, self.context)
         parts = [self.audio[:0]]
         for at in range(self.cut, len(plan), self.batch):
-            parts.append(self.run(plan[at : at + self.batch], plan))
+            some = plan[at : at + self.batch]
+            parts.append((yield from self.run(some, plan)))
         return torch.cat(parts)
 
     def place(self, index: int) -> Window:
@@ -105,7 +154,7 @@ class Conveyor:
 
     def run(
         self, some: list[Window], plan: list[Window] | None
-    ) -> torch.Tensor:
+    ) -> Steps[torch.Tensor]:
         """Run windows whose audio is here; the whole plan, once known."""
         behind = self.heard - len(self.audio)
         wavs = []
@@ -118,10 +167,10 @@ class Conveyor:
         self.cut += len(some)
         next_start = max(0, some[-1].stop - self.context) * HOP_LENGTH
         self.audio = self.audio[next_start - behind :]
-        feats = self.model.extract(wavs)
+        feats = yield Wanted("extract", wavs)
         if self.joined:
             some, feats = self.join(some, feats, plan)
-        pieces = self.model.decode(self.model.predict(feats))
+        pieces = (yield Wanted("decode", feats)) if feats else []
         return self.stitch(some, pieces, plan)
 
     def join(
@@ -157,13 +206,17 @@ class Conveyor:
     def stitch(
         self,
         some: list[Window],
-        pieces: list[torch.Tensor],
+        pieces: list[tuple[torch.Tensor, torch.Tensor | None]],
         plan: list[Window] | None,
     ) -> torch.Tensor:
         """Join decoded windows to what went before."""
         parts = [self.audio[:0]]
-        for window, piece in zip(some, pieces, strict=True):
+        for window, (piece, log_probs) in zip(some, pieces, strict=True):
             self.made += 1
+            if log_probs is not None:
+                rows = window.stop - window.start
+                self.log_prob += float(log_probs[window.left :][:rows].sum())
+                self.scored += rows
             last = plan and window is plan[-1]
             coming = None if last else min(self.context, window.stop)
             parts.append(self.stitcher.add(piece, window, coming).to(parts[0]))

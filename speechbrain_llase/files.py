@@ -9,17 +9,28 @@ Authors
 """
 
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from speechbrain_llase.runs.lists import is_list, read_list
+from speechbrain_llase.runs.refusals import (
+    look_at,
+    real,
+    refuse_clashes,
+    refuse_lost_inputs,
+    refuse_missing,
+    refuse_outside,
+)
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .rf64 .w64 .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .au"
     " .snd .sph .caf".split()  # codespell:ignore caf
 )
-LIST_SUFFIX = ".txt"
-SHOWN = 10  # names in one message; the others are counted
+UNREADABLE = frozenset(  # sound and films that libsndfile does not read
+    ".m4a .m4b .aac .ac3 .wma .amr .ape .mka .mkv .mov .mp4 .webm .wv".split()
+)
 
 
 @dataclass(frozen=True)
@@ -28,26 +39,58 @@ class Job:
 
     source: Path  # as it was given or found
     target: Path  # its WAV file below the output folder
+    name: str = ""  # that file below the output folder, with slashes
+    size: int = 0  # bytes of the source
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All files of a run."""
+
+    jobs: list[Job]
+    left_out: list[Path]  # found, but of formats that cannot be read
+
+    @property
+    def remark(self) -> str:
+        """Say what was left out, or nothing."""
+        if not self.left_out:
+            return ""
+        kinds = Counter(path.suffix.lower() for path in self.left_out)
+        counts = (f"{kind}: {n}" for kind, n in sorted(kinds.items()))
+        return (
+            f"{len(self.left_out)} files are left out, for their formats "
+            f"cannot be read ({', '.join(counts)}), such as "
+            f"{self.left_out[0]}; convert them to WAV or FLAC first"
+        )
 
 
 def plan_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
+    """Find the audio files and name their outputs; see `plan_run`."""
+    return plan_run(inputs, output).jobs
+
+
+def plan_run(
+    inputs: Sequence[str], output: Path, column: str | None = None
+) -> Plan:
     """Find the audio files and name their outputs.
 
     Arguments
     ---------
     inputs : sequence of str
-        Audio files, folders, and `.txt` lists of both, one path a line.
-        Relative paths, those in a list too, start at the current folder.
+        Audio files, folders, and lists of them; see `read_list`. Relative
+        paths, those in a list too, start at the current folder.
     output : Path
         The folder of the results. A file given by name lands directly in it;
-        a folder's tree is kept below it. Where it lies inside an input
-        folder, it is not searched.
+        a folder's tree is kept below it, and so is that of a CSV or JSON
+        list. Where it lies inside an input folder, it is not searched.
+    column : str, optional
+        Of CSV and JSON lists.
 
     Returns
     -------
-    list of Job
-        In the order given, each folder sorted by name. The same file twice
-        under the same name is one job.
+    plan : Plan
+        Jobs in the order given, each folder sorted by name. The same file
+        twice under the same name is one job.
 
     Raises
     ------
@@ -60,63 +103,41 @@ def plan_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
     >>> tmp = Path(getfixture("tmpdir"))
     >>> (tmp / "noisy" / "day1").mkdir(parents=True)
     >>> (tmp / "noisy" / "day1" / "a.b.flac").touch()
-    >>> (job,) = plan_jobs([str(tmp / "noisy")], tmp / "clean")
+    >>> (job,) = plan_run([str(tmp / "noisy")], tmp / "clean").jobs
     >>> job.target.relative_to(tmp).as_posix()
     'clean/day1/a.b.wav'
     """
-    paths = read_lists(inputs)
-    refuse_missing(paths)
-    jobs = [
-        Job(source, output / output_name(relative))
-        for path in paths
-        for source, relative in find_audio(path, output)
-    ]
-    jobs = list(
-        {(identity(job.source), job.target): job for job in jobs}.values()
-    )
-    refuse_clashes(jobs)
+    given = list(list_inputs(inputs, column))
+    refuse_missing(path for path, _ in given)
+    left_out = []
+    jobs = {}
+    for path, name in given:
+        for source, relative in find_audio(path, output, left_out):
+            named = output_name(name or relative)
+            key, size = look_at(source)
+            job = Job(source, output / named, named.as_posix(), size)
+            jobs[key, job.name] = job
+    refuse_clashes(jobs.values())
     refuse_lost_inputs(jobs)
-    refuse_outside(jobs, output)
-    return jobs
+    refuse_outside(jobs.values(), output)
+    return Plan(list(jobs.values()), left_out)
 
 
-def read_lists(inputs: Iterable[str]) -> list[Path]:
-    """Replace each `.txt` list among the inputs by the paths it names."""
-    paths = []
+def list_inputs(
+    inputs: Iterable[str], column: str | None
+) -> Iterator[tuple[Path, Path | None]]:
+    """Yield every path, and its output's name where a list says it."""
     for path in map(Path, inputs):
-        if is_list(path) and path.is_file():
-            paths.extend(read_list(path))
-        else:
-            paths.append(path)
-    return paths
+        if not (is_list(path) and path.is_file()):
+            yield path, None
+            continue
+        for entry in read_list(path, column):
+            yield Path(entry.path), entry.name and Path(entry.name)
 
 
-def read_list(path: Path) -> list[Path]:
-    """Read a list of paths; blank lines and `#` comments are skipped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise ValueError(
-            f"{path} is not UTF-8 text. A {LIST_SUFFIX} input is a list of "
-            "paths, one per line."
-        ) from err
-    lines = (line.strip() for line in text.split("\n"))
-    paths = [Path(line) for line in lines if line and line[0] != "#"]
-    if not paths:
-        raise ValueError(f"{path} names no file. Write one path per line.")
-    for inner in filter(is_list, paths):
-        raise ValueError(
-            f"{path} names another list, {inner}. Give both lists as inputs."
-        )
-    return paths
-
-
-def is_list(path: Path) -> bool:
-    """Tell by its name whether a path is a list; folders are never one."""
-    return path.suffix.lower() == LIST_SUFFIX and not path.is_dir()
-
-
-def find_audio(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
+def find_audio(
+    path: Path, output: Path, left_out: list[Path] | None = None
+) -> Iterator[tuple[Path, Path]]:
     """Yield the audio that one input stands for.
 
     Arguments
@@ -128,6 +149,8 @@ def find_audio(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
     output : Path
         A folder that is not searched, unless `path` is this folder or lies
         in it.
+    left_out : list of Path, optional
+        Gets what is `UNREADABLE`.
 
     Yields
     ------
@@ -143,18 +166,25 @@ def find_audio(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         yield path, Path(path.name)
         return
     found = False
-    for source in walk_audio(path, real(output)):
+    others = []
+    for source in walk_audio(path, real(output), others):
         found = True
         yield source, source.relative_to(path)
+    if left_out is not None:
+        left_out.extend(others)
     if not found:
+        remark = Plan([], others).remark
         raise ValueError(
             f"The folder {path} holds no audio. Files with these endings are "
             f"looked for: {' '.join(sorted(AUDIO_SUFFIXES))}"
+            + (f". {remark}." if remark else "")
         )
 
 
-def walk_audio(folder: Path, skipped: Path) -> Iterator[Path]:
-    """Yield the audio files below a folder, without those in `skipped`."""
+def walk_audio(
+    folder: Path, skipped: Path, others: list[Path]
+) -> Iterator[Path]:
+    """Yield the audio below a folder, without `skipped`; others are kept."""
     for root, folders, names in os.walk(folder, onerror=refuse_unlisted):
         folders[:] = sorted(
             name
@@ -165,6 +195,8 @@ def walk_audio(folder: Path, skipped: Path) -> Iterator[Path]:
             suffix = os.path.splitext(name)[1].lower()
             if name[0] != "." and suffix in AUDIO_SUFFIXES:
                 yield Path(root, name)
+            elif name[0] != "." and suffix in UNREADABLE:
+                others.append(Path(root, name))
 
 
 def refuse_unlisted(err: OSError) -> None:
@@ -196,85 +228,3 @@ def output_name(relative: Path) -> Path:
     if relative.suffix.lower() in AUDIO_SUFFIXES:
         return relative.with_suffix(".wav")
     return relative.with_name(relative.name + ".wav")
-
-
-def identity(path: Path) -> tuple[int, int] | str:
-    """Tell files apart by what they are, not by how they are written."""
-    try:
-        status = path.stat()
-    except OSError:  # a broken link: only its name is left
-        return os.path.abspath(path)
-    return status.st_dev, status.st_ino
-
-
-def real(path: Path) -> Path:
-    """Follow every link; unlike `Path.resolve`, a loop of links is no error."""
-    return Path(os.path.realpath(path))
-
-
-def refuse_missing(paths: Iterable[Path]) -> None:
-    """Refuse inputs that are neither a file nor a folder."""
-    missing = [p for p in paths if not (p.is_file() or p.is_dir())]
-    refuse(
-        "No such file or folder (relative paths start at the current folder)",
-        map(str, missing),
-    )
-
-
-def refuse_clashes(jobs: Iterable[Job]) -> None:
-    """Refuse two inputs with one output."""
-    sources = defaultdict(list)
-    for job in jobs:
-        sources[os.path.normcase(job.target)].append(str(job.source))
-    refuse(
-        "Several inputs would be written to one output; rename them, give "
-        "the folder above them as INPUT, or use one --output for each",
-        (
-            f"{target} <- {', '.join(names)}"
-            for target, names in sources.items()
-            if len(names) > 1
-        ),
-    )
-
-
-def refuse_lost_inputs(jobs: Sequence[Job]) -> None:
-    """Refuse an output that is an input or a folder."""
-    inputs = {identity(job.source): job.source for job in jobs}
-    refuse(
-        "An output would overwrite an input; choose another --output",
-        (
-            f"{job.target} <- {job.source}, over {inputs[identity(job.target)]}"
-            for job in jobs
-            if identity(job.target) in inputs
-        ),
-    )
-    refuse(
-        "An output has the name of a folder; choose another --output",
-        (str(job.target) for job in jobs if job.target.is_dir()),
-    )
-
-
-def refuse_outside(jobs: Iterable[Job], output: Path) -> None:
-    """Refuse an output that a link would lead out of the output folder."""
-    top = real(output)
-    folders = {job.target.parent for job in jobs}
-    refuse(
-        f"A link leads out of the output folder {output}; choose another "
-        "--output or remove the link",
-        (
-            f"{folder} -> {real(folder)}"
-            for folder in sorted(folders)
-            if not real(folder).is_relative_to(top)
-        ),
-    )
-
-
-def refuse(reason: str, culprits: Iterable[str]) -> None:
-    """Raise a ValueError that lists the culprits, if there are any."""
-    culprits = list(culprits)
-    if not culprits:
-        return
-    lines = culprits[:SHOWN]
-    if len(culprits) > SHOWN:
-        lines.append(f"... and {len(culprits) - SHOWN} more")
-    raise ValueError("\n  ".join([f"{reason}:", *lines]))

@@ -9,6 +9,7 @@ Authors
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from speechbrain_llase.audio import (
     write_whole,
 )
 from speechbrain_llase.candidates import Candidates
+from speechbrain_llase.confidence import predict_scored
 from speechbrain_llase.conveyor import Conveyor
 from speechbrain_llase.frontend import HOP_LENGTH, num_rows
 from speechbrain_llase.guard import Guard
@@ -337,17 +339,10 @@ class EnhanceLLaSE(Pretrained):
             With `push`, `close` and `latency`.
         """
         self._refuse_watched()
-        given = {
-            "window_s": window_s,
-            "context_s": context_s,
-            "crossfade_s": crossfade_s,
-        }
-        sizes = self._window_sizes(
-            **{
-                key: getattr(self.hparams, key) if value is None else value
-                for key, value in given.items()
-            }
-        )
+        own = self.hparams
+        own = own.window_s, own.context_s, own.crossfade_s
+        given = zip((window_s, context_s, crossfade_s), own, strict=True)
+        sizes = self._window_sizes(*(b if a is None else a for a, b in given))
         return EnhancerStream(self, self.conveyor(sizes, 1), peak, gain)
 
     def conveyor(
@@ -421,6 +416,10 @@ class EnhanceLLaSE(Pretrained):
     def predict(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
         """Predict clean tokens: (N, D) each -> (N,) each."""
         return self._run(self.mods.token_lm.predict_each, feats)
+
+    def score(self, feats: list[torch.Tensor]) -> list[tuple]:
+        """Predict tokens and their log probabilities: pairs of (N,)."""
+        return self._run(partial(predict_scored, self.mods.token_lm), feats)
 
     def decode(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
         """Decode tokens: (N,) each -> (320 N,) each."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_llase.conveyor import Conveyor, Steps, drive
 from speechbrain_llase.reader import read_blocks
 from speechbrain_llase.signal import MATCH_BLOCK, GainMatcher
 from speechbrain_llase.spool import SampleSpool
@@ -62,43 +63,67 @@ def enhance_blocks(
         for block in read_blocks(path, model.hparams.sample_rate):
             noisy.write(block)
         enhanced = stack.enter_context(SampleSpool())
-        run_windows(model, noisy, enhanced, progress)
-        gain = level_gain(model, noisy, enhanced)
-        peak = gain * enhanced.peak
+        line = model.conveyor()
+        drive(model, window_steps(line, noisy, enhanced, progress))
+        gain, peak = output_gain(model, noisy, enhanced)
         if peak > 1:
             logger.warning(
                 "%s: the result peaks at %.2f; scaled to full scale.",
                 path,
                 peak,
             )
-            gain /= peak
         for block in enhanced.blocks(MATCH_BLOCK):
             yield block * gain
 
 
-def run_windows(
-    model: "EnhanceLLaSE",
+def window_steps(
+    conveyor: Conveyor,
     noisy: SampleSpool,
     enhanced: SampleSpool,
-    progress: Callable[[int, int], None] | None,
-) -> None:
+    progress: Callable[[int, int], None] | None = None,
+) -> Steps[None]:
     """Run the model over a whole signal; write as many samples as it has."""
     if noisy.peak == 0 or noisy.length < MIN_SAMPLES:
         for block in noisy.blocks(FED):
             enhanced.write(torch.zeros_like(block))
         return
-    conveyor = model.conveyor()
+    device = conveyor.model.device
     for block in noisy.blocks(FED):
         # as `to_peak` does for a tensor
-        enhanced.write(conveyor.push(block.to(model.device) / noisy.peak))
+        ready = yield from conveyor.take(block.to(device) / noisy.peak)
+        enhanced.write(ready)
         if progress:
             progress(enhanced.length, noisy.length)
-    rest = conveyor.finish()[: noisy.length - enhanced.length]
-    enhanced.write(rest)
+    rest = yield from conveyor.end()
+    enhanced.write(rest[: noisy.length - enhanced.length])
     missing = noisy.length - enhanced.length
     enhanced.write(torch.zeros(missing))
     if progress:
         progress(noisy.length, noisy.length)
+
+
+def output_gain(
+    model: "EnhanceLLaSE", noisy: SampleSpool, enhanced: SampleSpool
+) -> tuple[float, float]:
+    """Factor of the result, at most to full scale, and its peak without that.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        Says whether the level is restored.
+    noisy, enhanced : SampleSpool
+        Input and output.
+
+    Returns
+    -------
+    gain : float
+        For every sample.
+    peak : float
+        What the result would peak at; above 1 it is scaled down.
+    """
+    gain = level_gain(model, noisy, enhanced)
+    peak = gain * enhanced.peak
+    return (gain / peak if peak > 1 else gain), peak
 
 
 def level_gain(

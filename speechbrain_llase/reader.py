@@ -8,8 +8,10 @@ Authors
 """
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -18,15 +20,19 @@ from speechbrain.augment.time_domain import Resample
 
 BLOCK_S = 8  # seconds read at a time
 REACH = 8  # resampling kernels reach fewer periods of the lower rate
+MAX_TERM = 1000  # of the reduced fraction of two rates; kernels grow with it
 
 
-def read_blocks(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
+def read_blocks(
+    path: str | Path | BinaryIO, sample_rate: int
+) -> Iterator[torch.Tensor]:
     """Read a file.
 
     Arguments
     ---------
-    path : str or Path
-        What libsndfile reads: WAV, FLAC, OGG, MP3 and others.
+    path : str, Path or binary file
+        What libsndfile reads: WAV, FLAC, OGG, MP3 and others. An open file
+        has to be seekable.
     sample_rate : int
         Wanted, in Hz.
 
@@ -39,13 +45,14 @@ def read_blocks(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
     ------
     ValueError
         The file cannot be read as audio, holds no samples, or holds NaN or
-        infinite ones.
+        infinite ones, or its rate has too little in common with the model's.
     """
     count = 0
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(to_source(path)) as file:
             frames = BLOCK_S * file.samplerate
             blocks = file.blocks(frames, dtype="float32", always_2d=True)
+            check_rate(path, file.samplerate, sample_rate)
             resampler = BlockResampler(file.samplerate, sample_rate)
             for block in map(to_tensor, blocks):
                 count += len(block)
@@ -60,6 +67,23 @@ def read_blocks(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
         ) from err
     if not count:
         raise ValueError(f"{path} holds no samples.")
+
+
+def check_rate(name: str | Path | BinaryIO, source: int, target: int) -> None:
+    """Refuse a rate whose conversion would take gigabytes."""
+    if max(source, target) // math.gcd(source, target) > MAX_TERM:
+        raise ValueError(
+            f"{name} has a sample rate of {source} Hz, which has too little "
+            f"in common with {target} Hz to be converted. Save it at 44100 or "
+            "48000 Hz."
+        )
+
+
+def to_source(path: str | Path | BinaryIO) -> str | bytes | BinaryIO:
+    """Give soundfile what it can open, names that are no UTF-8 included."""
+    if hasattr(path, "read"):
+        return path
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def to_tensor(block: np.ndarray) -> torch.Tensor:

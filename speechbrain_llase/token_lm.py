@@ -169,12 +169,15 @@ class TokenLM(torch.nn.Module):
             logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
         return logits
 
-    def pick(self, hidden: torch.Tensor) -> torch.Tensor:
+    def pick(
+        self, hidden: torch.Tensor, norms: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """Pick the most likely tokens of (total, D), int64 (total,).
 
         The softmax head's logits are made some thousand classes at a time;
         the best of each are compared again in float32, for logits rounded to
-        bfloat16 are often equal.
+        bfloat16 are often equal. A list of norms gets the log of the sum of
+        exponentials (total,) of each of these parts.
         """
         if self.head == "digits":
             return levels_to_tokens(self.logits(hidden).argmax(-1))
@@ -187,6 +190,8 @@ class TokenLM(torch.nn.Module):
                 rounded, weight[part], bias[part]
             )
             best.append(logits.max(-1).indices + at)  # faster than argmax
+            if norms is not None:
+                norms.append(logits.logsumexp(-1).float())
         best = torch.stack(best, dim=-1)  # (total, parts)
         logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(
             -1

@@ -37,8 +37,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="windows of one file that run together: on a GPU more is faster,"
-        " and takes more memory (default: the model's own)",
+        help="windows that run together, of one file or of several: on a GPU"
+        " more is faster, and takes more memory (default: the model's own)",
     )
     add(
         "--threads",

@@ -5,14 +5,13 @@ Authors
 """
 
 import argparse
-import os
-import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from speechbrain_llase.commands import engines
 from speechbrain_llase.commands.common import (
     add_model_options,
     check_writable,
@@ -22,18 +21,18 @@ from speechbrain_llase.commands.common import (
     refuse,
     say,
 )
+from speechbrain_llase.commands.engine_options import add_engine_options
+from speechbrain_llase.commands.tally import Tally
 from speechbrain_llase.commands.watch import (
     add_watch_options,
     open_details,
     tell,
 )
-from speechbrain_llase.files import Job, plan_jobs
+from speechbrain_llase.files import Job, plan_run
 
 if TYPE_CHECKING:
-    from speechbrain.dataio.audio_io import AudioInfo
-    from tqdm import tqdm
-
-    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.runs.ledger import Ledger
+    from speechbrain_llase.runs.local import LocalRun
 
 HELP = """\
 Make noisy speech recordings cleaner.
@@ -50,48 +49,45 @@ examples:
       searches recordings/ to the bottom, e.g. recordings/day1/a.flac is
       written to enhanced/day1/a.wav; hidden files, links to folders and
       the output folder itself are left out
-  speechbrain-llase enhance paths.txt --output enhanced
-      paths.txt names one file or folder per line; blank lines and lines
-      that begin with # are skipped, and relative paths start at the
-      current folder
   speechbrain-llase enhance noisy/ --output enhanced --source llase
       uses the large released model, not the small embedded one
+  speechbrain-llase enhance train.csv --output enhanced --column noisy_wav
+      takes the paths out of a column of a list
+  speechbrain-llase enhance noisy/ --output enhanced --shard 2/8
+      enhances the second eighth; seven more machines do the others
 
-An existing output is kept and its input skipped, so an interrupted command
-goes on where it stopped; --overwrite makes all again. Nothing begins if two
-inputs would share an output, or if an output would overwrite an input.
+lists of inputs:
+  .txt         one file or folder a line
+  .csv .tsv    a header and rows; the column is the one named wav, path,
+               file, input, audio, audio_filepath, noisy_wav or the like
+  .json(l)     an object a line, or one object of objects; keys as above
+  .scp         Kaldi's: an id, which names the output, and a path; a command
+               in a path's place is refused
+Relative paths start at the current folder. Of CSV and JSON lists the tree
+below the folder that all paths share is kept.
+
+how a run survives:
+  A file appears under its name when it is complete and on the disk. Then a
+  line of JSON is added to the manifest: input, output, seconds, model,
+  settings, confidence (mean log probability of a token, nats), status, error.
+  After a crash, a kill, Ctrl-C or a full disk the same command goes on where
+  it stopped; files that failed are tried again. An output that is there
+  before a run begins is kept; --overwrite makes all again. A manifest of
+  another model, of other settings or of other inputs is refused, unless
+  --overwrite or --keep-others is given. Nothing begins if two inputs would
+  share an output, or if an output would overwrite an input.
+  Windows of several files run together (--batch-size); what a file gets does
+  not depend on the others. Ctrl-C stops after the window at work, a second
+  one at once. docs/folders.md of the repository says more.
 
 exit codes: 0 all done, 1 some files failed (listed at the end), 2 nothing was
-begun (wrong usage, or the model could not be loaded), 130 interrupted.
+begun (wrong usage, or the model could not be loaded), 3 the run cannot go on
+(a disk full or lost, a device that failed), 130 interrupted, 143 by SIGTERM.
 
 licence: the codec among the official weights (--source llase) is
 CC-BY-NC-4.0: no commercial use. A --source from strangers is a YAML file that
 can run any code: use only those you trust.
 """
-
-# libsndfile's names of the encodings that hold more; lossy ones have no width
-WIDE_SUBTYPES = {
-    "PCM_24": "24-bit",
-    "PCM_32": "32-bit",
-    "FLOAT": "32-bit float",
-    "DOUBLE": "64-bit float",
-    "ALAC_20": "20-bit",
-    "ALAC_24": "24-bit",
-    "ALAC_32": "32-bit",
-    "DWVW_24": "24-bit",
-}
-
-
-@dataclass
-class Tally:
-    """What one run has done so far."""
-
-    done: int = 0
-    skipped: int = 0
-    reduced: int = 0  # inputs that held more than the output can
-    failed: list[str] = field(default_factory=list)  # "path: reason"
-    audio_s: float = 0.0
-    work_s: float = 0.0  # loading the model not included
 
 
 def add_parser(subparsers) -> None:
@@ -104,150 +100,178 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "inputs",
         nargs="+",
         type=non_empty,
         metavar="INPUT",
-        help="audio file, folder, or .txt list of paths",
+        help="audio file, folder, or list of them",
     )
-    parser.add_argument(
+    add(
         "--output",
         required=True,
         type=non_empty,
         metavar="DIR",
         help="folder of the results, made if missing",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="make existing outputs again"
-    )
+    add_run_options(parser)
+    add_engine_options(parser)
     add_watch_options(parser)
     add_model_options(parser)
 
 
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what concerns many files."""
+    add = parser.add_argument
+    add("--overwrite", action="store_true", help="make existing outputs again")
+    add(
+        "--keep-others",
+        action="store_true",
+        help="go on beside outputs of another model, of other settings or of"
+        " other inputs, and keep them",
+    )
+    add(
+        "--column",
+        type=non_empty,
+        metavar="NAME",
+        help="where the paths are in CSV and JSON lists (default: found by"
+        " its name)",
+    )
+    add(
+        "--manifest",
+        type=non_empty,
+        metavar="FILE",
+        help="where the lines go (default: manifest.jsonl in the output"
+        " folder, with --shard 2/8 manifest-2of8.jsonl)",
+    )
+    add(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="only the I-th of N parts of the files sorted by output",
+    )
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Read I/N."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= part <= count:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not I/N with I from 1 to N, such as 2/8"
+        )
+    return part, count
+
+
+def pick_shard(jobs: list[Job], part: tuple[int, int] | None) -> list[Job]:
+    """Take every N-th job, from the I-th on, in the order of the outputs."""
+    if part is None:
+        return jobs
+    return sorted(jobs, key=lambda job: job.name)[part[0] - 1 :: part[1]]
+
+
+def manifest_path(args: argparse.Namespace) -> Path:
+    """Name the manifest."""
+    path = Path(args.manifest or Path(args.output, "manifest.jsonl"))
+    if args.shard and not args.manifest:
+        name = "{}-{}of{}{}".format(path.stem, *args.shard, path.suffix)
+        path = path.with_name(name)
+    return path
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase enhance`; return the exit code."""
+    if engines.takes_over(args):
+        return engines.run(args)
     output = Path(args.output)
     try:
-        jobs = plan_jobs(args.inputs, output)
+        plan = plan_run(args.inputs, output, args.column)
         check_writable(output)
+        manifest = manifest_path(args)
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        jobs = pick_shard(plan.jobs, args.shard)
     except (OSError, ValueError) as err:
         return refuse(str(err))
-    todo = [job for job in jobs if args.overwrite or not job.target.exists()]
-    tally = Tally(skipped=len(jobs) - len(todo))
+    if plan.remark:
+        say(f"warning: {plan.remark}")
+    from speechbrain_llase.runs.ledger import Ledger
+
     try:
-        enhancer = load_enhancer(args) if todo else None
+        ledger = Ledger(manifest)
+    except (OSError, ValueError) as err:
+        return refuse(str(err))
+    try:
+        return run_with(args, jobs, ledger)
+    finally:
+        ledger.close()
+
+
+def run_with(
+    args: argparse.Namespace, jobs: list[Job], ledger: "Ledger"
+) -> int:
+    """Load the model and go on with the run; return the exit code."""
+    try:
+        enhancer = load_enhancer(args)
     except ValueError as err:
         return refuse(one_line(err))
     except (OSError, RuntimeError, KeyError) as err:
         return refuse(f"{args.source} cannot be loaded: {one_line(err)}")
-    if todo and args.compute == "auto":
+    if args.compute == "auto":
         say(f"weights are held in {enhancer.computes_in}")
+    from speechbrain_llase.runs.description import describe_run
+    from speechbrain_llase.runs.local import LocalRun, find_rest
+    from speechbrain_llase.runs.output_folder import OutputFolder
+    from speechbrain_llase.runs.progress import Progress
+    from speechbrain_llase.runs.stopper import Stopper
+
+    description = describe_run(enhancer, args.source, args.precision)
+    folder = OutputFolder(Path(args.output), str(ledger.path.resolve()))
     try:
-        with open_details(args.details) as details:
-            enhance_all(enhancer, todo, tally, details)
-    except OSError as err:
-        return refuse(f"--details {args.details}: {err.strerror}")
-    finally:  # an interrupted run, too, says what it has done
-        report(tally)
-    return 1 if tally.failed else 0
+        ledger.begin(description, args.overwrite, args.keep_others)
+        rest = find_rest(jobs, ledger, folder, args.keep_others)
+    except (OSError, ValueError) as err:
+        return refuse(str(err))
+    tally = Tally(len(jobs) - len(rest), str(ledger.path))
+    with ExitStack() as stack:
+        try:
+            details = stack.enter_context(open_details(args.details))
+        except OSError as err:
+            return refuse(f"--details {args.details}: {err.strerror}")
+        stopper = stack.enter_context(Stopper())
+        progress = stack.enter_context(Progress(rest))
+        work = LocalRun(
+            enhancer, description, folder, ledger, stopper, progress
+        )
+        return enhance_all(work, rest, tally, details)
 
 
 def enhance_all(
-    enhancer: "EnhanceLLaSE",
-    jobs: Sequence[Job],
-    tally: Tally,
-    details: TextIO | None = None,
-) -> None:
-    """Enhance file after file; a bad one is noted and the next one begun."""
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
+    work: "LocalRun", jobs: list[Job], tally: Tally, details: TextIO | None
+) -> int:
+    """Enhance all files and report; return the exit code."""
+    from speechbrain_llase.runs.open_file import CannotGoOn
 
-    with logging_redirect_tqdm(), tqdm(jobs, unit="file", disable=None) as bar:
-        for job in bar:
-            start = time.perf_counter()
-            try:
-                audio_s, lost = enhance_one(enhancer, job, bar, details)
-            except (OSError, RuntimeError, ValueError) as err:
-                tally.failed.append(f"{job.source}: {one_line(err)}")
-                continue
-            tally.work_s += time.perf_counter() - start
-            tally.audio_s += audio_s
-            tally.done += 1
-            if lost:
-                tally.reduced += 1
-                bar.write(f"warning: {job.source}: {lost}", file=sys.stderr)
-            bar.set_postfix_str(
-                f"{tally.audio_s:.0f} s of audio, "
-                f"{tally.audio_s / tally.work_s:.1f}x real time"
-            )
-
-
-def enhance_one(
-    enhancer: "EnhanceLLaSE",
-    job: Job,
-    bar: "tqdm",
-    details: TextIO | None = None,
-) -> tuple[float, str]:
-    """Enhance one file; return its seconds and what of it was reduced."""
-    from speechbrain.dataio import audio_io
-
-    if not job.source.is_file():  # a pipe would block, a broken link confuse
-        raise ValueError("not a regular file, or a broken link")
-    if not job.source.stat().st_size:
-        raise ValueError("the file is empty")
-    with job.source.open("rb"):
-        pass  # the system's reason is clearer than the audio library's
-    source = os.path.abspath(job.source)
     try:
-        info = audio_io.info(source)
-    except RuntimeError as err:
-        reason = str(err).rpartition(": ")[2]
-        raise ValueError(f"not readable as audio: {reason}") from err
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    bar.set_postfix_str(job.source.name)
-
-    def progress(done: int, whole: int) -> None:
-        bar.set_postfix_str(f"{job.source.name}: {100 * done // whole} %")
-
-    if details or enhancer.is_watched:
-        _, known = enhancer.enhance_file(
-            source, str(job.target), return_details=True
-        )
-        tell(job, known, bar, details)
-    else:
-        enhancer.stream_file(source, str(job.target), progress)
-    return info.duration, reduction(info, enhancer.hparams.sample_rate)
-
-
-def reduction(info: "AudioInfo", sample_rate: int) -> str:
-    """Say what of an input a mono 16-bit output at `sample_rate` loses."""
-    losses = []
-    if info.channels > 1:
-        losses.append(f"{info.channels} channels averaged to one")
-    if info.sample_rate > sample_rate:
-        losses.append(f"{info.sample_rate} Hz reduced to {sample_rate} Hz")
-    if info.subtype in WIDE_SUBTYPES:
-        losses.append(
-            f"{WIDE_SUBTYPES[info.subtype]} samples reduced to 16-bit"
-        )
-    return ", ".join(losses)
-
-
-def report(tally: Tally) -> None:
-    """Print the failures, the reduced inputs and one closing line."""
-    for failure in tally.failed:
-        say(f"failed: {failure}")
-    if tally.reduced:
-        say(
-            "warning: inputs that held more than 16-bit mono output does: "
-            f"{tally.reduced} (named above)"
-        )
-    line = (
-        f"{tally.done} enhanced, {tally.skipped} skipped (output exists), "
-        f"{len(tally.failed)} failed; {tally.audio_s:.1f} s of audio"
-    )
-    if tally.audio_s:
-        factor = tally.work_s / tally.audio_s
-        line += f" in {tally.work_s:.1f} s, real-time factor {factor:.3f}"
-    print(line)
+        for outcome, record in work.enhance(jobs, watched=bool(details)):
+            if outcome.report:
+                tell(outcome.job, outcome.report, work.progress, details)
+            tally.note(outcome.job, record)
+            work.progress.end(outcome.job, outcome.seconds, bool(record.error))
+            for warning in record.warnings:
+                line = f"warning: {outcome.job.source}: {warning}"
+                work.progress.write(line)
+    except CannotGoOn as err:
+        say(f"error: {one_line(err)}")
+        return 3
+    finally:  # an interrupted run, too, says what it has done
+        tally.work_s = work.progress.elapsed_s
+        work.progress.close()
+        tally.report()
+    if work.progress.done < len(jobs):
+        if work.stopper.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        say("terminated; the finished files are complete")
+        return 128 + work.stopper.signal
+    work.ledger.finish()
+    return 1 if tally.failed else 0

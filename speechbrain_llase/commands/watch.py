@@ -6,16 +6,14 @@ Authors
 
 import argparse
 import json
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from speechbrain_llase.careful import Report
     from speechbrain_llase.files import Job
+    from speechbrain_llase.runs.progress import Progress
 
 
 def add_watch_options(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +35,14 @@ def add_watch_options(parser: argparse.ArgumentParser) -> None:
 
 def open_details(path: Path | None) -> AbstractContextManager[TextIO | None]:
     """Open the file of --details, or nothing."""
-    return open(path, "a", encoding="utf-8") if path else nullcontext()
+    if path is None:
+        return nullcontext()
+    # names that are no UTF-8 are escaped as JSON does it
+    return open(path, "a", encoding="utf-8", errors="backslashreplace")
 
 
 def tell(
-    job: "Job", report: "Report", bar: "tqdm", details: TextIO | None
+    job: "Job", report: "Report", bar: "Progress", details: TextIO | None
 ) -> None:
     """Write a report to --details, and what the guard did on standard error.
 
@@ -51,7 +52,7 @@ def tell(
         The file.
     report : Report
         What is known about its enhancement.
-    bar : tqdm
+    bar : Progress
         The progress bar, which must not be torn.
     details : TextIO, optional
         Where lines of JSON go.
@@ -67,6 +68,5 @@ def tell(
         count = f"{len(harmed)} of {len(report.decisions)} parts"
         part = "the whole file" if len(report.decisions) == 1 else count
         bar.write(
-            f"guard: {job.source}: held {part} back ({', '.join(reasons)})",
-            file=sys.stderr,
+            f"guard: {job.source}: held {part} back ({', '.join(reasons)})"
         )

@@ -1,41 +1,22 @@
 """The command line, with a stand-in for the model that copies its input."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from copier import Copier, describe_run
 
 from speechbrain_llase import __version__, cli
 from speechbrain_llase.commands import common, enhance as command
+from speechbrain_llase.runs import description, local
 
 RATE = 16000
-
-
-class Copier:
-    """Reads and writes as EnhanceLLaSE does; the networks are left out."""
-
-    hparams = types.SimpleNamespace(sample_rate=RATE)
-    computes_in = "bfloat16"
-    is_watched = False
-
-    def __init__(self):
-        self.seen = []
-
-    def stream_file(self, filename, output_filename, progress):
-        assert os.path.isabs(filename)  # else it may mean a hub file
-        self.seen.append(Path(filename).name)
-        wav, rate = sf.read(filename, always_2d=True)
-        if not np.isfinite(wav).all():
-            raise ValueError(f"{filename} holds NaN\nor infinite samples")
-        wav = wav.mean(axis=1)[:: max(1, rate // RATE)]
-        progress(len(wav), len(wav) or 1)
-        sf.write(output_filename, wav, RATE, subtype="PCM_16")
 
 
 @pytest.fixture
@@ -50,6 +31,7 @@ def loads(tmp_path, monkeypatch):
         return args.copier
 
     monkeypatch.setattr(command, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(description, "describe_run", describe_run)
     return calls
 
 
@@ -68,9 +50,17 @@ def write(name, seconds=0.1, rate=RATE, channels=1, **kwargs):
 
 
 def outputs():
-    """Names of all files below out/."""
+    """Names of all files below out/, the manifest's aside."""
     found = Path("out").rglob("*")
-    return sorted(p.relative_to("out").as_posix() for p in found if p.is_file())
+    names = (p.relative_to("out").as_posix() for p in found if p.is_file())
+    return sorted(set(names) - {"manifest.jsonl", "manifest.run.json"})
+
+
+def lines(path="out/manifest.jsonl"):
+    """Records of a manifest by output."""
+    found = [json.loads(x) for x in Path(path).read_text().splitlines()]
+    assert len({x["output"] for x in found}) == len(found)
+    return {x["output"]: x for x in found}
 
 
 def test_files_folders_and_lists_are_enhanced(enhance, loads, capsys):
@@ -106,12 +96,13 @@ def test_existing_outputs_are_skipped_and_counted(enhance, loads, capsys):
     Path("out").mkdir()
     Path("out/a.wav").write_text("mine")
     assert enhance("x") == 0
-    assert loads[0].copier.seen == ["b.wav"]
     assert Path("out/a.wav").read_text() == "mine"
     assert "1 enhanced, 1 skipped" in capsys.readouterr().out
+    assert lines()["a.wav"]["status"] == "kept"
+    assert lines()["b.wav"]["status"] == "done"
     assert enhance("x") == 0
     assert "0 enhanced, 2 skipped" in capsys.readouterr().out
-    assert len(loads) == 1  # nothing to do: no model is loaded
+    assert loads[1].copier.fed == []
 
 
 def test_overwrite_makes_existing_outputs_again(enhance, loads, capsys):
@@ -235,22 +226,21 @@ def test_a_bad_file_is_reported_and_the_others_done(
     (line,) = err.splitlines()
     assert line.startswith(f"speechbrain-llase: failed: x/{name}")
     assert reason in line
+    (failed,) = (x for x in lines().values() if x["status"] == "failed")
+    assert reason in failed["error"] and f"x/{name}" in failed["input"]
     assert "2 enhanced, 0 skipped (output exists), 1 failed" in out
 
 
-@pytest.mark.parametrize(
-    "error",
-    [PermissionError(13, "Permission denied"), RuntimeError(), ValueError("v")],
-)
+@pytest.mark.parametrize("error", [RuntimeError(), RuntimeError("v")])
 def test_errors_of_single_files_are_reported(
     enhance, monkeypatch, capsys, error
 ):
     write("a.wav")
 
-    def fail(self, filename, output_filename, progress):
+    def fail(self, wavs):
         raise error
 
-    monkeypatch.setattr(Copier, "stream_file", fail)
+    monkeypatch.setattr(Copier, "extract", fail)
     assert enhance("a.wav") == 1
     out, err = capsys.readouterr()
     reason = str(error) or "RuntimeError"
@@ -280,7 +270,7 @@ def test_a_blocked_output_is_reported(enhance, capsys):
 
 def test_a_programming_error_is_not_hidden(enhance, monkeypatch):
     write("a.wav")
-    monkeypatch.setattr(Copier, "stream_file", lambda self: None)
+    monkeypatch.setattr(Copier, "extract", lambda self: None)
     with pytest.raises(TypeError):
         enhance("a.wav")
 
@@ -305,11 +295,11 @@ def test_what_the_output_cannot_hold_is_said_once(
     write("x/a.wav")
     write("x/b.wav", **kwargs)
     assert enhance("x") == 0
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"warning: x/b.wav: {loss}"
-    assert "inputs that held more" in lines[1]
-    assert lines[1].endswith(": 1 (named above)")
-    assert len(lines) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == f"warning: x/b.wav: {loss}"
+    assert told[1].endswith("than their inputs did: 1 (named above)")
+    assert len(told) == 2
+    assert lines()["b.wav"]["warnings"] == [loss]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +319,7 @@ def test_an_input_that_fits_gives_no_warning(enhance, capsys, name, kwargs):
 
 
 def test_the_wide_encodings_are_libsndfile_s():
-    assert set(command.WIDE_SUBTYPES) <= set(sf.available_subtypes())
+    assert set(local.WIDE_SUBTYPES) <= set(sf.available_subtypes())
 
 
 @pytest.mark.parametrize(
@@ -366,6 +356,7 @@ def stub_package(monkeypatch):
 
     package = vars(sys.modules["speechbrain_llase"])
     monkeypatch.setitem(package, "EnhanceLLaSE", EnhanceLLaSE)
+    monkeypatch.setattr(description, "describe_run", describe_run)
     return calls
 
 
@@ -435,21 +426,53 @@ def test_a_terminal_sees_progress_in_audio_time(enhance, monkeypatch, capsys):
     assert "\nwarning: x/b.wav: 2 channels" in err.replace("\r", "\n")
 
 
-def test_an_interrupted_run_ends_cleanly(enhance, monkeypatch, capsys):
-    for name in ("x/a.wav", "x/b.wav", "x/c.wav"):
-        write(name)
-    stream_file = Copier.stream_file
+@pytest.fixture
+def listening():
+    """Not deaf to Ctrl-C, as processes in the background may be born."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
-    def interrupted(self, filename, output_filename, progress):
-        if filename.endswith("b.wav"):
-            raise KeyboardInterrupt
-        stream_file(self, filename, output_filename, progress)
 
-    monkeypatch.setattr(Copier, "stream_file", interrupted)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_cleanly(
+    enhance, listening, monkeypatch, capfd, number
+):
+    """After the window at work; what is finished stays."""
+    for name in ("x/a.wav", "x/b.wav", "x/c.wav", "x/d.wav"):
+        write(name, seconds=0.5)
+    extract = Copier.extract
+    calls = []
+
+    def interrupted(self, wavs):
+        calls.append(len(wavs))
+        if len(calls) == 2:
+            signal.raise_signal(number)
+        return extract(self, wavs)
+
+    monkeypatch.setattr(Copier, "extract", interrupted)
+    assert enhance("x") == 128 + number
+    assert calls == [2, 2] and outputs() == ["a.wav", "b.wav"]
+    assert set(lines()) == {"a.wav", "b.wav"}
+    out, err = capfd.readouterr()
+    assert "2 enhanced" in out and "finished files are complete" in err
+    assert "once more stops at once" in err
+    assert enhance("x") == 0
+    assert outputs() == ["a.wav", "b.wav", "c.wav", "d.wav"]
+
+
+def test_a_second_ctrl_c_stops_at_once(enhance, listening, monkeypatch, capfd):
+    write("x/a.wav")
+
+    def interrupted(self, wavs):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(Copier, "extract", interrupted)
     assert enhance("x") == 130
-    assert outputs() == ["a.wav"]
-    out, err = capsys.readouterr()
-    assert "1 enhanced" in out and "interrupted" in err
+    assert outputs() == []
+    assert "0 enhanced" in capfd.readouterr().out
 
 
 def test_an_interrupted_loading_ends_cleanly(enhance, monkeypatch, capsys):
@@ -460,39 +483,6 @@ def test_an_interrupted_loading_ends_cleanly(enhance, monkeypatch, capsys):
     write("a.wav")
     assert enhance("a.wav") == 130
     assert "interrupted" in capsys.readouterr().err
-
-
-def test_ctrl_c_stops_the_process(tmp_path):
-    code = (
-        "import signal, sys, time\n"
-        # a process in the background may be born deaf to Ctrl-C
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from speechbrain_llase import cli\n"
-        "from speechbrain_llase.commands import enhance\n"
-        "class Slow:\n"
-        "    is_watched = False\n"
-        "    def stream_file(self, filename, output_filename, progress):\n"
-        "        print('begun', flush=True)\n"
-        "        time.sleep(60)\n"
-        "enhance.load_enhancer = lambda args: Slow()\n"
-        "sys.exit(cli.main(['enhance', 'a.wav', '--output', 'out']))\n"
-    )
-    write(tmp_path / "a.wav")
-    root = str(Path(cli.__file__).parents[1])
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout.readline() == "begun\n"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "0 enhanced" in out and "Traceback" not in err
-    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_tiny_model_enhances_a_folder(
@@ -559,7 +549,7 @@ def test_version_and_help_are_fast(tmp_path):
 def test_the_examples_of_the_help_are_commands():
     lines = [line.strip() for line in command.EPILOG.splitlines()]
     examples = [x for x in lines if x.startswith("speechbrain-llase enhance")]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         args = cli.build_parser().parse_args(example.split()[1:])
         assert args.run is command.run

@@ -11,8 +11,10 @@ from speechbrain_llase.confidence import (
     Details,
     measure_hidden,
     measure_logits,
+    predict_scored,
 )
 from speechbrain_llase.fsq import VOCAB_SIZE, levels_to_tokens
+from speechbrain_llase.packing import pack
 from speechbrain_llase.token_lm import TokenLM
 
 
@@ -115,3 +117,21 @@ def test_details_are_cut_and_joined():
     assert math.isnan(Details.cat([]).summary().entropy)
     with pytest.raises(AttributeError):
         details.margin = None
+
+
+@pytest.mark.parametrize("head", ["digits", "softmax"])
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_picking_with_scores_is_picking_and_measuring(head, compute):
+    torch.manual_seed(0)
+    token_lm = TokenLM(32, 64, 1, 2, 64, head=head, compute=compute).eval()
+    feats = [torch.randn(n, 32, generator=rng(n)) for n in (7, 3)]
+    with torch.no_grad():
+        pairs = predict_scored(token_lm, feats)
+        alone = token_lm.predict_each(feats)
+        rows, runs = pack(feats)
+        hidden = token_lm.hidden(rows, runs)
+        expected = measure_hidden(token_lm, hidden, torch.cat(alone)).log_prob
+    assert all(torch.equal(x, y) for (x, _), y in zip(pairs, alone))
+    found = torch.cat([log_prob for _, log_prob in pairs])
+    within = 1e-4 if compute == "float32" else 0.1  # rounded logits
+    torch.testing.assert_close(found, expected, atol=within, rtol=0)

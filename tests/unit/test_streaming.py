@@ -188,3 +188,10 @@ def test_closed_streams_and_bad_levels(model):
         model.stream(peak=0.0)
     with pytest.raises(ValueError, match="gain=-1"):
         model.stream(gain=-1.0)
+
+
+def test_rates_that_share_little_are_refused(tmp_path):
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, np.zeros(4410), 44101)
+    with pytest.raises(ValueError, match="44101 Hz.*Save it at 44100"):
+        list(read_blocks(path, 16000))

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from speechbrain_llase.token_cache import (
 )
 
 ID = "mel-0123"
+NOBODY = 65534  # a user without rights
 
 
 def tokens_of(k: int, num_samples: int = 16000) -> torch.Tensor:
@@ -106,10 +109,23 @@ def test_damaged_and_missing(tmp_path):
         TokenWriter(tmp_path / "new", ID).add(b"1", torch.tensor([65536]))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_without_permission(tmp_path):
-    """Refused before any work."""
-    tmp_path.chmod(0o500)
-    with pytest.raises(PermissionError, match="cannot be written"):
-        TokenWriter(tmp_path, ID)
-    tmp_path.chmod(0o700)
+@pytest.fixture
+def locked_folder():
+    """A folder that this process, for now of a plain user, cannot write."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        is_root = os.geteuid() == 0
+        if is_root:  # who may write everywhere
+            os.setresuid(NOBODY, NOBODY, 0)
+        yield Path(folder)
+        if is_root:
+            os.setresuid(0, 0, 0)
+        os.chmod(folder, 0o755)
+
+
+def test_folder_without_permission(locked_folder):
+    """Refused before any work, whether it is there or to be made."""
+    with pytest.raises(PermissionError, match="cannot be written; name"):
+        TokenWriter(locked_folder, ID)
+    with pytest.raises(PermissionError, match="tokens"):
+        TokenWriter(locked_folder / "tokens", ID)

@@ -2,40 +2,28 @@
 
 import json
 import sys
-import types
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from copier import Copier, describe_run
 
-from speechbrain_llase import cli
+from speechbrain_llase import careful, cli
 from speechbrain_llase.careful import Report
 from speechbrain_llase.confidence import measure_logits
 from speechbrain_llase.guard import Decision
+from speechbrain_llase.runs import description
 
 
-class Watched:
-    """Halves its input and reports; the guard holds quiet files back."""
-
-    hparams = types.SimpleNamespace(sample_rate=16000)
-
-    def __init__(self, is_watched):
-        self.is_watched = is_watched
-
-    def stream_file(self, filename, output_filename, progress):
-        wav, rate = sf.read(filename)
-        sf.write(output_filename, wav / 4, rate)
-
-    def enhance_file(self, filename, output_filename, return_details):
-        assert return_details
-        wav, rate = sf.read(filename)
-        sf.write(output_filename, wav / 2, rate)
-        details = measure_logits(torch.zeros(3, 8, 4), torch.tensor([1, 2, 3]))
-        reasons = ("words",) if np.abs(wav).max() < 0.1 else ()
-        decision = Decision(0, len(wav), 0.0 if reasons else 1.0, reasons)
-        decisions = (decision,) if self.is_watched else ()
-        return torch.zeros(1), Report(details, decisions)
+def report_file(enhancer, path):
+    """Halve a file and report; the guard holds quiet ones back."""
+    wav, _ = sf.read(path, dtype="float32")
+    details = measure_logits(torch.zeros(3, 8, 4), torch.tensor([1, 2, 3]))
+    reasons = ("words",) if np.abs(wav).max() < 0.1 else ()
+    decision = Decision(0, len(wav), 0.0 if reasons else 1.0, reasons)
+    decisions = (decision,) if enhancer.is_watched else ()
+    return torch.from_numpy(wav / 2), Report(details, decisions)
 
 
 @pytest.fixture
@@ -47,10 +35,12 @@ def loaded(tmp_path, monkeypatch):
         @staticmethod
         def from_hparams(**kwargs):
             calls.append(kwargs["overrides"])
-            return Watched("guard" in kwargs["overrides"])
+            return Copier("guard" in kwargs["overrides"])
 
     package = vars(sys.modules["speechbrain_llase"])
     monkeypatch.setitem(package, "EnhanceLLaSE", EnhanceLLaSE)
+    monkeypatch.setattr(description, "describe_run", describe_run)
+    monkeypatch.setattr(careful, "enhance_file", report_file)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     for name, level in (("loud", 0.5), ("quiet", 0.05)):
@@ -69,7 +59,7 @@ def peak(name):
 def test_without_them_files_are_streamed(loaded, capsys):
     assert run() == 0
     assert "guard" not in loaded[0]
-    assert peak("loud") == pytest.approx(0.125, abs=1e-3)
+    assert peak("loud") == pytest.approx(0.5, abs=1e-3)
     assert "guard" not in capsys.readouterr().err
 
 
@@ -83,6 +73,11 @@ def test_details_are_lines_of_json(loaded, tmp_path):
     assert found[0]["confidence"]["num_tokens"] == 3
     assert found[0]["confidence"]["margin"] == 0
     assert "decisions" not in found[0]
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    confidence = found[0]["confidence"]["log_prob"]
+    assert json.loads(lines[0])["confidence"] == pytest.approx(
+        confidence, abs=1e-3
+    )
     assert peak("loud") == pytest.approx(0.25, abs=1e-3)
 
 

@@ -1,0 +1,121 @@
+"""What a file costs in a run over many files, besides its audio.
+
+Writes many tiny files of noise, enhances them with the command's own code and
+prints files per second for each tenth of the run, so that a cost that grows
+with the number of files would show; then the time that the same command takes
+to find that nothing is left to do.
+
+    python benchmarks/folders.py --files 1000 10000
+    python benchmarks/folders.py --files 1000 --model identity
+    python benchmarks/folders.py --files 8 --seconds 60 --batch-size 4
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from speechbrain_llase import EnhanceLLaSE, cli
+from speechbrain_llase.commands import enhance as command
+from speechbrain_llase.frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.signal import fit_length
+
+
+def write_files(folder: Path, count: int, seconds: float) -> None:
+    """Write WAV files of noise, a hundred in a folder."""
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(-0.5, 0.5, round(16000 * seconds))
+    for k in range(count):
+        path = folder / f"{k // 100:04}" / f"{k:06}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.roll(noise, k), 16000)
+
+
+class Identity(EnhanceLLaSE):
+    """Every stage hands on what it gets: what is left is the run itself."""
+
+    def extract(self, wavs):
+        """Cut (T,) into rows of 320 samples."""
+        counts = [num_rows(len(wav)) for wav in wavs]
+        return [
+            fit_length(wav, HOP_LENGTH * n).reshape(n, HOP_LENGTH)
+            for wav, n in zip(wavs, counts, strict=True)
+        ]
+
+    def score(self, feats):
+        """Hand the rows on."""
+        return [(rows, torch.zeros(len(rows))) for rows in feats]
+
+    def decode(self, tokens):
+        """Join the rows."""
+        return [rows.flatten() for rows in tokens]
+
+
+def run(folder: Path, args: argparse.Namespace) -> float:
+    """Enhance a folder; return the seconds from command to end."""
+    argv = ["enhance", str(folder / "in"), "--output", str(folder / "out")]
+    argv += ["--source", args.source, "--device", "cpu"]
+    argv += ["--batch-size", str(args.batch_size)]
+    start = time.perf_counter()
+    if code := cli.main(argv):
+        raise SystemExit(f"the run ended with {code}")
+    return time.perf_counter() - start
+
+
+def rates(folder: Path) -> list[float]:
+    """Files per second in each tenth of a run, from the outputs' times."""
+    times = sorted(path.stat().st_mtime for path in folder.rglob("*.wav"))
+    marks = np.array(times)[np.linspace(0, len(times) - 1, 11).astype(int)]
+    return list((len(times) - 1) / 10 / np.diff(marks))
+
+
+def main() -> None:
+    """Measure every number of files."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("Authors")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--files", nargs="+", type=int, default=[1000, 10000])
+    add("--seconds", type=float, default=0.2)
+    add("--source", default="llase_mini")
+    add("--model", choices=["real", "identity"], default="real")
+    add("--batch-size", type=int, default=1)
+    add("--folder", help="where to write (default: the system's for such)")
+    args = parser.parse_args()
+    if args.model == "identity":
+        load = EnhanceLLaSE.from_hparams.__func__
+        command.load_enhancer = lambda options: load(
+            Identity,
+            options.source,
+            run_opts={"device": "cpu"},
+            overrides={"window_batch": options.batch_size},
+        )
+    for count in args.files:
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            folder = Path(folder)
+            write_files(folder / "in", count, args.seconds)
+            whole_s = run(folder, args)
+            found = rates(folder / "out")
+            again_s = run(folder, args)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        print(
+            f"{count} files of {args.seconds} s, {args.model}, batches of "
+            f"{args.batch_size}: {whole_s:.1f} s with loading, "
+            f"{count / whole_s:.1f} files/s; by tenths "
+            f"{' '.join(f'{rate:.0f}' for rate in found)} files/s; nothing "
+            f"to do: {again_s:.1f} s; peak {peak:.0f} MB",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

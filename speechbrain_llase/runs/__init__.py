@@ -1,0 +1,1 @@
+"""Runs over many files: plans, the pool of windows, manifests, progress."""

@@ -1,0 +1,258 @@
+"""The local engine: one process, one model, files on this machine.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import soundfile
+import torch
+
+from speechbrain_llase.files import Job
+from speechbrain_llase.reader import to_source
+from speechbrain_llase.runs.description import Description
+from speechbrain_llase.runs.ledger import HOW, Ledger
+from speechbrain_llase.runs.output_folder import OutputFolder
+from speechbrain_llase.runs.pool import Outcome, enhance_many
+from speechbrain_llase.runs.records import Record, make_record
+from speechbrain_llase.runs.refusals import refuse
+from speechbrain_llase.runs.stopper import Stopper
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference import EnhanceLLaSE
+    from speechbrain_llase.runs.progress import Progress
+
+# libsndfile's names of the encodings that hold more; lossy ones have no width
+WIDE_SUBTYPES = {
+    "PCM_24": "24-bit",
+    "PCM_32": "32-bit",
+    "FLOAT": "32-bit float",
+    "DOUBLE": "64-bit float",
+    "ALAC_20": "20-bit",
+    "ALAC_24": "24-bit",
+    "ALAC_32": "32-bit",
+    "DWVW_24": "24-bit",
+}
+SYNC_S = 1.0  # between two waits for names and lines
+
+
+def find_rest(
+    jobs: Sequence[Job], ledger: Ledger, folder: OutputFolder, others: bool
+) -> list[Job]:
+    """Compare plan, manifest and folder; bring the manifest up to date.
+
+    - A line and its output: the file is done.
+    - A line without its output: the line is dropped, the file made again.
+    - An output without a line: if the run before was killed just then, its
+      line is written; else the file is somebody's, is kept, and gets a line
+      that says so. In a run with `--overwrite` it is made again.
+
+    Arguments
+    ---------
+    jobs : sequence of Job
+        The plan.
+    ledger : Ledger
+        After `begin`.
+    folder : OutputFolder
+        Where the outputs are.
+    others : bool
+        Accept outputs of other inputs.
+
+    Returns
+    -------
+    rest : list of Job
+        What is to be done, in order.
+
+    Raises
+    ------
+    ValueError
+        An output was made of another input.
+    """
+    ledger.recover(lambda name: folder.holds(folder.top / name))
+    rest, gone, kept, clashes = [], [], [], []
+    for job in jobs:
+        status, source = ledger.lines.get(job.name, (None, None))
+        is_there = folder.holds(job.target)
+        if status in ("done", "kept"):
+            if not is_there:
+                gone.append(job.name)
+                rest.append(job)
+            elif status == "done" and source != os.path.abspath(job.source):
+                clashes.append(f"{job.target} <- {job.source}, not {source}")
+        elif is_there and not ledger.overwrites:
+            kept.append(Record(os.path.abspath(job.source), job.name, "kept"))
+        else:
+            rest.append(job)
+    if not others:
+        refuse(f"Outputs were made of other inputs. {HOW}", clashes)
+    ledger.forget(gone)
+    if kept:
+        ledger.append(*kept)
+    return rest
+
+
+class LocalRun:
+    """Enhance local files and keep the manifest.
+
+    Arguments
+    ---------
+    enhancer : EnhanceLLaSE
+        The model.
+    run : Description
+        What the outputs depend on.
+    folder : OutputFolder
+        Where they appear.
+    ledger : Ledger
+        Gets a line for each.
+    stopper : Stopper
+        Says when to stop.
+    progress : Progress
+        Is told how far each file is.
+    """
+
+    def __init__(
+        self,
+        enhancer: "EnhanceLLaSE",
+        run: Description,
+        folder: OutputFolder,
+        ledger: Ledger,
+        stopper: Stopper,
+        progress: "Progress",
+    ):
+        self.enhancer = enhancer
+        self.run = run
+        self.folder = folder
+        self.ledger = ledger
+        self.stopper = stopper
+        self.progress = progress
+        self.synced = time.monotonic()
+        self.losses: dict[str, str] = {}  # of open files
+        self.records: dict[str, Record] = {}  # of files just written
+
+    def enhance(
+        self, jobs: Iterable[Job], watched: bool = False
+    ) -> Iterator[tuple[Outcome, Record]]:
+        """Enhance files.
+
+        Arguments
+        ---------
+        jobs : iterable of Job
+            What `find_rest` gave.
+        watched : bool
+            Report on every file; see `enhance_many`.
+
+        Yields
+        ------
+        outcome : Outcome
+            Of each file, as it ends.
+        record : Record
+            Its line, which is in the manifest.
+        """
+        outcomes = enhance_many(
+            self.enhancer,
+            jobs,
+            self.open_source,
+            self.write_result,
+            watched,
+            self.progress.move,
+            self.stopper.is_asked,
+        )
+        for outcome in outcomes:
+            name = outcome.job.name
+            self.losses.pop(name, None)
+            record = self.records.pop(name, None)
+            if outcome.error:
+                record = self.describe(outcome)
+                with self.folder.watched():
+                    self.ledger.append(record)
+            if time.monotonic() - self.synced > SYNC_S:
+                self.sync()
+            yield outcome, record
+        self.sync()
+
+    def sync(self) -> None:
+        """Bring lines and names to the disk; the samples are there already.
+
+        Only a machine that is lost, not a process, could lose them.
+        """
+        with self.folder.watched():
+            self.ledger.sync()
+        self.folder.sync()
+        self.synced = time.monotonic()
+
+    @contextmanager
+    def open_source(self, job: Job) -> Iterator[str]:
+        """Check a file before the audio library sees it."""
+        rate = self.enhancer.hparams.sample_rate
+        self.losses[job.name] = check_source(job.source, rate)
+        yield os.path.abspath(job.source)
+
+    def write_result(
+        self, outcome: Outcome, blocks: Iterable[torch.Tensor]
+    ) -> None:
+        """Make the output appear, and its line."""
+        target = outcome.job.target
+        rate = self.enhancer.hparams.sample_rate
+        partial = self.folder.make(target, blocks, rate)
+        record = self.describe(outcome)
+        with self.stopper.held():
+            try:
+                with self.folder.watched(partial):
+                    self.ledger.expect(partial, record)
+                self.folder.move(partial, target)
+            except BaseException:
+                self.ledger.give_up()
+                raise
+            with self.folder.watched():
+                self.ledger.append(record)
+        self.records[outcome.job.name] = record
+
+    def describe(self, outcome: Outcome) -> Record:
+        """Make the line of an outcome."""
+        job = outcome.job
+        source = os.path.abspath(job.source)
+        record = make_record(outcome, source, job.name, self.run)
+        loss = self.losses.get(job.name)
+        if not loss:
+            return record
+        return replace(record, warnings=(loss, *record.warnings))
+
+
+def check_source(path: Path, sample_rate: int) -> str:
+    """Look into a file; say what of it a 16-bit mono output loses."""
+    if not path.is_file():  # a pipe would block, a broken link confuse
+        raise ValueError("not a regular file, or a broken link")
+    if not path.stat().st_size:
+        raise ValueError("the file is empty")
+    with path.open("rb"):
+        pass  # the system's reason is clearer than the audio library's
+    try:
+        info = soundfile.info(to_source(path))
+    except soundfile.LibsndfileError as err:
+        reason = str(err).rpartition(": ")[2]
+        raise ValueError(f"not readable as audio: {reason}") from err
+    return reduction(info, sample_rate)
+
+
+def reduction(info: Any, sample_rate: int) -> str:
+    """Say what of an input a mono 16-bit output at `sample_rate` loses.
+
+    `info` is that of `soundfile.info`.
+    """
+    losses = []
+    if info.channels > 1:
+        losses.append(f"{info.channels} channels averaged to one")
+    if info.samplerate > sample_rate:
+        losses.append(f"{info.samplerate} Hz reduced to {sample_rate} Hz")
+    if info.subtype in WIDE_SUBTYPES:
+        losses.append(
+            f"{WIDE_SUBTYPES[info.subtype]} samples reduced to 16-bit"
+        )
+    return ", ".join(losses)

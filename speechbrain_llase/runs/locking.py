@@ -1,0 +1,105 @@
+"""A lock that a process holds while it lives, and a note of what it does.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+class Lock:
+    """A file that one process has locked.
+
+    The system lets go of it when the process ends, however it ends. What the
+    process noted last stays in the file for the next one.
+
+    Arguments
+    ---------
+    path : Path
+        The lock's file; made if missing.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        while True:
+            self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                take(self.file)
+            except OSError as err:
+                holder = read_note(self.file)
+                os.close(self.file)
+                raise ValueError(
+                    f"Another process ({holder.get('process', 'unknown')}) is "
+                    f"at work on this run: it holds {path}. Wait for its end, "
+                    "or give this one another --shard or --manifest."
+                ) from err
+            if is_same(self.file, path):
+                break
+            os.close(self.file)  # removed in between, by its last holder
+        self.found = read_note(self.file)
+        self.process = f"{os.getpid()} on {socket.gethostname()}"
+        self.note()
+
+    def note(self, **about: Any) -> None:
+        """Replace the note; enough for a killed process, not a lost machine."""
+        text = json.dumps({"process": self.process, **about}).encode()
+        self.clear()
+        os.lseek(self.file, 0, os.SEEK_SET)
+        os.write(self.file, text)
+
+    def clear(self) -> None:
+        """Remove the note."""
+        os.ftruncate(self.file, 0)
+
+    def release(self, keep_note: bool = False) -> None:
+        """Let go, and remove the file unless its note is still needed."""
+        if not keep_note:
+            with suppress(OSError):  # Windows keeps what is open
+                self.path.unlink()
+        os.close(self.file)
+
+
+def take(file: int) -> None:
+    """Lock an open file, or raise OSError."""
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        # a byte that no note reaches, so that others can read the note
+        os.lseek(file, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+
+def read_note(file: int) -> dict[str, Any]:
+    """Read what was noted; nothing if it is torn."""
+    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        found = json.loads(os.read(file, 1 << 20))
+    except (ValueError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_same(file: int, path: Path) -> bool:
+    """Tell whether an open file is still the one of that name."""
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(file), there)

@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM: first asked, then told.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASKED = (
+    "\nspeechbrain-llase: stopping after the window at work; "
+    "once more stops at once\n"
+)
+
+
+class Stopper:
+    """Listen for signals in a `with` block.
+
+    The first one is noted in `signal`, the second one raises
+    KeyboardInterrupt, but not while something is `held`.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self.is_held = False
+        self.is_late = False  # the second one came while something was held
+        self.before = {}
+
+    def __enter__(self) -> "Stopper":
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self.before[number] = signal.signal(number, self.hear)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self.signal is None:
+            self.signal = number
+            os.write(2, ASKED.encode())  # print may be at work itself
+        elif self.is_held:
+            self.is_late = True
+        else:
+            raise KeyboardInterrupt
+
+    def is_asked(self) -> bool:
+        """Tell whether a signal has come."""
+        return self.signal is not None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Finish what must not be torn, some milliseconds at most."""
+        self.is_held = True
+        try:
+            yield
+        finally:
+            self.is_held = False
+        if self.is_late:
+            raise KeyboardInterrupt

@@ -1,0 +1,193 @@
+"""What an engine's worker does: units in, records out.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from speechbrain_llase.audio import write_blocks
+from speechbrain_llase.runs.description import Description
+from speechbrain_llase.runs.items import Contents, InsideOptions, renamed
+from speechbrain_llase.runs.local import check_source
+from speechbrain_llase.runs.open_file import CannotGoOn, Stopped
+from speechbrain_llase.runs.output_folder import FATAL
+from speechbrain_llase.runs.places import show
+from speechbrain_llase.runs.pool import Outcome, enhance_many, one_line
+from speechbrain_llase.runs.records import Record, make_record
+from speechbrain_llase.runs.shards import enhance_shard
+from speechbrain_llase.runs.storage import local_copy, new_file
+from speechbrain_llase.runs.tables import enhance_table
+from speechbrain_llase.runs.units import Unit
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference import EnhanceLLaSE
+
+NAMED = 5  # recordings of one container that its warnings name
+
+
+class UnitWork:
+    """Enhance units with one model.
+
+    Arguments
+    ---------
+    enhancer : EnhanceLLaSE
+        The model.
+    run : Description
+        What the results depend on.
+    options : InsideOptions
+        What is taken from shards and tables.
+    stop : callable
+        Asked often; true ends the work.
+    mark : str
+        Names the run in temporary files; see `new_file`.
+    """
+
+    def __init__(
+        self,
+        enhancer: "EnhanceLLaSE",
+        run: Description,
+        options: InsideOptions,
+        stop: Callable[[], bool] = lambda: False,
+        mark: str = "",
+    ):
+        self.enhancer = enhancer
+        self.run = run
+        self.options = options
+        self.stop = stop
+        self.mark = mark
+        self.losses: dict[str, str] = {}  # what open files lose
+        self.copies: dict[str, str] = {}  # where they are read
+
+    def enhance(
+        self, units: Sequence[Unit]
+    ) -> Iterator[tuple[Unit, list[Record]]]:
+        """Enhance units; windows of several files run together.
+
+        Arguments
+        ---------
+        units : sequence of Unit
+            Of any kinds.
+
+        Yields
+        ------
+        unit : Unit
+            As it ends.
+        records : list of Record
+            Its line; before it, one for each recording that failed in it.
+
+        Raises
+        ------
+        CannotGoOn
+            No unit could be written any more.
+        """
+        files = [unit for unit in units if unit.kind == "file"]
+        outcomes = enhance_many(
+            self.enhancer,
+            files,
+            self.open_source,
+            self.write_result,
+            stop=self.stop,
+        )
+        for outcome in outcomes:
+            yield outcome.job, [self.describe(outcome)]
+        for unit in units:
+            if unit.kind != "file" and not self.stop():
+                try:
+                    yield unit, self.enhance_inside(unit)
+                except Stopped:
+                    return
+
+    @contextmanager
+    def open_source(self, unit: Unit) -> Iterator[str]:
+        """Give a path to a file, its own or a copy's, and look into it."""
+        with local_copy(unit.source) as path:
+            self.copies[unit.name] = str(path)
+            rate = self.enhancer.hparams.sample_rate
+            self.losses[unit.name] = check_source(path, rate)
+            yield str(path)
+
+    def write_result(
+        self, outcome: Outcome, blocks: Iterable[torch.Tensor]
+    ) -> None:
+        """Make a file's result appear."""
+        rate = self.enhancer.hparams.sample_rate
+        with (
+            kept_going(outcome.job),
+            new_file(outcome.job.target, self.mark) as path,
+        ):
+            write_blocks(path, blocks, rate)
+
+    def describe(self, outcome: Outcome) -> Record:
+        """Make a file's line."""
+        unit = outcome.job
+        loss = self.losses.pop(unit.name, "")
+        if loss:
+            outcome.warnings = (loss, *outcome.warnings)
+        copy = self.copies.pop(unit.name, None)
+        if outcome.error and copy:
+            outcome.error = renamed(outcome.error, copy, unit.input)
+        return make_record(outcome, unit.input, unit.name, self.run)
+
+    def enhance_inside(self, unit: Unit) -> list[Record]:
+        """Enhance a shard or a table."""
+        enhance = enhance_shard if unit.kind == "shard" else enhance_table
+        contents, error = Contents(), None
+        try:
+            with kept_going(unit):
+                contents = enhance(
+                    self.enhancer,
+                    unit.source,
+                    unit.target,
+                    self.options,
+                    self.stop,
+                    self.mark,
+                )
+        except (OSError, RuntimeError, ValueError) as err:
+            error = show(one_line(err))
+        whole = Outcome(
+            unit,
+            contents.seconds,
+            contents.confidence,
+            tuple(summary(contents)),
+            contents.work_s,
+            error,
+        )
+        failed = [
+            make_record(
+                Outcome(unit, error=reason),
+                f"{unit.input}::{name}",
+                f"{unit.name}::{name}",
+                self.run,
+            )
+            for name, reason in contents.failures
+        ]
+        return [*failed, make_record(whole, unit.input, unit.name, self.run)]
+
+
+@contextmanager
+def kept_going(unit: Unit) -> Iterator[None]:
+    """Tell a full or lost disk from the trouble of one unit."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in FATAL:
+            raise
+        raise CannotGoOn(
+            f"{unit.target} cannot be written ({err.strerror}). The finished "
+            "files are complete: make room or mend the disk, and give the "
+            "same command again."
+        ) from err
+
+
+def summary(contents: Contents) -> Iterator[str]:
+    """Tell what of a container went wrong, in few words."""
+    if contents.failures:
+        yield f"{len(contents.failures)} of {contents.items} recordings failed"
+    yield from contents.warnings[:NAMED]
+    if len(contents.warnings) > NAMED:
+        yield f"and {len(contents.warnings) - NAMED} more warnings"

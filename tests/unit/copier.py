@@ -1,0 +1,58 @@
+"""A model whose networks copy: what goes in comes out, through real windows."""
+
+import types
+from contextlib import nullcontext
+
+import torch
+
+from speechbrain_llase.candidates import Candidates
+from speechbrain_llase.conveyor import Conveyor
+from speechbrain_llase.frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.guard import Guard
+from speechbrain_llase.runs.description import Description
+from speechbrain_llase.signal import fit_length
+
+
+class Copier:
+    """The stages of EnhanceLLaSE without networks; a row is its samples."""
+
+    computes_in = "bfloat16"
+    device = torch.device("cpu")
+    inference_ctx = nullcontext()
+
+    def __init__(self, is_watched=False, window_batch=2):
+        self.is_watched = is_watched
+        self.guard, self.candidates = Guard(), Candidates()
+        self.fed = []  # samples of every window
+        self.hparams = types.SimpleNamespace(
+            sample_rate=16000,
+            window_s=1.0,
+            context_s=0.1,
+            crossfade_s=0.0,
+            context_from="own",
+            window_batch=window_batch,
+            restore_level=True,
+        )
+
+    def conveyor(self):
+        return Conveyor(self, 50, 5, 0, False, self.hparams.window_batch)
+
+    def extract(self, wavs):
+        self.fed += [len(wav) for wav in wavs]
+        rows = [num_rows(len(wav)) for wav in wavs]
+        return [
+            fit_length(wav, HOP_LENGTH * n).reshape(n, HOP_LENGTH)
+            for wav, n in zip(wavs, rows, strict=True)
+        ]
+
+    def score(self, feats):
+        return [(rows, torch.full((len(rows),), -0.5)) for rows in feats]
+
+    def decode(self, tokens):
+        return [rows.flatten() for rows in tokens]
+
+
+def describe_run(enhancer, source, precision="fp32"):
+    """Describe a run with a copier, as the real one does with files."""
+    settings = {"window_s": enhancer.hparams.window_s, "precision": precision}
+    return Description(str(source), settings)

@@ -1,0 +1,76 @@
+"""What a run's fingerprint depends on, and what it does not."""
+
+import shutil
+
+import pytest
+
+from speechbrain_llase.runs.description import describe_run, model_id
+
+
+def test_it_says_what_outputs_depend_on(tiny, tiny_folder):
+    run = describe_run(tiny, tiny_folder)
+    assert run.model.startswith(f"{tiny_folder.name}@")
+    assert run.as_dict()["compute"] == "float32"
+    assert run.settings["guard"] is False
+    assert len(run.fingerprint) == 12
+    assert describe_run(tiny, tiny_folder).fingerprint == run.fingerprint
+
+
+def test_batches_do_not_matter(tiny, load_tiny, tiny_folder):
+    expected = describe_run(tiny, tiny_folder).fingerprint
+    other = describe_run(load_tiny(window_batch=7), tiny_folder)
+    assert other.fingerprint == expected
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("window_s", 5.0),
+        ("context_from", "own"),
+        ("restore_level", True),
+        ("guard", {"enabled": True, "mix": 0.5}),
+        ("candidates", {"num_candidates": 3, "seed": 1}),
+    ],
+)
+def test_settings_do(tiny, load_tiny, tiny_folder, key, value):
+    before = describe_run(tiny, tiny_folder)
+    if key in ("guard", "candidates"):
+        from speechbrain_llase.candidates import Candidates
+        from speechbrain_llase.guard import Guard
+
+        model = load_tiny(restore_level=True)
+        kind = {"guard": Guard, "candidates": Candidates}[key]
+        setattr(model, key, kind(**value))
+    else:
+        model = load_tiny(**{key: value})
+    after = describe_run(model, tiny_folder)
+    assert after.fingerprint != before.fingerprint
+    changed = {
+        name
+        for name, x in after.as_dict().items()
+        if before.as_dict()[name] != x
+    }
+    assert changed - {"restore_level"} <= {key} and key in after.settings
+    precision = describe_run(tiny, tiny_folder, "bf16")
+    assert precision.fingerprint != before.fingerprint
+
+
+def test_every_byte_of_a_model_does(tiny_folder, tmp_path):
+    folder = tmp_path / tiny_folder.name
+    shutil.copytree(tiny_folder, folder)
+    before = model_id(tiny_folder)
+    assert model_id(folder) == before
+    (folder / "notes.md").write_text("not a part of it")
+    assert model_id(folder) == before
+    with open(folder / "vocoder.ckpt", "r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    assert model_id(folder) != before
+
+
+def test_names_of_models():
+    assert model_id("llase_mini").startswith("llase_mini@")
+    assert model_id("org/name") == "org/name"
+    assert model_id("https://host/model") == "https://host/model"

@@ -1,0 +1,187 @@
+"""Storage: the same on this machine, in memory and behind a server."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from speechbrain_llase.runs import listing, places, storage, systems
+
+
+@pytest.fixture
+def hdfs(tmp_path):
+    """URL of a server that shares no path with this machine's tree."""
+    pytest.importorskip("requests")
+    from web_hdfs import serve
+
+    folder = tmp_path / "behind_the_server"
+    folder.mkdir()
+    with serve(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def s3():
+    """URL of a bucket."""
+    from s3_server import serve
+
+    with serve() as url:
+        yield url
+
+
+@pytest.fixture(params=["path", "file", "memory", "hdfs", "s3"])
+def top(request, tmp_path) -> str:
+    """A folder of each kind, not made yet."""
+    kinds = {
+        "path": lambda: str(tmp_path / "top"),
+        "file": lambda: f"file://{tmp_path}/top",
+        "memory": lambda: f"memory://{tmp_path.name}/top",
+        "hdfs": lambda: request.getfixturevalue("hdfs") + "/top",
+        "s3": lambda: request.getfixturevalue("s3") + "/top",
+    }
+    return kinds[request.param]()
+
+
+def read(place: str) -> bytes:
+    with storage.open_stream(place) as file:
+        return file.read()
+
+
+def test_write_list_read(top):
+    """A tree comes back as it was written, and patterns choose from it."""
+    data = {f"day{k % 2}/a-{k}.bin": os.urandom(k * 999_999) for k in range(4)}
+    for key, value in data.items():
+        place = places.join(top, key)
+        assert listing.find_size(place) is None
+        storage.write_bytes(place, value)
+        assert listing.find_size(place) == len(value)
+    storage.write_bytes(places.join(top, ".hidden/x"), b"x")
+    found = listing.list_files(top)
+    assert [f.key for f in found] == sorted(data)
+    for file in found:
+        assert file.size == len(data[file.key])
+        assert read(file.place) == data[file.key]
+        with storage.local_copy(file.place) as path:
+            assert path.read_bytes() == data[file.key]
+            assert path.suffix == ".bin"
+    some = listing.list_files(f"{top}/*/a-[12].bin")
+    assert [f.key for f in some] == ["day0/a-2.bin", "day1/a-1.bin"]
+    (one,) = listing.list_files(f"{top}/day1/a-3.bin")
+    assert (one.key, one.place) == ("a-3.bin", f"{top}/day1/a-3.bin")
+    assert listing.find_size(f"{top}/day1") is None, "a folder is no file"
+
+
+def test_streams_can_be_sought_in(top):
+    """A parquet reader begins at the end."""
+    data = os.urandom(3_000_000)
+    storage.write_bytes(f"{top}/a", data)
+    with storage.open_stream(f"{top}/a") as file:
+        assert file.seekable()
+        file.seek(-7, os.SEEK_END)
+        assert file.read() == data[-7:]
+        file.seek(1_234_567)
+        assert file.read(100) == data[1_234_567:][:100]
+
+
+def test_all_or_nothing(top):
+    """A write that fails leaves what was there, and nothing beside it."""
+    place = f"{top}/a.wav"
+    storage.write_bytes(place, b"first")
+    with pytest.raises(RuntimeError, match="broken"):
+        with storage.new_file(place) as path:
+            path.write_bytes(b"half")
+            assert read(place) == b"first"
+            raise RuntimeError("broken")
+    assert read(place) == b"first"
+    storage.write_bytes(place, b"second")
+    assert read(place) == b"second"
+    fs, path = systems.connect(top)
+    names = [Path(name).name for name in fs.find(path)]
+    assert names == ["a.wav"], "no partial file is left"
+    storage.remove(place)
+    assert listing.find_size(place) is None
+
+
+def test_a_lost_upload_leaves_nothing(hdfs, monkeypatch):
+    """A move that the server refuses is an error, not a success."""
+    fs, _ = systems.connect(hdfs)
+    monkeypatch.setattr(type(fs), "mv", lambda *_, **__: None)
+    with pytest.raises(OSError, match="/a: there is no such file"):
+        storage.write_bytes(f"{hdfs}/a", b"data")
+    assert fs.find("/") == []
+
+
+def test_local_files_are_synced_before_the_rename(tmp_path, monkeypatch):
+    """The order that survives a power cut."""
+    calls = []
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("fsync"))
+    replace = os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda *a: (calls.append("rename"), replace(*a))
+    )
+    storage.write_bytes(str(tmp_path / "a"), b"data")
+    assert calls == ["fsync", "rename", "fsync"]
+
+
+@pytest.mark.parametrize(
+    "key", ["../a", "a/../../b", "/etc/a", "a//b", "a\\..\\b", "s3://b/a", ""]
+)
+def test_keys_stay_in_their_folder(key):
+    with pytest.raises(ValueError, match="is refused"):
+        places.join("s3://bucket/clean", key)
+
+
+def test_a_hostile_listing_is_refused(monkeypatch):
+    """A server that names files outside the folder is not followed."""
+    storage.write_bytes("memory://hostile/a", b"x")
+    fs, _ = systems.connect("memory://hostile")
+    infos = {"/hostile/../../etc/a": {"type": "file", "size": 1}}
+    monkeypatch.setattr(type(fs), "find", lambda *_, **__: infos)
+    with pytest.raises(ValueError, match="is refused"):
+        listing.list_files("memory://hostile")
+
+
+def test_errors_in_one_line(hdfs):
+    with pytest.raises(ValueError, match="nosuch:// is not known to fsspec"):
+        listing.list_files("nosuch://bucket/a")
+    with pytest.raises(ValueError, match="chains"):
+        listing.list_files("zip://a.wav::memory://a.zip")
+    with pytest.raises(FileNotFoundError, match="no such file, folder"):
+        listing.list_files(f"{hdfs}/missing")
+    with pytest.raises(PermissionError, match="no access .not yours"):
+        listing.list_files(f"{hdfs}/locked")
+    with pytest.raises(PermissionError, match="Check the credentials"):
+        storage.write_bytes(f"{hdfs}/locked/a", b"x")
+    with pytest.raises(OSError, match="webhdfs://127.0.0.1:1/a: ") as caught:
+        listing.list_files("webhdfs://127.0.0.1:1/a")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_bucket(s3):
+    with pytest.raises(FileNotFoundError, match="folder or bucket"):
+        listing.list_files("s3://nobody")
+    with pytest.raises(FileNotFoundError, match="folder or bucket"):
+        storage.write_bytes("s3://nobody/a", b"x")
+    storage.write_bytes(f"{s3}/large", bytes(70_000_000))  # in parts
+    assert listing.find_size(f"{s3}/large") == 70_000_000
+
+
+@pytest.mark.parametrize(
+    "url, package",
+    [("s3://b/a", "s3fs"), ("gs://b/a", "gcsfs"), ("abfs://b/a", "adlfs")],
+)
+def test_a_missing_package_is_named(url, package):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(ValueError, match=f"pip install {package}$"):
+        listing.list_files(url)
+
+
+def test_no_secret_is_told():
+    url = "webhdfs://user:secret@127.0.0.1:1/a"
+    with pytest.raises(OSError) as caught:
+        listing.list_files(url)
+    assert "secret" not in str(caught.value)
+    assert places.name_of("https://host/a.wav?X-Token=secret") == "a.wav"
+    assert "secret" not in places.show(f"{url} https://host/a?t=secret")

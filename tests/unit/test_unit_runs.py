@@ -1,0 +1,250 @@
+"""Runs over URLs, shards and tables, in one process."""
+
+import os
+from pathlib import Path
+
+import pytest
+from remote_runs import (
+    assert_same,
+    encode,
+    lines,
+    read_results,
+    write_inputs,
+)
+
+from speechbrain_llase.cli import main
+from speechbrain_llase.files import plan_run
+from speechbrain_llase.runs import storage, units
+from speechbrain_llase.runs.listing import find_size
+from speechbrain_llase.runs.units import plan_units
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def hdfs(tmp_path):
+    """URL of another system, that shares no path with this one."""
+    pytest.importorskip("requests")
+    from web_hdfs import serve
+
+    folder = tmp_path / "behind_the_server"
+    folder.mkdir()
+    with serve(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def enhance(tiny_folder, monkeypatch, tmp_path):
+    """A function that runs the command with the tiny model."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str) -> int:
+        return main(
+            ["enhance", *args, "--source", str(tiny_folder), "--device", "cpu"]
+        )
+
+    return run
+
+
+def names(inputs, output="memory://out"):
+    return [unit.name for unit in plan_units(inputs, output)]
+
+
+def test_plan():
+    """Trees are kept, endings are those of the results."""
+    top = "memory://plan"
+    for key in ("b/a.b.flac", "a.txt", "t.arrow", "s/0.tgz", "b/.x.wav"):
+        storage.write_bytes(f"{top}/in/{key}", b"x")
+    assert names([f"{top}/in"]) == ["b/a.b.wav", "s/0.tgz", "t.parquet"]
+    assert names([f"{top}/in/b/a.b.flac"]) == ["a.b.wav"]
+    assert names([f"{top}/in/*/*.flac"]) == ["b/a.b.wav"]
+    (unit,) = plan_units([f"{top}/in/s"], "memory://out/")
+    assert unit.target == "memory://out/0.tgz" and unit.size == 1
+    storage.write_bytes(f"{top}/in/clean/b/a.b.wav", b"x")
+    assert len(names([f"{top}/in"], f"{top}/in/clean")) == 3
+    storage.write_bytes(
+        f"{top}/list.txt", f"# two\n{top}/in/s\n\n{top}/in/t.arrow".encode()
+    )
+    assert names([f"{top}/list.txt"]) == ["0.tgz", "t.parquet"]
+    storage.write_bytes(f"{top}/list.scp", f"utt1 {top}/in/b/a.b.flac".encode())
+    assert names([f"{top}/list.scp"]) == ["utt1.wav"]
+
+
+def test_refused_plans(tmp_path):
+    top = "memory://refused"
+    for key in ("a/x.wav", "b/x.flac", "none/x.doc"):
+        storage.write_bytes(f"{top}/{key}", b"x")
+    with pytest.raises(ValueError, match="written to one output"):
+        names([f"{top}/a/x.wav", f"{top}/b/x.flac"])
+    with pytest.raises(ValueError, match="overwrite an input"):
+        names([f"{top}/a/x.wav"], f"{top}/a")
+    with pytest.raises(ValueError, match="holds no audio, shard or table"):
+        names([f"{top}/none"])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        names([f"{top}/missing/*.wav"][:0] + [f"{top}/missing"])
+    with pytest.raises(ValueError, match="holds no audio"):
+        names([f"{top}/a/*.tar"])
+
+
+def test_local_paths_are_left_to_the_local_plan(tmp_path):
+    """What held before URLs were known holds still."""
+    (tmp_path / "a.txt").write_text("x.wav\ny.wav\n")
+    here = [str(tmp_path), str(tmp_path / "a.wav"), str(tmp_path / "a.txt")]
+    assert not units.is_elsewhere(here, str(tmp_path / "out"))
+    assert units.is_elsewhere(here, "s3://bucket/out")
+    for one in ("s3://bucket/a.wav", "a.tar", "a.parquet", "b.tar.gz"):
+        assert units.is_elsewhere([*here, one], "out")
+    (tmp_path / "a.txt").write_text("s3://bucket/a.wav\n")
+    assert units.is_elsewhere(here, "out")
+    (tmp_path / "b.csv").write_text("id,wav\n1,x.wav\n")
+    assert not units.is_elsewhere([str(tmp_path / "b.csv")], "out")
+    (tmp_path / "b.csv").write_text("id,wav\n1,s3://bucket/x.wav\n")
+    assert units.is_elsewhere([str(tmp_path / "b.csv")], "out")
+    (tmp_path / "x.wav").touch()
+    plan = plan_run([str(tmp_path / "x.wav")], tmp_path / "out")
+    (unit,) = units.take_over(plan)
+    assert unit.source == str(tmp_path / "x.wav")
+    assert unit.target == str(tmp_path / "out" / "x.wav")
+
+
+@pytest.mark.parametrize("where", ["file", "hdfs"])
+def test_run(enhance, where, tmp_path, request, capsys):
+    """All kinds at once: results, lines, what failed, and going on."""
+    pytest.importorskip("requests")
+    top = f"file://{tmp_path}"
+    if where == "hdfs":
+        top = request.getfixturevalue("hdfs")
+    write_inputs(f"{top}/in", 7)
+    assert enhance(f"{top}/in", "--output", f"{top}/out") == 1
+    told = capsys.readouterr()
+    assert "9 enhanced, 0 skipped" in told.out
+    assert "bad.wav: not readable as audio" in told.err
+    manifest = tmp_path / "out/manifest.jsonl"
+    if where == "hdfs":
+        manifest = tmp_path / "out.manifest.jsonl"
+        with storage.open_stream(f"{top}/out/manifest.jsonl") as file:
+            assert file.read() == manifest.read_bytes()
+    known = lines(manifest)
+    assert len(known) == 7 + 1 + 2 + 1
+    for name, record in known.items():
+        assert (record.status == "failed") == ("bad" in name or "::" in name)
+        assert record.input.startswith(f"{top}/in/".replace("file://", ""))
+        assert record.confidence or record.error
+    assert known["shards/0.tar"].warnings == ("1 of 4 recordings failed",)
+    assert known["shards/0.tar::u0.wav"].error
+    results = read_results(f"{top}/out")
+    assert len(results) == 7 + 7 + 3
+    assert results["shards/0.tar/u0.txt"] == b"text 0"
+
+    # the plain local run gives the same
+    local = tmp_path / "local"
+    for k in range(7):
+        file = local / f"in/day{k % 3}/a{k}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(3200 + 800 * (k % 5), k))
+    assert enhance(f"{local}/in", "--output", f"{local}/out") == 0
+    same = read_results(f"{local}/out")
+    assert_same(same, {name: results[name] for name in same})
+
+    # going on: only what failed, and what is gone, is made
+    storage.remove(f"{top}/out/day1/a1.wav")
+    storage.remove(f"{top}/out/shards/0.tar")
+    capsys.readouterr()
+    assert enhance(f"{top}/in", "--output", f"{top}/out") == 1
+    assert "2 enhanced, 7 skipped" in capsys.readouterr().out
+    assert lines(manifest) == known
+    assert_same(read_results(f"{top}/out"), results)
+    assert leftovers(f"{top}/out") == []
+
+
+def leftovers(place: str) -> list[str]:
+    from speechbrain_llase.runs.systems import connect
+
+    fs, path = connect(place)
+    return [name for name in fs.find(path) if "partial" in name]
+
+
+def test_another_machine_goes_on(enhance, hdfs, tmp_path, capsys):
+    """The copy of the manifest beside the results is taken over."""
+    write_inputs(f"{hdfs}/in", 2)
+    arguments = f"{hdfs}/in/day*/*.wav", "--output", f"{hdfs}/out"
+    assert enhance(*arguments) == 1
+    known = lines(tmp_path / "out.manifest.jsonl")
+    for path in tmp_path.glob("out.*"):
+        path.unlink()
+    capsys.readouterr()
+    assert enhance(*arguments) == 1
+    assert "0 enhanced, 2 skipped" in capsys.readouterr().out
+    assert lines(tmp_path / "out.manifest.jsonl") == known
+    assert enhance(*arguments, "--precision", "bf16") == 2
+    assert "manifest of another run" in capsys.readouterr().err
+
+
+def test_results_without_lines(enhance, tmp_path):
+    """Those of a killed run are made again; those of before it are kept."""
+    top = f"file://{tmp_path}"
+    for k in range(3):
+        storage.write_bytes(f"{top}/in/{k}.wav", encode(4000, k))
+    storage.write_bytes(f"{top}/out/0.wav", b"somebody's")
+    arguments = f"{top}/in", "--output", f"{top}/out"
+    assert enhance(*arguments) == 0
+    manifest = tmp_path / "out/manifest.jsonl"
+    known = lines(manifest)
+    assert known["0.wav"].status == "kept"
+    # as a kill leaves it: two lines, and the mark of a run at work
+    text = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(text[:2]) + text[2][:20])
+    about = tmp_path / "out/manifest.run.json"
+    about.write_text(about.read_text().replace("false", "true", 1))
+    assert enhance(*arguments) == 0
+    assert lines(manifest) == known
+    assert (tmp_path / "out/0.wav").read_bytes() == b"somebody's"
+
+
+def test_refusals_in_one_line(enhance, hdfs, tmp_path, capsys):
+    """Nothing begins, and what to do is said."""
+    storage.write_bytes(f"{hdfs}/a.wav", encode(4000, 0))
+    for arguments, told in (
+        (("nosuch://a/b.wav", "--output", "out"), "not known to fsspec"),
+        ((f"{hdfs}/b.wav", "--output", "out"), "there is no such file"),
+        ((f"{hdfs}/a.wav", "--output", f"{hdfs}/locked/out"), "no access"),
+        ((f"{hdfs}/a.wav", "--output", "o", "--details", "d"), "--details"),
+    ):
+        assert enhance(*arguments) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert told in line
+    assert find_size(f"{hdfs}/out/a.wav") is None
+
+
+def test_a_lost_server(enhance, hdfs, tmp_path, monkeypatch, capsys):
+    """A file that cannot be written fails alone, in one line."""
+    write_inputs(f"{hdfs}/in", 3)
+    upload = storage.upload
+
+    def fail(path: Path, place: str, mark: str = "") -> None:
+        if place.endswith("a1.wav"):
+            raise OSError(f"{place}: the server is gone")
+        upload(path, place, mark)
+
+    monkeypatch.setattr(storage, "upload", fail)
+    arguments = f"{hdfs}/in/day*/a*.wav", "--output", f"{hdfs}/out"
+    assert enhance(*arguments) == 1
+    known = lines(tmp_path / "out.manifest.jsonl")
+    assert known["day1/a1.wav"].error.endswith("the server is gone")
+    assert sum(record.status == "done" for record in known.values()) == 2
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    assert enhance(*arguments) == 0
+
+
+def test_shard_option(enhance, hdfs, tmp_path):
+    """Two halves, with a manifest each, give the whole."""
+    write_inputs(f"{hdfs}/in", 3)
+    arguments = f"{hdfs}/in/day*/a*.wav", "--output", f"{hdfs}/out"
+    for part in ("1/2", "2/2"):
+        assert enhance(*arguments, "--shard", part) == 0
+    assert len(read_results(f"{hdfs}/out")) == 3
+    for part, count in (("1of2", 2), ("2of2", 1)):
+        name = f"out.manifest-{part}.jsonl"
+        assert len(lines(tmp_path / name)) == count
+        assert find_size(f"{hdfs}/out/manifest-{part}.jsonl") > 0
