@@ -14,7 +14,8 @@ from speechbrain.dataio import audio_io
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.metrics import DNSMOS
-from speechbrain_llase.plot import plot_spectrograms
+from speechbrain_llase.plot import plot_enhancement
+from speechbrain_llase.tracks import track_wave
 
 HERE = Path(__file__).parent
 
@@ -54,7 +55,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--output",
         type=Path,
         default=Path("demo"),
-        help="folder for enhanced.wav and spectrograms.png",
+        help="folder for enhanced.wav and picture.png",
     )
     parser.add_argument(
         "--source",
@@ -87,9 +88,12 @@ def run(path: Path, output: Path, source: str) -> None:
     before, after = score(noisy, sample_rate), score(enhanced, sample_rate)
 
     output.mkdir(parents=True, exist_ok=True)
-    wave, picture = output / "enhanced.wav", output / "spectrograms.png"
+    wave, picture = output / "enhanced.wav", output / "picture.png"
     audio_io.save(str(wave), enhanced.unsqueeze(0), sample_rate)
-    plot_spectrograms(noisy, enhanced, sample_rate, picture)
+    _, report = enhancer.enhance_file(path, return_details=True)
+    tracks = [track_wave(wav, sample_rate) for wav in (noisy, enhanced)]
+    entropy = report.details.entropy.numpy()
+    plot_enhancement(*tracks, picture, entropy, title=f"{path.name}, {source}")
 
     audio_s = len(noisy) / sample_rate
     print_scores(before, after)

@@ -39,7 +39,8 @@ def test_input_stands_above_output_on_one_scale(tmp_path, figures):
     plot.plot_spectrograms(tone(0.5), tone(0.05), 16000, tmp_path / "a.png")
     above, below = figures[0].axes[:2]
     assert above.get_position().y0 > below.get_position().y1
-    assert (above.get_title(), below.get_title()) == ("Noisy", "Enhanced")
+    titles = above.get_title(loc="left"), below.get_title(loc="left")
+    assert titles == ("Noisy", "Enhanced")
     (noisy,), (enhanced,) = above.images, below.images
     assert noisy.get_clim() == enhanced.get_clim() == (-80.0, 0.0)
     assert noisy.get_array().max() == pytest.approx(0.0, abs=1e-3)
