@@ -1,0 +1,206 @@
+"""Models, scores, words, users and the fence of the page; no Gradio."""
+
+import argparse
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import pytest
+from page_parts import RATE, noise, write
+
+from speechbrain_llase.commands.common import one_line
+from speechbrain_llase.guard import Guard
+from speechbrain_llase.page import models, report, scores
+from speechbrain_llase.page.fence import Fence
+from speechbrain_llase.page.folder import PrivateFolder
+from speechbrain_llase.page.users import checker, read_users
+from speechbrain_llase.page.work import Result
+
+
+@pytest.fixture
+def private(tmp_path):
+    """A private folder."""
+    folder = PrivateFolder(tmp_path)
+    yield folder
+    folder.remove()
+
+
+# -- models, scores, words -------------------------------------------------
+
+
+def test_licences_are_read_from_the_yaml(tmp_path):
+    assert models.licence_of("llase_mini").startswith("Apache-2.0")
+    official = models.licence_of("llase")
+    assert "CC-BY-NC-4.0" in official and "\n" not in official
+    (tmp_path / "hyperparams.yaml").write_text("# nothing\n")
+    assert models.licence_of(str(tmp_path)).startswith("not stated")
+    assert models.licence_of("org/name").startswith("not stated")
+
+
+def test_a_folder_is_shown_without_where_it_lies(tmp_path):
+    assert models.short_name(f"{tmp_path}/") == tmp_path.name
+
+
+def test_models_of_one_name_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "llase_mini").mkdir()
+    sources = ["llase_mini", str(tmp_path / "llase_mini")]
+    enhancer = argparse.Namespace(guard=Guard())
+    monkeypatch.setattr(models, "load_enhancer", lambda args: enhancer)
+    with pytest.raises(ValueError, match="two models llase_mini"):
+        models.load_models(argparse.Namespace(source=sources))
+
+
+@pytest.mark.parametrize(
+    "guard, missing, words",
+    [
+        (Guard(), "", "would do nothing"),
+        (Guard(mix=0.5), "", ""),
+        (Guard(max_entropy=5.0), "speechmos", ""),
+        (Guard(min_gain=0.1), "speechmos", "needs speechmos, not installed"),
+        (Guard(min_speaker=0.5), "resemblyzer", r"llase\[speaker\]"),
+        (Guard(max_words=0.5), "pocketsphinx", r"llase\[evaluation\]"),
+    ],
+)
+def test_what_a_guard_lacks(monkeypatch, guard, missing, words):
+    monkeypatch.setattr(
+        scores, "find_spec", lambda x: None if x == missing else 1
+    )
+    found = scores.guard_lacks(guard)
+    assert re.search(words, found) if words else found == ""
+
+
+def test_without_dnsmos_there_are_words(monkeypatch):
+    def fail():
+        raise ImportError
+
+    monkeypatch.setattr(scores.metrics, "DNSMOS", fail)
+    missing = scores.Scorer(30.0).missing
+    assert "not installed here: pip install" in missing
+    shown = report.show(result(), missing)
+    assert "not installed here" in shown and "<table" not in shown
+
+
+def test_dnsmos_hears_the_beginning(tmp_path, monkeypatch):
+    heard = []
+
+    class Ears:
+        def __call__(self, wav, sample_rate):
+            heard.append((wav, sample_rate))
+            return {"OVRL": 3.0}
+
+    monkeypatch.setattr(scores.metrics, "DNSMOS", Ears)
+    path = write(tmp_path / "x.wav", wav := noise(2))
+    assert scores.Scorer(1.5)(path) == {"OVRL": 3.0}
+    assert scores.Scorer(9.0)(path) == {"OVRL": 3.0}
+    assert [len(x) for x, _ in heard] == [24000, 32000]
+    assert abs(heard[1][0] - wav[:, 0].numpy()).max() < 1e-4
+    assert heard[0][0].dtype == "float32" and heard[0][1] == RATE
+
+
+def result(**changes):
+    """A result with a name that would be HTML."""
+    given = {
+        "name": "<b>&x.wav",
+        "before": Path("/p/<i>_input.wav"),
+        "after": Path("/p/a b_enhanced.wav"),
+        "picture": None,
+        "audio_s": 90.0,
+        "work_s": 1.0,
+        "scores": {},
+        "notes": ("<script>",),
+    }
+    return Result(**{**given, **changes})
+
+
+def test_names_are_text_not_html():
+    shown = report.show(result())
+    assert "<b>" not in shown and "<script>" not in shown and "<i>" not in shown
+    assert "&lt;b&gt;&amp;x.wav" in shown and "1 min 30 s" in shown
+    assert 'src="gradio_api/file=/p/a%20b_enhanced.wav"' in shown
+    assert "<em>" not in report.show_failures(["<em>"])
+    assert report.show_failures([]) == ""
+
+
+def test_scores_are_shown():
+    one = {"SIG": 1.0, "BAK": 2.0, "OVRL": 3.0, "P808": 4.25}
+    shown = report.show(result(scores={"Noisy": one, "Enhanced": one}))
+    assert shown.count("4.25") == 2 and "not notice changed words" in shown
+
+
+# -- who, and what is sent -------------------------------------------------
+
+
+def test_users_are_read_and_checked(tmp_path):
+    file = tmp_path / "users.txt"
+    file.write_text("# who\n\nada: with:colons \nbob:b\n")
+    file.chmod(0o600)
+    users = read_users(file)
+    assert users == {"ada": " with:colons ", "bob": "b"}
+    check = checker(users)
+    assert asyncio.run(check("bob", "b"))
+    begin = time.monotonic()
+    assert not asyncio.run(check("bob", "a"))
+    assert not asyncio.run(check("", ""))
+    assert time.monotonic() - begin > 1.9  # guessing is slow
+
+
+@pytest.mark.parametrize(
+    "text, mode, words",
+    [
+        ("ada\n", 0o600, "line 1: write name:password"),
+        (":x\n", 0o600, "line 1: write name:password"),
+        ("ada:\n", 0o600, "line 1: write name:password"),
+        ("# nobody\n", 0o600, "names nobody"),
+        ("ada:x\n", 0o644, "chmod 600"),
+    ],
+)
+def test_bad_users_are_refused(tmp_path, text, mode, words):
+    file = tmp_path / "users.txt"
+    file.write_text(text)
+    file.chmod(mode)
+    with pytest.raises(ValueError, match=words) as info:
+        read_users(file)
+    assert "ada:x" not in one_line(info.value)
+
+
+def ask(fence, path):
+    """Status and headers that the fence answers with."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path}
+    asyncio.run(fence(scope, None, send))
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+def test_only_the_served_folder_is_sent_from(private, tmp_path):
+    async def app(scope, receive, send):
+        headers = [(b"cache-control", b"public"), (b"x-mine", b"1")]
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": headers})
+
+    served = private.served
+    (served / "link").symlink_to("/etc")
+    fence = Fence(app, served)
+    status, headers = ask(fence, f"/gradio_api/file={served}/a/b.wav")
+    assert status == 200 and headers[b"x-mine"] == b"1"
+    assert headers[b"cache-control"] == b"private, no-store"
+    assert ask(fence, "/assets/index.js")[1][b"cache-control"] == b"public"
+    assert b"default-src 'self'" in headers[b"content-security-policy"]
+    for bad in (
+        "/etc/passwd",
+        f"{served}",
+        f"{served}/../lock",
+        f"{served}/link/passwd",
+        f"{private.work}/x",
+        f"{served}x/y",
+        "http://example.org/x",
+        "x\0y",
+        Path(report.__file__),
+    ):
+        for prefix in ("/gradio_api/file=", "/file=", "/prefix/file/"):
+            assert ask(fence, f"{prefix}{bad}")[0] == 403, bad
+    assert ask(fence, "/gradio_api/proxy=http://example.org")[0] == 403

@@ -1,0 +1,226 @@
+"""One file on the page: what is heard there is what the package gives."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from page_parts import RATE, Constant, as_model, noise, samples, tools, write
+
+from speechbrain_llase.guard import Guard
+from speechbrain_llase.page import work as page_work
+from speechbrain_llase.page.limits import Limits
+from speechbrain_llase.page.listener import Listener, Settings
+from speechbrain_llase.page.mix import mix
+from speechbrain_llase.page.work import enhance_upload, read
+from speechbrain_llase.spool import SampleSpool
+
+OWN = {"context_from": "own", "crossfade_s": 0.04, "restore_level": True}
+SETTINGS = Settings(window_s=1.0, context_s=0.5, restore_level=True)
+
+
+@pytest.fixture(scope="module")
+def own(load_tiny):
+    """The tiny model with windows of their own; do not change it."""
+    return load_tiny(**OWN)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch, request):
+    """Draw only where it is tested: it takes longer than the tiny model."""
+    if "picture" not in request.node.name:
+        monkeypatch.setattr(page_work, "picture_of", lambda *_: None)
+
+
+@pytest.fixture
+def upload(tmp_path):
+    """3.3 s of 16-bit noise."""
+    return write(tmp_path / "upload.wav", noise(3.3))
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Run one file as the page does; progress is kept."""
+    place = tmp_path / "results"
+    place.mkdir()
+
+    def run(enhancer, path, settings=SETTINGS, scorer=None, **limits):
+        run.told = []
+        return enhance_upload(
+            as_model(enhancer),
+            path,
+            "mine.wav",
+            place,
+            settings,
+            tools(scorer, **limits),
+            lambda share, words: run.told.append(share),
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("scheme", ["own", "joined"])
+@pytest.mark.parametrize("window_s, context_s", [(1.0, 0.5), (2.0, 0.0)])
+def test_the_wave_is_that_of_enhance_file(
+    load_tiny, work, upload, tmp_path, scheme, window_s, context_s
+):
+    given = {"window_s": window_s, "context_s": context_s}
+    settings = Settings(restore_level=True, **given)
+    model = load_tiny(**{**OWN, "context_from": scheme})
+    result = work(model, upload, settings)
+    expected = tmp_path / "expected.wav"
+    same = load_tiny(**{**OWN, "context_from": scheme, **given})
+    same.enhance_file(upload, expected)
+    assert np.array_equal(samples(result.after), samples(expected))
+    assert samples(expected).any() and result.audio_s == 3.3
+
+
+def test_a_batch_of_windows_changes_nothing(load_tiny, own, work, upload):
+    several = load_tiny(**OWN, window_batch=3)
+    one = samples(work(own, upload).after)
+    assert np.array_equal(one, samples(work(several, upload).after))
+
+
+def test_the_models_own_level(load_tiny, work, upload, tmp_path):
+    sizes = {"window_s": 1.0, "context_s": 0.5}
+    model = load_tiny(**{**OWN, **sizes, "restore_level": False})
+    model.enhance_file(upload, tmp_path / "expected.wav")
+    restoring = load_tiny(**OWN)
+    result = work(restoring, upload, Settings(**sizes, restore_level=False))
+    expected = samples(tmp_path / "expected.wav")
+    assert np.array_equal(samples(result.after), expected)
+    assert restoring.hparams.restore_level is True  # others use it, too
+
+
+def test_other_rates_and_channels(own, load_tiny, work, tmp_path):
+    path = write(tmp_path / "a.flac", noise(2, 44100, 2), 44100)
+    result = work(own, path)
+    same = load_tiny(**OWN, window_s=1.0, context_s=0.5)
+    same.enhance_file(path, tmp_path / "expected.wav")
+    expected = samples(tmp_path / "expected.wav")
+    assert np.array_equal(samples(result.after), expected)
+    assert soundfile.info(str(result.before)).samplerate == RATE
+    assert len(samples(result.before)) == len(expected) == 2 * RATE
+
+
+def test_zero_percent_is_the_input(own, work, upload):
+    result = work(own, upload, dataclasses.replace(SETTINGS, wet=0.0))
+    assert np.array_equal(samples(result.after), samples(upload))
+    assert np.array_equal(samples(result.before), samples(upload))
+
+
+@pytest.mark.parametrize("wet", [0.3, 0.8])
+@pytest.mark.parametrize("restore_level", [True, False])
+def test_a_mix_is_that_of_whole_waves(own, work, upload, wet, restore_level):
+    some = {"restore_level": restore_level}
+    pure = work(own, upload, dataclasses.replace(SETTINGS, **some))
+    waves = [
+        torch.from_numpy(samples(x) / 32768).float()
+        for x in (pure.before, pure.after)
+    ]
+    expected = mix(*waves, wet)
+    expected /= expected.abs().max().clamp(min=1)
+    found = work(own, upload, dataclasses.replace(SETTINGS, wet=wet, **some))
+    wav = torch.from_numpy(samples(found.after) / 32768).float()
+    assert torch.allclose(wav, expected, atol=3 / 32768)
+
+
+def test_details_are_those_of_enhance_file(load_tiny, upload):
+    model = load_tiny(**OWN, window_s=1.0, context_s=0.5)
+    _, report = model.enhance_file(upload, return_details=True)
+    listener = Listener(load_tiny(**OWN), SETTINGS)
+    from speechbrain_llase.long_files import enhance_blocks
+
+    length = sum(map(len, enhance_blocks(listener, upload)))
+    details = listener.details(length)
+    assert torch.equal(details.tokens, report.details.tokens)
+    assert torch.allclose(details.entropy, report.details.entropy, atol=1e-4)
+    assert len(details) == 3.3 * 50
+
+
+@pytest.mark.parametrize("limit, held", [(0.0, True), (11.09, False)])
+def test_the_guard_is_that_of_enhance_file(
+    load_tiny, work, upload, tmp_path, limit, held
+):
+    model = load_tiny(**OWN, window_s=1.0, context_s=0.5)
+    model.guard = Guard(enabled=True, max_entropy=limit, harmed_mix=0.25)
+    model.enhance_file(upload, tmp_path / "expected.wav")
+    model.guard.enabled = False
+    settings = dataclasses.replace(SETTINGS, guard=True)
+    result = work(model, upload, settings)
+    expected = samples(tmp_path / "expected.wav")
+    difference = samples(result.after).astype(int) - expected
+    assert np.abs(difference).max() <= 1
+    assert model.guard.enabled is False
+    assert ("whole file (entropy)" in " ".join(result.notes)) == held
+
+
+def test_the_guard_refuses_long_files_before_work(own, work, upload):
+    settings = dataclasses.replace(SETTINGS, guard=True)
+    with pytest.raises(ValueError, match="the guard takes at most 3 s here"):
+        work(own, upload, settings, guard_s=3.0)
+    assert work.told == []
+
+
+def test_progress_grows_to_the_end(own, work, tmp_path):
+    path = write(tmp_path / "long.wav", noise(9))
+    work(own, path)
+    assert work.told == sorted(work.told) and len(work.told) > 5
+    assert 0 == work.told[0] and 0.9 < work.told[-1] <= 1
+
+
+def test_scores_of_the_beginning_only(own, work, upload):
+    result = work(own, upload, scorer=Constant())
+    assert set(result.scores) == {"Noisy", "Enhanced"}
+    assert "DNSMOS is that of the first 0.5 s." in result.notes
+    assert work(own, upload).scores == {}  # not installed
+    unwanted = dataclasses.replace(SETTINGS, score=False)
+    assert work(own, upload, unwanted, Constant()).scores == {}
+
+
+def test_silence_stays_silence(own, work, tmp_path):
+    path = write(tmp_path / "silence.wav", torch.zeros(RATE, 1))
+    result = work(own, path)
+    assert not samples(result.after).any()
+    assert "silent" in " ".join(result.notes)
+
+
+def test_a_picture_is_drawn_or_missed_in_words(own, work, upload, monkeypatch):
+    pytest.importorskip("matplotlib")
+    found = work(own, upload).picture
+    assert found.read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    result = work(own, upload)
+    assert result.picture is None and "matplotlib" in result.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"window_s": 0.5}, "The window is 0.5 s; choose 1 to 20 s"),
+        ({"window_s": float("nan")}, "The window is nan"),
+        ({"context_s": 5.1}, "The context is 5.1 s; choose 0 to 5 s"),
+        ({"context_s": 0.011}, "must be a multiple of 0.02 s"),
+        ({"wet": 1.01}, "The mix is 101 %; choose 0 to 100 %"),
+        ({"guard": True, "restore_level": False}, "must be of one level"),
+    ],
+)
+def test_settings_out_of_range_are_refused(own, work, upload, change, words):
+    with pytest.raises(ValueError, match=words):
+        work(own, upload, dataclasses.replace(SETTINGS, **change))
+
+
+def test_a_file_longer_than_its_header_says_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav", noise(3))
+    with SampleSpool() as spool:
+        with pytest.raises(ValueError, match="mine.wav lasts 3 s; at most 2"):
+            read(path, "mine.wav", RATE, Limits(max_s=2.0), spool)
+
+
+def test_words_hold_the_name_and_no_path(own, work, tmp_path):
+    path = tmp_path / "nan.wav"
+    soundfile.write(path, np.full(800, np.nan), RATE, subtype="FLOAT")
+    with pytest.raises(ValueError) as info:
+        work(own, path)
+    assert str(info.value) == "mine.wav holds NaN or infinite samples."
