@@ -31,7 +31,9 @@ KEPT = ("codec.yaml", "encoder.ckpt")  # of the base, where it has them
 PACKAGES = ("torch", "transformers", "speechbrain", "safetensors")
 
 
-def publish(source: Path, output: Path, dtype: str = "float16") -> dict:
+def publish(
+    source: Path, output: Path, dtype: str = "float16", share: float = 1.0
+) -> dict:
     """Write a model folder out of a training.
 
     The YAML of the run is loaded, which runs what it says: publish your own
@@ -46,6 +48,10 @@ def publish(source: Path, output: Path, dtype: str = "float16") -> dict:
         The folder; it must not exist, or be empty.
     dtype : str
         Of the weights written.
+    share : float
+        How far to go from the base's token LM to the trained one, above 0
+        and at most 1: a half often keeps most of what was learned and little
+        of what was forgotten (WiSE-FT, Wortsman et al., arXiv:2109.01903).
 
     Returns
     -------
@@ -59,14 +65,20 @@ def publish(source: Path, output: Path, dtype: str = "float16") -> dict:
     FileExistsError
         The output holds something.
     ValueError
-        The checkpoint does not fit the run's YAML, or the weights the dtype.
+        The checkpoint does not fit the run's YAML, or the weights the dtype;
+        the share is impossible.
     """
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"A share of {share} lies not between the base's weights and the "
+            "trained ones; give one above 0 and at most 1."
+        )
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise FileExistsError(
             f"{output} is there already; name a new or an empty folder."
         )
     checkpoint = find_checkpoint(source)
-    networks, dims, base = load_run(checkpoint)
+    networks, dims, base = load_run(checkpoint, share)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f".{output.name}.", dir=output.parent
@@ -80,6 +92,7 @@ def publish(source: Path, output: Path, dtype: str = "float16") -> dict:
             if (base / name).is_file():
                 shutil.copy(base / name, folder)
         manifest = describe(checkpoint, base, folder, dtype)
+        manifest["training"]["share"] = share
         text = json.dumps(manifest, indent=2) + "\n"
         (folder / "manifest.json").write_text(text)
         compare(networks, folder, dtype)
@@ -106,13 +119,15 @@ def find_checkpoint(source: Path) -> Path:
     return min(sorted(losses), key=losses.get)
 
 
-def load_run(checkpoint: Path) -> tuple[dict, dict, Path]:
+def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
     """Build the networks of a run and load what it learned.
 
     Arguments
     ---------
     checkpoint : Path
         A CKPT+ folder in `save` of a run's output folder.
+    share : float
+        See `publish`.
 
     Returns
     -------
@@ -144,10 +159,14 @@ def load_run(checkpoint: Path) -> tuple[dict, dict, Path]:
         )
     hparams["pretrainer"].collect_files(default_source=str(base))
     hparams["pretrainer"].load_collected()
+    began = {k: w.clone() for k, w in hparams["token_lm"].state_dict().items()}
     fine_tuned = hparams["fine_tuned"].adapt()
     fine_tuned.load(checkpoint / "token_lm.ckpt")
     modules = {name: hparams[name] for name in NETWORKS}
     modules["token_lm"] = fine_tuned.merged()
+    if share < 1:
+        for name, weight in modules["token_lm"].state_dict().items():
+            weight.copy_(began[name].lerp(weight, share))
     networks = {name: (module.eval(), None) for name, module in modules.items()}
     return networks, dict(tree["token_lm"]), base
 

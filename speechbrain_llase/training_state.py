@@ -9,7 +9,7 @@ import shutil
 
 import torch
 from speechbrain.utils import checkpoints
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from speechbrain_llase.fsq import NUM_DIGITS
 
@@ -32,6 +32,7 @@ class WholeCheckpointer(checkpoints.Checkpointer):
         saved = super().save_checkpoint(*args, **kwargs)
         if saved is not None:
             os.replace(saved.path / PARTIAL, saved.path / checkpoints.METAFNAME)
+        ddp_barrier()  # or ranks see other checkpoints, and wait for ever
         return saved
 
     def _save_checkpoint_metafile(self, fpath, *args, **kwargs):

@@ -56,16 +56,26 @@ def add_parser(subparsers) -> None:
         choices=["bfloat16", "float16", "float32"],
         help="of the weights written (default: %(default)s)",
     )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how far to go from the base's token LM (0) to the trained one "
+        "(1): less forgets less (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase publish`; return the exit code."""
     if not args.source.is_dir():
         return refuse(f"there is no folder {args.source}")
+    if not 0 < args.share <= 1:
+        return refuse(f"--share is above 0 and at most 1, not {args.share}")
     from speechbrain_llase.publishing import publish
 
     try:
-        manifest = publish(args.source, args.output, args.dtype)
+        manifest = publish(args.source, args.output, args.dtype, args.share)
     except (FileExistsError, FileNotFoundError) as err:
         return refuse(one_line(err))
     except (ValueError, OSError) as err:

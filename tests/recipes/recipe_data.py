@@ -167,3 +167,8 @@ def add_sample(tar: tarfile.TarFile, key: str, rng) -> None:
         info = tarfile.TarInfo(name)
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))
+
+
+def read(path: Path) -> torch.Tensor:
+    """Read one file (T,)."""
+    return torch.from_numpy(soundfile.read(path, dtype="float32")[0])

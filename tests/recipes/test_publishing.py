@@ -88,11 +88,30 @@ def test_lora_is_merged(run, tmp_path):
     feats = torch.randn(1, 40, 32)
     ours = enhancer.mods.token_lm(feats)
     torch.testing.assert_close(ours, tuned.token_lm(feats))
-    assert manifest["training"] == {"epoch": 2, "loss": 1.0}
+    assert manifest["training"] == {"epoch": 2, "loss": 1.0, "share": 1.0}
     assert manifest["base"] == "base" and manifest["tokenizer"] == "mel"
     written = json.loads((tmp_path / "out/manifest.json").read_text())
     assert written == manifest
     assert (tmp_path / "out/codec.yaml").is_file()  # can be tuned again
+
+
+def test_share_of_the_way(run, tmp_path):
+    """Half of the way is the mean of the base's weights and the trained ones."""
+    ends = read_tensors(str(tmp_path / "base/token_lm.ckpt"))
+    publish(run, tmp_path / "whole", "float32")
+    manifest = publish(run, tmp_path / "half", "float32", 0.5)
+    assert manifest["training"]["share"] == 0.5
+    whole, half = (
+        read_tensors(str(tmp_path / name / "token_lm.ckpt"))
+        for name in ("whole", "half")
+    )
+    assert any(not torch.equal(whole[name], ends[name]) for name in ends)
+    for name, weight in half.items():
+        mean = (whole[name] + ends[name]) / 2
+        torch.testing.assert_close(weight, mean)
+    for share in (0.0, 1.5):
+        with pytest.raises(ValueError, match="above 0 and at most 1"):
+            publish(run, tmp_path / "out", share=share)
 
 
 def test_command(run, tmp_path, capsys):
@@ -103,6 +122,7 @@ def test_command(run, tmp_path, capsys):
     assert main(command) == 2 and "there already" in capsys.readouterr().err
     command[-1] = str(tmp_path / "other")
     assert main(["publish", "nowhere", *command[2:]]) == 2
+    assert main([*command, "--share", "2"]) == 2
     tuned = run / "save/CKPT+1/token_lm.ckpt"
     tuned.write_bytes((run / "save/CKPT+1/tokenizer.ckpt").read_bytes())
     assert main(command) == 1

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ def work(tmp_path_factory) -> Path:
 
 
 def start(
-    work: Path, output: str, *flags: str, launch=(), **token_lm
+    work: Path, output: str, *flags: str, launch=(), env=None, **token_lm
 ) -> subprocess.Popen:
     """Start a training with one thread a process."""
     command = [*(launch or [sys.executable]), str(RECIPE / "train.py")]
@@ -51,7 +52,7 @@ def start(
     return subprocess.Popen(
         command,
         cwd=work,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -69,35 +70,68 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(max(folder.glob("save/CKPT+*")) / "token_lm.ckpt")
 
 
-def test_killed_and_resumed(work):
+def start_ranks(count: int, *given: str, **token_lm) -> list:
+    """Start a training's processes, which can be killed one by one."""
+    if count == 1:
+        return [start(*given, **token_lm)]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    places = [
+        {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": port,
+        }
+        for rank in range(count)
+    ]
+    gloo = "--distributed_backend=gloo"
+    return [start(*given, gloo, env=place, **token_lm) for place in places]
+
+
+@pytest.mark.parametrize("ranks, seconds", [(1, 2.5), (2, 1.3)])
+def test_killed_and_resumed(work, ranks, seconds):
     """Same log and the same weights, bit by bit, as without the kill."""
+    whole, broken = f"whole{ranks}", f"killed{ranks}"
     flags = [
         "--number_of_epochs=4",
-        "--batching={max_batch_length: 2.5}",
+        f"--batching={{max_batch_length: {seconds}}}",
         "--grad_accumulation_factor=2",
         "--ckpt_interval_minutes=0",
         "--ckpt_interval_steps=2",
     ]
-    undisturbed = start(work, "whole", *flags, dropout=0.1)
-    killed = start(work, "killed", *flags, dropout=0.1)
-    log, until = work / "killed/train_log.txt", time.monotonic() + 200
-    while time.monotonic() < until and killed.poll() is None:
+    undisturbed = start_ranks(ranks, work, whole, *flags, dropout=0.1)
+    killed = start_ranks(ranks, work, broken, *flags, dropout=0.1)
+    log, until = work / broken / "train_log.txt", time.monotonic() + 250
+    while time.monotonic() < until and killed[0].poll() is None:
         epochs = log.read_text().count("epoch") if log.is_file() else 0
-        metas = (work / "killed/save").glob("CKPT+*/CKPT.yaml")
-        if epochs >= 2 and any("intra" in m.read_text().lower() for m in metas):
-            killed.send_signal(signal.SIGKILL)
+        if epochs >= 2 and in_an_epoch(work / broken):
             break
         time.sleep(0.01)
-    killed.wait()
-    assert killed.returncode == -signal.SIGKILL, killed.stdout.read()
+    for process in killed:
+        process.send_signal(signal.SIGKILL)
+    for process in killed:
+        process.wait()
+        assert process.returncode == -signal.SIGKILL, process.stdout.read()
     assert log.read_text().count("epoch") < 4
-    finish(undisturbed)
-    finish(start(work, "killed", *flags, dropout=0.1))
+    assert in_an_epoch(work / broken)
+    for process in undisturbed:
+        finish(process)
+    for process in start_ranks(ranks, work, broken, *flags, dropout=0.1):
+        finish(process)
     lines = log.read_text().splitlines()  # a line may be there again
-    whole = (work / "whole/train_log.txt").read_text().splitlines()
-    assert list(dict.fromkeys(lines)) == whole and len(whole) == 4
-    ours, theirs = weights(work / "killed"), weights(work / "whole")
+    expected = (work / whole / "train_log.txt").read_text().splitlines()
+    assert list(dict.fromkeys(lines)) == expected and len(expected) == 4
+    ours, theirs = weights(work / broken), weights(work / whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def in_an_epoch(folder: Path) -> bool:
+    """Whether the last checkpoint was made in the middle of an epoch."""
+    metas = sorted(folder.glob("save/CKPT+*/CKPT.yaml"))
+    return bool(metas) and "intra" in metas[-1].read_text().lower()
 
 
 def test_two_processes_are_one_with_the_doubled_batch(work):

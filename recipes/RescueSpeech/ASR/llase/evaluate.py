@@ -26,10 +26,10 @@ from speechbrain.utils.metric_stats import ErrorRateStats
 from tqdm import tqdm
 
 
-def dataio_prep(hparams, enhancer):
-    """Read the list; every wave at the enhancer's rate."""
+def dataio_prep(hparams, enhancer, file):
+    """Read a list; every wave at the enhancer's rate."""
     dataset = DynamicItemDataset.from_csv(
-        hparams["test_csv"], replacements={"data_root": hparams["data_root"]}
+        file, replacements={"data_root": hparams["data_root"]}
     )
     columns = hparams["columns"]
     kinds = [kind for kind in ("noisy", "clean") if columns[kind]]
@@ -49,7 +49,37 @@ def transcribe(asr, wavs, lengths):
     return [t if isinstance(t, str) else " ".join(t) for t in texts]
 
 
-def evaluate(hparams, run_opts):
+def check_rates(enhancer, asr):
+    """Refuse a recogniser that hears another rate than the enhancer gives."""
+    ours = enhancer.hparams.sample_rate
+    theirs = asr.audio_normalizer.sample_rate
+    if theirs != ours:
+        raise ValueError(
+            f"The recogniser hears {theirs} Hz, the enhancer gives {ours} Hz; "
+            f"name a recogniser at {ours} Hz."
+        )
+
+
+def load_trained(folder, enhancer, asr):
+    """Load what train.py has learned, a CKPT+ folder, into both."""
+    targets = {"enhancer": enhancer.mods.token_lm, "recogniser": asr.mods}
+    found = [name for name in targets if (folder / f"{name}.ckpt").is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} has neither recogniser.ckpt nor enhancer.ckpt; name a "
+            "CKPT+ folder in the folder save of a run of train.py."
+        )
+    for name in found:
+        weights = torch.load(
+            folder / f"{name}.ckpt", map_location="cpu", weights_only=True
+        )
+        prefix = "networks." if name == "recogniser" else ""
+        targets[name].load_state_dict(
+            {key.removeprefix(prefix): w for key, w in weights.items()}
+        )
+
+
+def evaluate(hparams, run_opts, enhancer, asr):
     """Recognise every row and count the errors.
 
     Arguments
@@ -58,22 +88,16 @@ def evaluate(hparams, run_opts):
         Of the YAML.
     run_opts : dict
         Of the command line.
+    enhancer, asr : Pretrained
+        The two interfaces.
 
     Returns
     -------
     results : dict
         Row -> what `ErrorRateStats` sums up.
     """
-    options = {key: run_opts[key] for key in ("device",) if key in run_opts}
-    enhancer = hparams["enhancer"](run_opts=options)
-    asr = hparams["asr"](run_opts=options)
-    ours = enhancer.hparams.sample_rate
-    if asr.audio_normalizer.sample_rate != ours:
-        raise ValueError(
-            f"The recogniser hears {asr.audio_normalizer.sample_rate} Hz, the "
-            f"enhancer gives {ours} Hz; name a recogniser at {ours} Hz."
-        )
-    dataset, kinds = dataio_prep(hparams, enhancer)
+    check_rates(enhancer, asr)
+    dataset, kinds = dataio_prep(hparams, enhancer, hparams["test_csv"])
     stats = {row: ErrorRateStats() for row in ["noisy", "enhanced", *kinds[1:]]}
     loader = torch.utils.data.DataLoader(
         dataset, hparams["batch_size"], collate_fn=PaddedBatch
@@ -113,4 +137,10 @@ if __name__ == "__main__":
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
     with open(hparams_file, encoding="utf-8") as fin:
         hparams = load_hyperpyyaml(fin, overrides)
-    write(evaluate(hparams, run_opts), Path(hparams["output_folder"]))
+    options = {key: run_opts[key] for key in ("device",) if key in run_opts}
+    enhancer = hparams["enhancer"](run_opts=options)
+    asr = hparams["asr"](run_opts=options)
+    if hparams["trained"]:
+        load_trained(Path(hparams["trained"]), enhancer, asr)
+    stats = evaluate(hparams, run_opts, enhancer, asr)
+    write(stats, Path(hparams["output_folder"]))
