@@ -1,0 +1,63 @@
+"""The notebook runs from top to bottom, and is stored without outputs.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from doc_blocks import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "llase_mini.ipynb"
+CELLS = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+CODE = ["".join(c["source"]) for c in CELLS if c["cell_type"] == "code"]
+
+
+def test_no_outputs_are_stored():
+    assert len(CODE) >= 10
+    for cell in CELLS:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+    assert NOTEBOOK.stat().st_size < 50_000
+
+
+def test_a_missing_package_is_asked_for(monkeypatch):
+    """Without the package and its address the first cell says what to do."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="address into REPOSITORY"):
+        exec(compile(CODE[0], "cell", "exec"), {})
+
+
+def test_vowels_stand_in_for_a_recording(tmp_path, monkeypatch):
+    """Where there is no recording, the second cell makes one."""
+    pytest.importorskip("IPython")
+    soundfile = pytest.importorskip("soundfile")
+    monkeypatch.chdir(tmp_path)
+    known = {}
+    exec(compile(CODE[1], "cell", "exec"), known)
+    wav, sample_rate = soundfile.read(known["noisy_file"])
+    assert (len(wav), sample_rate) == (96000, 16000)
+    assert 0.05 < wav.std() < 0.2 and abs(wav).max() < 1
+
+
+def test_notebook_runs(tmp_path):
+    for name in ("nbmake", "ipykernel", "matplotlib", "speechmos"):
+        pytest.importorskip(name)
+    shutil.copy(NOTEBOOK, tmp_path)
+    shutil.copy(ROOT / "examples" / "noisy.wav", tmp_path)
+    options = ["--nbmake", "--nbmake-timeout=300", "--overwrite"]
+    options += ["-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *options, NOTEBOOK.name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
+    shown = (tmp_path / NOTEBOOK.name).read_text("utf-8")
+    assert shown.count('"image/png"') == 1  # the picture
+    assert shown.count("<audio ") == 4
+    assert "largest difference 0.0" in shown
