@@ -190,6 +190,30 @@ def wave_loss(
     return with_gradient(loss.detach(), wavs, gradient)
 
 
+def share_at(
+    step: int, share: float | None, alone_steps: int
+) -> float | None:
+    """How much the adversary has to say at a step, None for nothing.
+
+    Arguments
+    ---------
+    step : int
+        Steps so far.
+    share : float, optional
+        What it has to say later on; see `wave_loss`.
+    alone_steps : int
+        Steps in which it learns and is not heard.
+
+    Example
+    -------
+    >>> share_at(0, 0.5, 10), share_at(10, 0.5, 10), share_at(10, None, 10)
+    (0.0, 0.5, None)
+    """
+    if share is None:
+        return None
+    return 0.0 if step < alone_steps else share
+
+
 def with_gradient(
     value: torch.Tensor, wavs: torch.Tensor, gradient: torch.Tensor
 ) -> torch.Tensor:

@@ -21,7 +21,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_tokens, quantise
-from speechbrain_llase.losses import wave_loss
+from speechbrain_llase.losses import share_at, wave_loss
 from speechbrain_llase.mixing import load_folder
 from speechbrain_llase.mixture import power, vary
 from speechbrain_llase.signal import to_active_level
@@ -81,6 +81,11 @@ class CodecBrain(sb.Brain):
     def fit_batch(self, batch):
         """Update the adversary, then the codec."""
         target = self.target(batch)
+        share = share_at(
+            self.hparams.lr_annealing.step,
+            self.hparams.adversarial_share,
+            self.hparams.alone_steps,
+        )
         with self.training_ctx:
             wavs = self.compute_forward(batch, sb.Stage.TRAIN)
             loss = wave_loss(
@@ -89,7 +94,7 @@ class CodecBrain(sb.Brain):
                 self.hparams.spectral_loss,
                 self.modules.adversary,
                 self.disc_optimizer,
-                self.share(),
+                share,
             )
         self.optimizer.zero_grad()
         loss.backward()
@@ -100,13 +105,6 @@ class CodecBrain(sb.Brain):
         self.average.update_parameters(self.averaged)
         self.hparams.lr_annealing(self.optimizer, self.disc_optimizer)
         return loss.detach()
-
-    def share(self):
-        """How much the adversary has to say at this step, None for nothing."""
-        if self.hparams.adversarial_share is None:
-            return None
-        alone = self.hparams.lr_annealing.step < self.hparams.alone_steps
-        return 0.0 if alone else self.hparams.adversarial_share
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new crops; forget the tokens of the last validation."""

@@ -23,7 +23,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_codes, quantise
-from speechbrain_llase.losses import digit_loss, wave_loss
+from speechbrain_llase.losses import digit_loss, share_at, wave_loss
 from speechbrain_llase.mixing import (
     MixtureDataset,
     MixtureSampler,
@@ -76,10 +76,7 @@ class TokenLMBrain(sb.Brain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Cross-entropy of the digits, and the share that is right."""
-        clean = self.target(batch)
-        with torch.no_grad():
-            codes = quantise(self.modules.encoder(clean))
-        levels = codes_to_levels(codes)
+        levels = self.right_levels(batch)
         right = (predictions.argmax(-1) == levels).float().mean()
         self.accuracy.append(float(right))
         smoothing = self.hparams.neighbour_smoothing
@@ -90,13 +87,20 @@ class TokenLMBrain(sb.Brain):
         clean = batch["clean"].to(self.device)
         return to_active_level(clean, self.hparams.codec_level_db)
 
+    @torch.no_grad()
+    def right_levels(self, batch):
+        """The levels (B, N, 8) of the clean speech's tokens."""
+        return codes_to_levels(
+            quantise(self.modules.encoder(self.target(batch)))
+        )
+
     def fit_batch(self, batch):
         """Update the enhancer once."""
         with self.training_ctx:
             logits = self.compute_forward(batch, sb.Stage.TRAIN).float()
         loss = self.compute_objectives(logits, batch, sb.Stage.TRAIN)
         if self.hparams.wave_weight > 0:
-            spectral = self.decoded_loss(logits, self.target(batch))
+            spectral = self.decoded_loss(logits, batch)
             loss = loss + self.hparams.wave_weight * spectral
         self.optimizer.zero_grad()
         loss.backward()
@@ -109,12 +113,37 @@ class TokenLMBrain(sb.Brain):
         self.hparams.lr_annealing(self.optimizer, self.disc_optimizer)
         return loss.detach()
 
-    def decoded_loss(self, logits, clean):
-        """Compare the decoded prediction with the clean wave.
+    def decoded_loss(self, logits, batch):
+        """Compare the decoded prediction with the clean wave."""
+        clean = self.target(batch)
+        with self.training_ctx:
+            wavs = self.modules.vocoder.decode_codes(self.heard(logits, batch))
+        wavs = wavs[:, : clean.shape[1]]
+        clean = clean[:, : wavs.shape[1]]
+        share = share_at(
+            self.hparams.lr_annealing.step,
+            self.hparams.adversarial_share,
+            self.hparams.alone_steps,
+        )
+        with self.training_ctx:
+            spectral = wave_loss(
+                wavs,
+                clean,
+                self.hparams.spectral_loss,
+                self.modules.adversary,
+                self.disc_optimizer,
+                share,
+            )
+        self.spectral_seen.append(float(spectral))
+        return spectral
 
-        The decoder hears the mean of each digit's posterior, through which
-        gradients flow; or ("best") the arg max, as in use, with the mean's
-        gradient.
+    def heard(self, logits, batch):
+        """The codes (B, N, 8) that the decoder hears.
+
+        They are the mean of each digit's posterior, through which gradients
+        flow; or ("best") the arg max, with the mean's gradient. Some items,
+        drawn at random, have the right codes instead: else the decoder would
+        forget what tokens mean.
         """
         if self.hparams.decoder_hears not in ("mean", "best"):
             raise ValueError(
@@ -126,21 +155,12 @@ class TokenLMBrain(sb.Brain):
         if self.hparams.decoder_hears == "best":
             best = levels_to_codes(logits.argmax(-1))
             codes = codes + (best - codes).detach()
-        with self.training_ctx:
-            wavs = self.modules.vocoder.decode_codes(codes)
-        wavs = wavs[:, : clean.shape[1]]
-        clean = clean[:, : wavs.shape[1]]
-        with self.training_ctx:
-            spectral = wave_loss(
-                wavs,
-                clean,
-                self.hparams.spectral_loss,
-                self.modules.adversary,
-                self.disc_optimizer,
-                self.hparams.adversarial_share,
-            )
-        self.spectral_seen.append(float(spectral))
-        return spectral
+        right = torch.rand(len(codes), 1, 1) < self.hparams.right_prob
+        return torch.where(
+            right.to(codes.device),
+            levels_to_codes(self.right_levels(batch)),
+            codes,
+        )
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new mixtures; start the statistics anew."""
