@@ -23,6 +23,7 @@ from speechbrain_llase.page.work import Result, Tools, enhance_upload
 
 logger = get_logger(__name__)
 Progress = Callable[[float, str], None]
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what fails every file
 
 
 class Stopped(Exception):
@@ -47,7 +48,7 @@ def enhance_all(
     progress: Progress,
     stop: threading.Event,
 ) -> Batch:
-    """Enhance files; a bad one does not end the others.
+    """Enhance files; a bad one does not end the others, a full disk does.
 
     Arguments
     ---------
@@ -74,6 +75,8 @@ def enhance_all(
     ------
     ValueError
         If none of the files could be enhanced, with words for the page.
+    OSError
+        The disk is full.
     Stopped
         If `stop` was set.
     """
@@ -97,8 +100,11 @@ def enhance_all(
                         model, path, name, place, settings, tools, tell
                     )
                 )
-            except ValueError as err:
-                failures.append(str(err))
+            except (ValueError, OSError, RuntimeError, MemoryError) as err:
+                if is_full(err):  # it will be for the others, too
+                    raise
+                shutil.rmtree(place, ignore_errors=True)
+                failures.append(about(name, err))
         if not results:
             raise ValueError(" ".join(failures))
         archive = pack(results, folder) if len(results) > 1 else None
@@ -165,6 +171,17 @@ def pack(results: Sequence[Result], folder: Path) -> Path:
     return archive
 
 
+def about(name: str, err: Exception) -> str:
+    """Say what is wrong with one file; a ValueError names it itself."""
+    words = in_words(err)
+    return words if isinstance(err, ValueError) else f"{name}: {words}"
+
+
+def is_full(err: Exception) -> bool:
+    """Tell whether the disk of the server is full."""
+    return isinstance(err, OSError) and err.errno in FULL
+
+
 def in_words(err: Exception) -> str:
     """Say what went wrong, without paths of the server.
 
@@ -182,7 +199,7 @@ def in_words(err: Exception) -> str:
         return "Stopped."
     if isinstance(err, ValueError):
         return str(err)
-    if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(err):
         return "The server's disk is full. Try a shorter file, or later."
     logger.error("A press of the button failed.", exc_info=err)
     if isinstance(err, MemoryError) or "out of memory" in str(err).lower():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from speechbrain_llase.commands.common import load_enhancer
 from speechbrain_llase.page.scores import guard_lacks
+from speechbrain_llase.runs.places import show
 from speechbrain_llase.sources import resolve_source
 
 if TYPE_CHECKING:
@@ -67,16 +68,16 @@ def load_models(args: argparse.Namespace) -> dict[str, Model]:
 
 
 def short_name(source: str) -> str:
-    """Name a source without telling where it lies.
+    """Name a source without where it lies, or a password in its URL.
 
     Example
     -------
-    >>> short_name("llase_mini"), short_name("org/name")
-    ('llase_mini', 'org/name')
+    >>> short_name("org/name"), short_name("https://me:secret@host/llase")
+    ('org/name', 'https://***@host/llase')
     """
     if os.path.isdir(source):
         return Path(source).resolve().name
-    return source
+    return show(source)
 
 
 def licence_of(source: str) -> str:

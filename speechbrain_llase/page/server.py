@@ -88,14 +88,18 @@ def quiet_gradio() -> None:
 
 
 def signals_end() -> None:
-    """Let SIGTERM and SIGHUP end the page as Ctrl-C does."""
+    """Let SIGTERM and SIGHUP end the page as Ctrl-C does.
+
+    One that is ignored stays so: `nohup` asks for that.
+    """
 
     def end(*_) -> None:
         raise KeyboardInterrupt
 
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), end)
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def ignore_signals() -> None:

@@ -28,6 +28,7 @@ from speechbrain_llase.page.listener import Settings
 from speechbrain_llase.page.work import Result
 
 RECORDING = "recording.wav"
+CAUGHT = (ValueError, OSError, RuntimeError, MemoryError, Stopped)
 
 
 def build_page(shared: Shared) -> gr.Blocks:
@@ -138,7 +139,7 @@ def presser(shared: Shared):
                     tell,
                     stop,
                 )
-        except (ValueError, OSError, RuntimeError, Stopped) as err:
+        except CAUGHT as err:
             words = escape(in_words(err), quote=False)
             raise gr.Error(
                 words, duration=None, title="Not done", print_exception=False

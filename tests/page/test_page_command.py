@@ -1,5 +1,7 @@
 """`speechbrain-llase demo`, up to where it would load a model."""
 
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -94,3 +96,29 @@ def test_the_folder_goes_when_loading_fails(never_open, monkeypatch):
     monkeypatch.setattr(demo, "open_page", fail)
     assert cli.main(["demo", "--port", "0"]) == 130
     assert roots and not roots[0].exists()
+
+
+@pytest.fixture
+def kept_handlers():
+    """Give the signals back as they were."""
+    before = {x: signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGHUP is of POSIX")
+def test_what_nohup_ignores_stays_ignored(kept_handlers, monkeypatch):
+    monkeypatch.undo()  # `never_open` would change no signal
+    from speechbrain_llase.page.server import signals_end
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals_end()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signals_end()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)

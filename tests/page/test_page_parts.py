@@ -232,6 +232,39 @@ def test_a_bad_file_does_not_end_the_others(press, tmp_path):
     assert told[-1] == "x-2.wav (3 of 3): picture"
 
 
+FAILURES = [
+    (RuntimeError("/secret: it broke"), "bad.wav: It failed for a reason"),
+    (OSError(5, "Input/output error", "/secret"), "bad.wav: It failed for"),
+    (RuntimeError("out of memory: /secret"), "bad.wav: There is not enough"),
+    (MemoryError(), "bad.wav: There is not enough memory."),
+    (OSError(28, "No space left", "/secret"), None),
+]
+
+
+@pytest.mark.parametrize("err, words", FAILURES)
+def test_a_file_that_fails_does_not_end_the_others(
+    press, tmp_path, private, monkeypatch, err, words
+):
+    def fail(model, path, name, place, *rest):
+        if name != "bad.wav":
+            return work.enhance_upload(model, path, name, place, *rest)
+        (place / "bad_enhanced.wav").write_text("a part")
+        raise err
+
+    monkeypatch.setattr(batch, "enhance_upload", fail)
+    uploads = [write(tmp_path / f"{x}.wav") for x in ("a", "bad", "b")]
+    if words is None:  # the disk is full: for every file
+        with pytest.raises(OSError, match="No space left"):
+            press(uploads)
+        assert list(private.served.iterdir()) == []
+        return
+    found = press(uploads)
+    assert [result.name for result in found.results] == ["a.wav", "b.wav"]
+    assert len(found.failures) == 1 and found.failures[0].startswith(words)
+    assert "secret" not in found.failures[0]
+    assert list(private.served.rglob("bad*")) == []
+
+
 def test_only_bad_files_are_an_error(press, tmp_path, private):
     with pytest.raises(ValueError, match="bad.wav cannot be read"):
         press([make(tmp_path / "bad.wav", "text")])

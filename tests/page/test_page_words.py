@@ -42,6 +42,11 @@ def test_a_folder_is_shown_without_where_it_lies(tmp_path):
     assert models.short_name(f"{tmp_path}/") == tmp_path.name
 
 
+def test_a_password_in_a_url_is_not_shown():
+    given = "https://me:secret@host/llase?token=secret"
+    assert models.short_name(given) == "https://***@host/llase?***"
+
+
 def test_models_of_one_name_are_refused(tmp_path, monkeypatch):
     (tmp_path / "llase_mini").mkdir()
     sources = ["llase_mini", str(tmp_path / "llase_mini")]
