@@ -6,7 +6,10 @@ Authors
 
 import errno
 import os
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,25 +106,71 @@ def write_blocks(
 
     Raises
     ------
-    OSError
-        The system's reason, such as a full disk. The file may be there, and
-        incomplete.
+    OSError, RuntimeError
+        The system's reason, such as a full disk, or none that is known. The
+        file may be there, and incomplete.
     ValueError
         The ending is unknown.
     """
     with path.open("wb", buffering=0) as raw:
         file = NotedFile(raw, path.name)
         try:
-            with open_for_writing(file, sample_rate) as sound:
-                for block in blocks:
-                    sound.write(block.cpu().numpy())
+            write_sound(file, blocks, sample_rate)
         except (soundfile.LibsndfileError, AssertionError) as err:
-            if file.error:  # what soundfile finds is only that it is short
-                raise file.error from err
-            raise
+            # what soundfile finds is only that it is short
+            raise file.error or incomplete(path) from err
         if file.error:
             raise file.error
         os.fsync(raw.fileno())
+    if path.suffix.lower() == ".wav" and path.stat().st_size > 44:
+        with open(path, "rb") as raw:
+            if not any(raw.read(44)[40:]):  # the length, written at closing
+                raise incomplete(path)
+
+
+def incomplete(path: Path) -> RuntimeError:
+    """Say that a file lacks samples, where nobody has told why."""
+    return RuntimeError(f"{path.name} was not written to its end")
+
+
+def write_sound(
+    file: "NotedFile", blocks: Iterable[torch.Tensor], sample_rate: int
+) -> None:
+    """Write blocks (T,) in the format that the file's name asks for."""
+    sound = open_for_writing(file, sample_rate)
+    try:
+        for block in blocks:
+            samples = block.cpu().numpy()
+            with signals_later():
+                sound.write(samples)
+    finally:
+        with signals_later():
+            sound.close()
+
+
+@contextmanager
+def signals_later() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block.
+
+    libsndfile writes through Python functions, which cannot hand on what a
+    signal's handler raises: it would be lost, and the samples with it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread alone
+        return
+    come, handlers = [], {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, lambda number, _: come.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in come:
+            signal.raise_signal(number)
 
 
 class NotedFile:
@@ -140,8 +189,7 @@ class NotedFile:
 
     def __init__(self, file: BinaryIO, name: str):
         self.file, self.name = file, name
-        self.seek, self.tell = file.seek, file.tell
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
         """Write all of the data, or note why not."""
@@ -149,9 +197,21 @@ class NotedFile:
         try:
             while len(left) and not self.error:
                 left = left[self.file.write(left) :]
-        except OSError as err:
+        except BaseException as err:  # nobody above could hand it on
             self.error = err
         return len(data) - len(left)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, or note why not."""
+        try:
+            return self.file.seek(offset, whence)
+        except BaseException as err:
+            self.error = self.error or err
+            return -1
+
+    def tell(self) -> int:
+        """Tell the place, or note why not."""
+        return self.seek(0, os.SEEK_CUR)
 
 
 def move_whole(partial: Path, path: Path) -> None:
@@ -175,9 +235,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def open_for_writing(file: NotedFile, sample_rate: int) -> soundfile.SoundFile:
-    """Begin a new mono file; a ValueError for an unknown ending."""
+    """Begin a mono file; a ValueError for an unknown ending."""
     try:
-        return soundfile.SoundFile(file, "w", sample_rate, 1)
+        with signals_later():
+            return soundfile.SoundFile(file, "w", sample_rate, 1)
     except (TypeError, ValueError, soundfile.LibsndfileError) as err:
         if file.error:
             raise file.error from err

@@ -110,7 +110,6 @@ def test_three_kills(noisy, tiny_folder, undisturbed, tmp_path):
     check(folder, undisturbed(1), exact=True)
 
 
-# Twice, one in some runs ended with 1 instead of 130; why is not known yet.
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c(noisy, tiny_folder, undisturbed, tmp_path, times):
     """Once: after the window at work. Twice: at once. Nothing is torn."""
