@@ -14,8 +14,6 @@ import torch
 from speechbrain_llase.metrics import WordEdits
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 
-ROWS = ("noisy", "enhanced", "codec")
-
 
 class Quality:
     """Scores the first clips of a dataset.
@@ -43,11 +41,13 @@ class Quality:
             )
         self.factories, self.num_clips = metrics, num_clips
         self.metrics: dict[str, Callable] = {}
-        self.kept: dict[str, dict] = {}  # floor and ceiling never change
+        # Part -> floor and ceiling, which never change
+        self.kept: dict[str, dict[str, dict]] = {}
 
     @torch.no_grad()
     def __call__(
         self,
+        part: str,
         dataset,
         frontend: torch.nn.Module,
         token_lm: torch.nn.Module,
@@ -58,6 +58,8 @@ class Quality:
 
         Arguments
         ---------
+        part : str
+            Name of the dataset; floor and ceiling are scored once for each.
         dataset : sequence
             Items with noisy, clean and tokens.
         frontend, token_lm, vocoder : torch.nn.Module
@@ -74,7 +76,7 @@ class Quality:
         for name, make in self.factories.items():
             if name not in self.metrics:
                 self.metrics[name] = make()
-        clips = []
+        kept, clips = self.kept.get(part, {}), []
         for at in range(min(self.num_clips, len(dataset))):
             item = dataset[at]
             clean = item["clean"]
@@ -84,7 +86,7 @@ class Quality:
                 "codec": item["tokens"].to(device).unsqueeze(0),
             }
             rows = {"noisy": item["noisy"]}
-            if ROWS[2] in self.kept:
+            if kept:
                 rows, tokens = {}, {"enhanced": tokens["enhanced"]}
             for row, row_tokens in tokens.items():
                 wav = vocoder(row_tokens)[0].float().cpu()
@@ -94,12 +96,12 @@ class Quality:
                 {row: self._score(wav, clean) for row, wav in rows.items()}
             )
         scores = {row: average([c[row] for c in clips]) for row in clips[0]}
-        self.kept = self.kept | {
+        self.kept[part] = kept | {
             row: scores[row] for row in scores if row != "enhanced"
         }
         return {
             f"{row}_{name}": value
-            for row, values in (self.kept | scores).items()
+            for row, values in (kept | scores).items()
             for name, value in values.items()
         }
 

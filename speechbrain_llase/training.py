@@ -126,7 +126,7 @@ class TokenLMBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Draw the epoch's batches and noise; the validation never changes."""
         if stage == sb.Stage.TRAIN:
-            self.train_part.maker.set_epoch(epoch)
+            self.parts["train"].maker.set_epoch(epoch)
             self.train_loader.batch_sampler.set_epoch(epoch)
         else:
             self.valid_tally = Tally()
@@ -142,7 +142,7 @@ class TokenLMBrain(sb.Brain):
         every = self.hparams.metrics_every
         test = stage == sb.Stage.TEST
         if every and (test or epoch % every == 0) and if_main_process():
-            stats |= self.listen(self.test_part if test else self.valid_part)
+            stats |= self.listen("test" if test else "valid")
         if test:
             meta = {"Epoch loaded": self.hparams.epoch_counter.current}
             self.log(meta, {"test_stats": stats})
@@ -156,12 +156,13 @@ class TokenLMBrain(sb.Brain):
             min_keys=["loss"],
         )
 
-    def listen(self, part: Part) -> dict[str, float]:
-        """Score some clips; see `Quality`."""
+    def listen(self, part: str) -> dict[str, float]:
+        """Score some clips of a part; see `Quality`."""
         learner = self.hparams.fine_tuned
         with self.evaluation_ctx:
             return self.hparams.quality(
-                part.dataset,
+                part,
+                self.parts[part].dataset,
                 self.modules.frontend,
                 learner,
                 self.modules.vocoder,
@@ -226,8 +227,7 @@ def train_token_lm(
             hparams["num_workers"],
             *place,
         )
-    brain.train_part, brain.train_loader = parts["train"], loaders["train"]
-    brain.valid_part, brain.test_part = parts["valid"], parts.get("test")
+    brain.parts, brain.train_loader = parts, loaders["train"]
     brain.tokenizer_id = tokenizer_id
     brain.steps_in_epoch = len(loaders["train"])
     brain.checkpointer.add_recoverable("dataloader-TRAIN", loaders["train"])

@@ -58,7 +58,7 @@ def make():
         }
         for k in range(2)
     ]
-    heard = iter([10, 11, 10, 11])
+    heard = iter([10, 11] * 4)
 
     def frontend(noisy):
         return torch.full((1, 5), float(next(heard)))
@@ -70,14 +70,32 @@ def test_floor_model_ceiling():
     """Half wrong, a quarter wrong, nothing wrong; measures made once."""
     items, model = make()
     quality = Quality({"words": Agreement}, 5)
-    first = quality(items, *model)
+    first = quality("valid", items, *model)
     assert first == {
         "noisy_words": 0.5,
         "enhanced_words": 0.25,
         "codec_words": 0.0,
     }
-    assert quality(items, *model) == first
+    assert quality("valid", items, *model) == first
     assert Agreement.made == 1
+
+
+def test_every_part_has_its_own_floor_and_ceiling():
+    """Those of the validation are not shown for the test."""
+    items, model = make()
+    quality = Quality({"words": Agreement}, 5)
+    quality("valid", items, *model)
+    half = [
+        {key: x[: len(x) // 2] for key, x in item.items()} for item in items
+    ]
+    for item in half:  # the half that is wrong; the codec is of another clip
+        item["tokens"] = 1 - item["tokens"]
+    for _ in range(2):
+        scores = quality("test", half, *model)
+        assert scores["noisy_words"] == 1.0
+        assert scores["codec_words"] > 0.3
+        assert scores["enhanced_words"] == 0.5
+    assert quality("valid", items, *model)["noisy_words"] == 0.5
 
 
 def test_unknown_metric():
