@@ -2,8 +2,9 @@
 
 `recipes/DNS` of SpeechBrain writes WebDataset archives: every sample has
 `clean_audio.pth`, `noise_audio.pth` and `noisy_audio.pth` (float32, 16 kHz,
-4 s) beside text, and each folder a meta.json. They are indexed once and read
-in any order, so batches, ranks and resuming work as with files.
+4 s) beside text, and each folder a meta.json. They are indexed and read
+through once, and then read in any order, so batches, ranks and resuming work
+as with files.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -11,16 +12,81 @@ Authors
 
 import io
 import json
+import os
 import re
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
-from speechbrain_llase.manifests import some
+from speechbrain_llase.frontend import MIN_SAMPLES
+from speechbrain_llase.manifests import THREADS, keep_good, some
+from speechbrain_llase.preparation import refuse_missing_lists
 from speechbrain_llase.training_items import Recording
 
 CLEAN, NOISY = "clean_audio.pth", "noisy_audio.pth"
+PARTS = ("train", "valid")
+
+
+def prepare_shards(hparams: dict) -> None:
+    """Write what is where in the shards, for both parts.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of a recipe's YAML, with train_shards, valid_shards, sample_rate,
+        manifest_folder, most_bad (share of samples that may be unusable) and
+        skip_prep.
+
+    Raises
+    ------
+    FileNotFoundError
+        See `index_shards`; or the lists were to be there, and are not.
+    ValueError
+        See `index_shards`; or too many samples cannot be used.
+    """
+    folder = Path(hparams["manifest_folder"])
+    if hparams["skip_prep"]:
+        refuse_missing_lists(folder, tuple(f"{p}_shards.json" for p in PARTS))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    rate = hparams["sample_rate"]
+    sources = hparams["train_shards"], hparams["valid_shards"]
+    for part, source in zip(PARTS, sources, strict=True):
+        entries = index_shards(source, rate)
+        entries = check_samples(entries, rate, hparams["most_bad"])
+        partial = folder / f".{part}_shards.{os.getpid()}.partial"
+        partial.write_text(json.dumps(entries), encoding="utf-8")
+        os.replace(partial, folder / f"{part}_shards.json")
+
+
+def load_shards(folder: str | Path, part: str) -> dict[str, dict]:
+    """Read the entries that `prepare_shards` wrote."""
+    path = Path(folder) / f"{part}_shards.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def check_samples(
+    entries: dict[str, dict], sample_rate: int, most_bad: float
+) -> dict[str, dict]:
+    """Read every sample and keep what can be used; see `check_entries`."""
+    read = ShardReader()
+
+    def look_into(entry):
+        try:
+            samples = len(read(entry).clean)
+        except (ValueError, OSError) as err:
+            return str(err)
+        if samples < MIN_SAMPLES:
+            return f"{samples} samples are too few"
+        return samples / sample_rate
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        checked = pool.map(look_into, entries.values())
+        results = dict(zip(entries, checked, strict=True))
+    return keep_good(entries, results, most_bad)
 
 
 def index_shards(folder: str | Path, sample_rate: int) -> dict[str, dict]:
@@ -161,7 +227,10 @@ def read_member(shard: str, offset: int, size: int) -> bytes:
 
 def decode_tensor(content: bytes, shard: str) -> torch.Tensor:
     """Load what torch.save wrote: float (T,) or (1, T)."""
-    tensor = torch.load(io.BytesIO(content), weights_only=True)
+    try:
+        tensor = torch.load(io.BytesIO(content), weights_only=True)
+    except (RuntimeError, ValueError, EOFError, UnpicklingError) as err:
+        raise ValueError(f"{shard}: a sample is damaged: {err}") from err
     wav = tensor.squeeze().float()
     if wav.dim() != 1 or not wav.isfinite().all():
         raise ValueError(

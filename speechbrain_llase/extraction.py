@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.distributed import infer_device, run_on_main
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ from speechbrain_llase.frontend import MIN_SAMPLES
 from speechbrain_llase.manifests import some
 from speechbrain_llase.signal import to_active_level
 from speechbrain_llase.sources import resolve_source
-from speechbrain_llase.token_cache import TokenWriter
+from speechbrain_llase.token_cache import TokenCache, TokenWriter
 from speechbrain_llase.tokenizer import SAMPLE_RATE, load_tokenizer
 from speechbrain_llase.training_items import Recording
 
@@ -97,6 +97,44 @@ def weights_id(module: torch.nn.Module) -> str:
         digest.update(key.encode())
         digest.update(tensor.cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:ID_DIGITS]
+
+
+def open_tokens(hparams: dict) -> TokenCache:
+    """Open a recipe's tokens, which must be those of the model's own codec.
+
+    Arguments
+    ---------
+    hparams : dict
+        With tokens_folder, base and tokenizer_id; where that is None, it is
+        computed from the base.
+
+    Returns
+    -------
+    tokens : TokenCache
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no tokens, or no encoder in the base to compare with.
+    ValueError
+        The tokens are of another tokenizer.
+    """
+    wanted = hparams["tokenizer_id"] or run_on_main(
+        tokenizer_id_of, [hparams["base"]]
+    )
+    return TokenCache(hparams["tokens_folder"], wanted)
+
+
+def tokenizer_id_of(base: str) -> str:
+    """Name the tokenizer of a model folder, which is loaded for it."""
+    try:
+        return SpeechTokenizer(base, "cpu").tokenizer_id
+    except FileNotFoundError as err:
+        raise FileNotFoundError(
+            f"{err} To train on tokens that another folder's codec made, "
+            "which must be the same codec, give their tokenizer_id: "
+            "extract_tokens.py prints it."
+        ) from err
 
 
 @dataclasses.dataclass

@@ -1,8 +1,8 @@
 """Lists of recordings: folders, CSV and JSON in, one checked list out.
 
 An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav`, and
-`duration` in seconds. Files are looked into once, when a list is made: what
-cannot be used is named once, left out and counted, and too much of it stops.
+`duration` in seconds. Files are decoded once, when a list is made: what cannot
+be used is named once, left out and counted, and too much of it stops.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -14,16 +14,19 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import soundfile
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.files import AUDIO_SUFFIXES
 from speechbrain_llase.frontend import MIN_SAMPLES
+from speechbrain_llase.mixture import SILENT
 
 logger = get_logger(__name__)
 FILE_KEYS = ("clean_wav", "noisy_wav", "wav")
 SHOWN = 10  # files named in a message; the others are counted
 THREADS = 8  # that look into files
+BLOCK = 1 << 18  # samples decoded at once
 
 
 def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
@@ -45,6 +48,8 @@ def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
     ------
     FileNotFoundError
         There is no such folder, or no audio in it.
+    ValueError
+        Two files differ in their ending alone.
     """
     folder = Path(folder)
     files = sorted(
@@ -57,10 +62,16 @@ def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
             f"There is no audio below {folder}; name a folder with files like "
             "speech.wav or speech.flac."
         )
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): {key: str(path)}
-        for path in files
-    }
+    entries = {}
+    for path in files:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in entries:
+            raise ValueError(
+                f"{entries[name][key]} and {path} have the same name but for "
+                "the ending; rename or remove one of them."
+            )
+        entries[name] = {key: str(path)}
+    return entries
 
 
 def pair_folders(clean: str | Path, noisy: str | Path) -> dict[str, dict]:
@@ -119,7 +130,7 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
     FileNotFoundError
         There is no such file.
     ValueError
-        It is of no known form.
+        It is of no known form, or gives an ID twice.
     """
     path = Path(path)
     if path.is_dir():
@@ -129,15 +140,17 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
             f"There is no {path}; name a folder of audio, a .csv or a .json."
         )
     if path.suffix == ".json":
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        rows = json.loads(text, object_pairs_hook=list)
+        rows = [(name, dict(row)) for name, row in rows]
     elif path.suffix == ".csv":
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file, skipinitialspace=True)
-            rows = {row.get("ID", ""): row for row in table}
+            rows = [(row.get("ID", ""), row) for row in table]
     else:
         raise ValueError(f"{path} is neither a folder nor .csv nor .json.")
     entries = {}
-    for name, row in rows.items():
+    for name, row in rows:
         files = {
             "clean_wav" if key == "wav" else key: row[key]
             .replace("$data_root", data_root)
@@ -149,6 +162,12 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
             raise ValueError(
                 f"{path}: the entry {name or row!r} needs an ID and a file "
                 "under clean_wav or wav."
+            )
+        if name in entries:
+            raise ValueError(
+                f"{path}: the ID {name!r} is given to "
+                f"{entries[name]['clean_wav']} and to {files['clean_wav']}; "
+                "give every recording its own."
             )
         seconds = row.get("duration") or row.get("length")
         if seconds:
@@ -162,8 +181,9 @@ def check_entries(
     sample_rate: int,
     most_bad: float,
     resample: bool = False,
+    longest_s: float = float("inf"),
 ) -> dict[str, dict]:
-    """Look into every file and keep the entries that can be used.
+    """Decode every file and keep the entries that can be used.
 
     Arguments
     ---------
@@ -176,6 +196,8 @@ def check_entries(
     resample : bool
         Take other rates and several channels too: `read_speech` will
         resample and average.
+    longest_s : float
+        Longest file in seconds.
 
     Returns
     -------
@@ -189,10 +211,37 @@ def check_entries(
     """
     with ThreadPoolExecutor(THREADS) as pool:
         checked = pool.map(
-            lambda entry: look_into(entry, sample_rate, resample),
+            lambda entry: look_into(entry, sample_rate, resample, longest_s),
             entries.values(),
         )
         results = dict(zip(entries, checked, strict=True))
+    return keep_good(entries, results, most_bad)
+
+
+def keep_good(
+    entries: dict[str, dict], results: dict[str, float | str], most_bad: float
+) -> dict[str, dict]:
+    """Leave out, name and count the entries that cannot be used.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> entry.
+    results : dict
+        ID -> duration in seconds, or what is wrong.
+    most_bad : float
+        See `check_entries`.
+
+    Returns
+    -------
+    good : dict
+        As entries, with `duration`.
+
+    Raises
+    ------
+    ValueError
+        More than that share cannot be used, or nothing can.
+    """
     bad = [f"{name}: {r}" for name, r in results.items() if isinstance(r, str)]
     if bad:
         summary = f"{len(bad)} of {len(entries)} entries cannot be used"
@@ -209,33 +258,73 @@ def check_entries(
     }
 
 
-def look_into(entry: dict, sample_rate: int, resample: bool) -> float | str:
+def look_into(
+    entry: dict, sample_rate: int, resample: bool, longest_s: float
+) -> float | str:
     """Duration of an entry in seconds, or what is wrong with it."""
-    durations = []
-    for key in FILE_KEYS:
-        if key not in entry:
-            continue
-        path = entry[key]
-        if not os.path.isfile(path):
-            return f"there is no file {path}"
-        try:
-            info = soundfile.info(path)
-        except (soundfile.LibsndfileError, OSError):
-            return f"{path} cannot be read as audio"
-        if info.frames < MIN_SAMPLES * info.samplerate / sample_rate:
-            return f"{path} has {info.frames} samples, too few"
-        if not resample and (info.samplerate, info.channels) != (
-            sample_rate,
-            1,
-        ):
-            return (
-                f"{path} has {info.samplerate} Hz and {info.channels} "
-                f"channel(s), not {sample_rate} Hz and 1"
-            )
-        durations.append(info.duration)
+    paths = [entry[key] for key in FILE_KEYS if key in entry]
+    try:
+        durations = [measure(path, sample_rate, resample) for path in paths]
+    except ValueError as err:
+        return str(err)
     if max(durations) - min(durations) > 0.5 / sample_rate:
         return f"clean and noisy last {durations} s, not equally long"
+    if durations[0] > longest_s:
+        return (
+            f"{paths[0]} lasts {durations[0]:.0f} s, longer than longest_s="
+            f"{longest_s:g}; cut it into utterances"
+        )
     return durations[0]
+
+
+def measure(path: str, sample_rate: int, resample: bool) -> float:
+    """Decode a file to its end.
+
+    Arguments
+    ---------
+    path : str
+        The file.
+    sample_rate : int
+        The rate wanted, in Hz.
+    resample : bool
+        Take other rates and several channels too.
+
+    Returns
+    -------
+    duration : float
+        In seconds.
+
+    Raises
+    ------
+    ValueError
+        It cannot be used: it is missing, damaged, cut off, too short, of
+        another rate, not finite or silent.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no file {path}")
+    count, energy = 0, 0.0
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, channels, frames = file.samplerate, file.channels, file.frames
+            while len(block := file.read(BLOCK, "float32", always_2d=True)):
+                mono = block.mean(1)
+                count, energy = count + len(mono), energy + np.dot(mono, mono)
+    except (soundfile.LibsndfileError, OSError) as err:
+        raise ValueError(f"{path} cannot be read as audio: {err}") from err
+    if count < frames:
+        raise ValueError(f"{path} is cut off: {count} of {frames} samples")
+    if count < MIN_SAMPLES * rate / sample_rate:
+        raise ValueError(f"{path} has {count} samples, too few")
+    if not resample and (rate, channels) != (sample_rate, 1):
+        raise ValueError(
+            f"{path} has {rate} Hz and {channels} channel(s), not "
+            f"{sample_rate} Hz and 1"
+        )
+    if not np.isfinite(energy):
+        raise ValueError(f"{path} has NaN or infinite samples")
+    if energy / count < SILENT:
+        raise ValueError(f"{path} is silent (RMS below -100 dBFS)")
+    return count / rate
 
 
 def write_manifest(entries: dict[str, dict], path: str | Path) -> None:

@@ -8,7 +8,6 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -29,7 +28,7 @@ from speechbrain_llase.noises import (
 )
 from speechbrain_llase.recordings import read_piece, read_speech
 
-DRAWS = 10  # of a piece of noise, before the file counts as silent
+DRAWS = 100  # of a noise that turns out silent, before giving up
 
 
 class NoiseMixer:
@@ -136,20 +135,27 @@ class NoiseMixer:
         return mixture
 
     def _noise(self, num_samples, rng):
-        """One noise, in random speed and colour."""
-        if rng.random() < self.synthetic_prob:
-            kind = str(rng.choice(NOISE_KINDS))
-            draw = partial(self._synthesised, kind, rng)
-        else:
-            path = self.noises[rng.integers(len(self.noises))]
-            draw = partial(self._recorded, path, rng)
-        return vary(
-            draw,
-            num_samples,
-            self.sample_rate,
-            self.noise_speed,
-            self.eq_db,
-            rng,
+        """One noise that is not silent, in random speed and colour."""
+        for _ in range(DRAWS):
+            if rng.random() < self.synthetic_prob:
+                source = str(rng.choice(NOISE_KINDS))
+                draw = partial(self._synthesised, source, rng)
+            else:
+                source = self.noises[rng.integers(len(self.noises))]
+                draw = partial(self._recorded, source, rng)
+            noise = vary(
+                draw,
+                num_samples,
+                self.sample_rate,
+                self.noise_speed,
+                self.eq_db,
+                rng,
+            )
+            if power(noise) >= SILENT:
+                return noise
+        raise ValueError(
+            f"{DRAWS} pieces of noise were silent, the last one of {source}; "
+            "leave out noise that is silent nearly everywhere."
         )
 
     def _synthesised(self, kind, rng, size):
@@ -157,15 +163,8 @@ class NoiseMixer:
         return synthesise_noise(kind, size, self.sample_rate, rng)
 
     def _recorded(self, path, rng, size):
-        """A piece of a file that is not silent."""
-        read: Callable = partial(
-            read_piece, path, size, self.sample_rate, self.resample, rng
-        )
-        for _ in range(DRAWS):
-            piece = read()
-            if power(piece) >= SILENT:
-                return piece
-        raise ValueError(f"{path} is silent nearly everywhere; leave it out.")
+        """A piece of a file."""
+        return read_piece(path, size, self.sample_rate, self.resample, rng)
 
     def _rir(self, rng):
         """One room response, recorded or synthesised."""

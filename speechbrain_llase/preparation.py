@@ -9,9 +9,9 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_llase.files import AUDIO_SUFFIXES
 from speechbrain_llase.manifests import (
     check_entries,
-    list_folder,
     pair_folders,
     read_manifest,
     write_manifest,
@@ -19,16 +19,12 @@ from speechbrain_llase.manifests import (
 
 logger = get_logger(__name__)
 SLOTS = 10_000  # of names, for holding some out
+SPEECH = ("train", "valid")  # lists of utterances; the others may be long
 
 
 def prepare_manifests(
     sources: dict[str, str | tuple[str, str] | None],
-    manifest_folder: str | Path,
-    sample_rate: int,
-    most_bad: float,
-    resample: bool,
-    valid_share: float,
-    skip_prep: bool = False,
+    hparams: dict,
     data_root: str = "",
 ) -> None:
     """Write a checked CSV for each list.
@@ -40,39 +36,40 @@ def prepare_manifests(
         or (clean folder, noisy folder) for pairs. None for `valid` or
         `noise_valid` holds some of the training's out; None for another
         writes no list.
-    manifest_folder : str or Path
-        Where NAME.csv is written.
-    sample_rate : int
-        In Hz.
-    most_bad : float
-        Share of files that may be unusable; see `check_entries`.
-    resample : bool
-        Take other rates and several channels.
-    valid_share : float
-        Share that is held out, by name, where nothing is given for it.
-    skip_prep : bool
-        The lists are there already: leave them alone.
+    hparams : dict
+        Of a recipe's YAML, with manifest_folder, where NAME.csv is written;
+        sample_rate, resample, longest_s (of speech) and most_bad, see
+        `check_entries`; valid_share, that is held out by name where nothing
+        is given for it; and skip_prep: the lists are there already.
     data_root : str
         Put in the place of `{data_root}` and `$data_root` in lists.
 
     Raises
     ------
+    FileNotFoundError
+        The lists were to be there, and are not.
     ValueError
         Too much is unusable.
     """
-    if skip_prep:
+    folder = Path(hparams["manifest_folder"])
+    if hparams["skip_prep"]:
+        refuse_missing_lists(folder, ("train.csv", "valid.csv"))
         return
-    folder = Path(manifest_folder)
     lists = {
         name: check_entries(
-            find_entries(source, data_root), sample_rate, most_bad, resample
+            find_entries(source, data_root),
+            hparams["sample_rate"],
+            hparams["most_bad"],
+            hparams["resample"],
+            hparams["longest_s"] if name in SPEECH else float("inf"),
         )
         for name, source in sources.items()
         if source is not None
     }
+    share = hparams["valid_share"]
     for valid, train in (("valid", "train"), ("noise_valid", "noise_train")):
         if valid in sources and valid not in lists and train in lists:
-            lists[train], lists[valid] = hold_out(lists[train], valid_share)
+            lists[train], lists[valid] = hold_out(lists[train], share)
     for name in sources:
         path = folder / f"{name}.csv"
         if name not in lists:
@@ -81,6 +78,30 @@ def prepare_manifests(
         write_manifest(lists[name], path)
         hours = sum(e["duration"] for e in lists[name].values()) / 3600
         logger.info("%s: %d files, %.2f h", path, len(lists[name]), hours)
+
+
+def refuse_missing_lists(folder: str | Path, names: tuple[str, ...]) -> None:
+    """Refuse a folder without the lists that were to be there.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Of the lists.
+    names : tuple of str
+        Their files.
+
+    Raises
+    ------
+    FileNotFoundError
+        One is missing.
+    """
+    missing = [n for n in names if not (Path(folder) / n).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"skip_prep is set, but {folder} has no {' and no '.join(missing)};"
+            " name the manifest_folder of an earlier run, or leave out "
+            "skip_prep."
+        )
 
 
 def find_entries(
@@ -188,5 +209,13 @@ def folder_sources(data_folder: str | Path) -> dict:
         "valid": valid,
         "noise_train": noise[0] if noisy[0] is None else None,
         "noise_valid": noise[1] if noisy[0] is None else None,
-        "rir": str(rir) if rir.is_dir() and list_folder(rir) else None,
+        "rir": str(rir) if has_audio(rir) else None,
     }
+
+
+def has_audio(folder: Path) -> bool:
+    """Tell whether there is a folder with audio in it."""
+    return any(
+        path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."
+        for path in folder.rglob("*")
+    )

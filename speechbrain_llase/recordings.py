@@ -128,17 +128,24 @@ def read_piece(
     -------
     piece : np.ndarray
         float32 (num_samples,).
+
+    Raises
+    ------
+    ValueError
+        The file cannot be used; it is named.
     """
-    with soundfile.SoundFile(path) as file:
-        wanted = -(-num_samples * file.samplerate // sample_rate)
-        start = int(rng.integers(max(file.frames - wanted, 0) + 1))
-        file.seek(start)
-        samples = file.read(wanted, dtype="float32", always_2d=True)
-        rate = file.samplerate
     try:
+        with soundfile.SoundFile(path) as file:
+            wanted = -(-num_samples * file.samplerate // sample_rate)
+            start = int(rng.integers(max(file.frames - wanted, 0) + 1))
+            file.seek(start)
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+            rate = file.samplerate
         wav = conform(torch.from_numpy(samples), rate, sample_rate, resample)
-    except ValueError as err:
+    except (ValueError, soundfile.LibsndfileError) as err:
         raise ValueError(f"{path}: {err}") from err
+    if not len(wav):
+        raise ValueError(f"{path}: there are no samples at {start}.")
     if len(wav) < num_samples:
         wav = wav.roll(int(rng.integers(len(wav))))
         wav = wav.repeat(-(-num_samples // len(wav)))

@@ -126,7 +126,8 @@ class TokenCache:
             if found != tokenizer_id:
                 raise ValueError(
                     f"{path} holds tokens of {found}, wanted are those of "
-                    f"{tokenizer_id}; extract into a folder of its own."
+                    f"{tokenizer_id}; run extract_tokens.py with the same base "
+                    "into a folder of its own, and name it as tokens_folder."
                 )
             starts = np.concatenate([[0], ends[:-1]])
             shard = np.full_like(ends, at)

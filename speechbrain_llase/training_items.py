@@ -140,8 +140,9 @@ class ItemMaker:
             else:
                 mixture = self.mixer(clean, rng)
                 noisy, clean = mixture.noisy, mixture.clean
-        except (KeyError, ValueError) as err:
-            raise ValueError(f"{name}: {err.args[0]}") from err
+        except (KeyError, ValueError, OSError) as err:
+            what = err.args[0] if isinstance(err, KeyError) else err
+            raise ValueError(f"{name}: {what}") from err
         if self.segment is not None and len(clean) == self.segment:
             tokens = tokens[start // HOP_LENGTH :][: self.segment // HOP_LENGTH]
         yield noisy
@@ -157,8 +158,8 @@ class ItemMaker:
             start = HOP_LENGTH * int(rng.integers(last + 1))
             if power(clean[start:][: self.segment].numpy()) >= SILENT:
                 return start, start + self.segment
-        frame = (int(clean.abs().argmax()) - self.segment // 2) // HOP_LENGTH
-        start = HOP_LENGTH * min(max(frame, 0), last)
+        windows = clean.double().square().unfold(0, self.segment, HOP_LENGTH)
+        start = HOP_LENGTH * int(windows.mean(1).argmax())
         return start, start + self.segment
 
 

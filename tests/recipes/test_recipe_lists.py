@@ -11,8 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
@@ -148,8 +151,15 @@ def test_every_key_is_used(yaml):
         path.read_text()
         for path in [
             *(ROOT / yaml).parents[1].glob("*.py"),
-            ROOT / "speechbrain_llase/training.py",
-            ROOT / "speechbrain_llase/extraction.py",
+            *(
+                ROOT / f"speechbrain_llase/{name}.py"
+                for name in (
+                    "training",
+                    "extraction",
+                    "preparation",
+                    "dns_shards",
+                )
+            ),
         ]
     )
     options = {
@@ -194,3 +204,51 @@ def test_checkpoint_of_another_size(run):
     with pytest.raises(ValueError, match="does not fit a token LM of this"):
         run(rows[1])
     assert len(logged(output, "train loss")) == 2
+
+
+def test_bad_files_stop_nothing(run, work, caplog):
+    """NaN, cut off, silent, long; noise that is cut off: named, left out."""
+    rows = [r for r in ROWS if r["Dataset"] == "Folders"][:2]
+    rng = np.random.default_rng(0)
+    recipe_data.write_folders(work / "bad")
+    wave = recipe_data.speech(rng, 3)
+    for file in ("clean/train/cut.flac", "noise/train/cut.flac"):
+        recipe_data.write(work / "bad" / file, wave)
+        content = (work / "bad" / file).read_bytes()
+        (work / "bad" / file).write_bytes(content[: len(content) // 2])
+    recipe_data.write(work / "bad/clean/train/silent.wav", 0 * wave)
+    recipe_data.write(work / "bad/noise/train/silent.wav", 0 * wave)
+    recipe_data.write(work / "bad/clean/train/long.wav", wave)
+    wave[1000] = np.nan
+    path = work / "bad/clean/train/nan.wav"
+    soundfile.write(path, wave, recipe_data.RATE, subtype="FLOAT")
+    wanted = {
+        "4 of 12 entries": ("cut.flac", "silent.wav", "long.wav", "nan.wav"),
+        "2 of 4 entries": ("cut.flac", "silent.wav"),
+    }
+    for row in rows:
+        flags = row["test_debug_flags"].replace("folders", "bad")
+        more = ["--most_bad=0.5", "--longest_s=2.0"]
+        output = run(row | {"Dataset": "bad", "test_debug_flags": flags}, *more)
+        log = output / "log.txt"  # of train.py, whose logging is its own
+        text = log.read_text() if log.is_file() else caplog.text
+        for begin, names in wanted.items():
+            (line,) = [x for x in text.splitlines() if begin in x]
+            assert all(line.count(name) == 1 for name in names)
+    losses = logged(output, "train loss")
+    assert len(losses) == 2 and losses[1] < losses[0]
+    with pytest.raises(ValueError, match="4 of 12 .* share of 0.01"):
+        run(rows[1] | {"test_debug_flags": flags}, "--longest_s=2.0")
+
+
+def test_tokens_of_another_codec(run, work):
+    """Refused before anything is trained, and it is said what to do."""
+    row = next(r for r in TRAININGS if "finetune_mini" in r["Hparam_file"])
+    tokens_for(row, run)
+    other = work / "other"
+    shutil.copytree(work / "model", other)
+    weights = load_file(other / "encoder.ckpt")
+    save_file({k: w + 1 for k, w in weights.items()}, other / "encoder.ckpt")
+    with pytest.raises(ValueError, match="wanted are those of mel.*same base"):
+        flags = row["test_debug_flags"].replace("base=model", "base=other")
+        run(row | {"Dataset": "other", "test_debug_flags": flags})

@@ -7,7 +7,12 @@ import tarfile
 import pytest
 import torch
 
-from speechbrain_llase.dns_shards import ShardReader, index_shards
+from speechbrain_llase.dns_shards import (
+    ShardReader,
+    index_shards,
+    load_shards,
+    prepare_shards,
+)
 
 RATE = 16000
 
@@ -97,3 +102,56 @@ def test_bad_shards(tmp_path):
     shard.write_bytes((tmp_path / "a/shard-000000.tar").read_bytes())
     with pytest.raises(ValueError, match="there twice"):
         index_shards(tmp_path, RATE)
+
+
+def settings(tmp_path, **others):
+    """What a recipe's YAML says."""
+    return {
+        "train_shards": tmp_path / "train",
+        "valid_shards": tmp_path / "valid",
+        "manifest_folder": tmp_path / "lists",
+        "sample_rate": RATE,
+        "most_bad": 0.4,
+        "skip_prep": False,
+    } | others
+
+
+def test_bad_samples_are_left_out(tmp_path, caplog):
+    """Named once and counted, in both parts; the others can be read."""
+    write_shards(tmp_path / "train")
+    write_shards(tmp_path / "valid", 1)
+    good = saved(torch.randn(8000))
+    bad = {
+        "nan": (good, saved(torch.full((8000,), float("nan")))),
+        "uneven": (good, saved(torch.randn(7000))),
+        "short": (saved(torch.randn(100)), saved(torch.randn(100))),
+        "none": (b"", good),
+    }
+    with tarfile.open(tmp_path / "train/shard-000002.tar", "w") as archive:
+        for key, members in bad.items():
+            for kind, content in zip(("clean", "noisy"), members, strict=True):
+                add(archive, f"{key}.{kind}_audio.pth", content)
+    prepare_shards(settings(tmp_path))
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert line.startswith("4 of 10 entries")
+    assert all(f"{key}: " in line for key in bad)
+    entries = load_shards(tmp_path / "lists", "train")
+    assert len(entries) == 6 and not entries.keys() & bad.keys()
+    assert all(
+        ShardReader()(e).noisy.isfinite().all() for e in entries.values()
+    )
+    assert len(load_shards(tmp_path / "lists", "valid")) == 3
+    with pytest.raises(ValueError, match="4 of 10 .* share of 0.1"):
+        prepare_shards(settings(tmp_path, most_bad=0.1))
+
+
+def test_lists_that_are_there(tmp_path):
+    """skip_prep leaves them alone, and says where they are not."""
+    with pytest.raises(FileNotFoundError, match="has no train_shards.json"):
+        prepare_shards(settings(tmp_path, skip_prep=True))
+    write_shards(tmp_path / "train", 1)
+    write_shards(tmp_path / "valid", 1)
+    prepare_shards(settings(tmp_path))
+    (tmp_path / "train/shard-000000.tar").unlink()
+    prepare_shards(settings(tmp_path, skip_prep=True))
+    assert len(load_shards(tmp_path / "lists", "train")) == 3

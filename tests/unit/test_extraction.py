@@ -11,12 +11,13 @@ from speechbrain_llase.codec import load_codec
 from speechbrain_llase.extraction import (
     SpeechTokenizer,
     extract,
+    open_tokens,
     parse_shard,
 )
 from speechbrain_llase.manifests import check_entries, list_folder
 from speechbrain_llase.signal import to_active_level
 from speechbrain_llase.sources import resolve_source
-from speechbrain_llase.token_cache import TokenCache
+from speechbrain_llase.token_cache import TokenCache, TokenWriter
 from speechbrain_llase.training_items import FileReader
 
 RATE = 16000
@@ -94,6 +95,33 @@ def test_another_tokenizer(entries, tokenizer, tmp_path):
         run(entries, other, tmp_path)
     assert tokenizer.tokenizer_id.startswith("mel-26-")
     assert json.dumps(tokenizer.tokenizer_id)
+
+
+def test_tokens_of_another_codec(tokenizer, tmp_path):
+    """Those of the base's own codec are opened, unless others are named."""
+    ours, other = tokenizer.tokenizer_id, "xcodec2-0123456789ab"
+    for name in (ours, other):
+        with TokenWriter(tmp_path / name, name) as writer:
+            writer.add(b"speech", torch.arange(50))
+
+    def opened(folder, base="llase_mini", given=None):
+        return open_tokens(
+            {
+                "tokens_folder": tmp_path / folder,
+                "base": str(base),
+                "tokenizer_id": given,
+            }
+        ).tokenizer_id
+
+    assert opened(ours) == ours
+    with pytest.raises(ValueError, match=f"of {other}, wanted are .*{ours}"):
+        opened(other)
+    assert opened(other, given=other) == other
+    with pytest.raises(ValueError, match="tokens_folder"):
+        opened(ours, given=other)
+    with pytest.raises(FileNotFoundError, match="give their tokenizer_id"):
+        opened(ours, base=tmp_path)
+    assert opened(ours, base=tmp_path, given=ours) == ours
 
 
 def test_settings(monkeypatch, tmp_path):

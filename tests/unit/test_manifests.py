@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_llase import manifests
 from speechbrain_llase.manifests import (
     check_entries,
     list_folder,
@@ -66,21 +67,36 @@ def test_pairs(folder, tmp_path, caplog):
         pair_folders(folder, tmp_path / "other")
 
 
-def test_bad_files_are_listed_skipped_counted(folder, tmp_path, caplog):
+def test_bad_files_are_listed_skipped_counted(
+    folder, tmp_path, caplog, monkeypatch
+):
     """Once each, and the good ones go on."""
     (folder / "broken.wav").write_bytes(b"RIFF but not really")
     (folder / "empty.wav").touch()
     soundfile.write(folder / "nothing.wav", np.zeros(0), RATE)
     write(folder / "fast.wav", rate=48000)
     write(folder / "stereo.wav", channels=2)
+    wav = 0.1 * np.random.default_rng(0).standard_normal(40000)
+    soundfile.write(folder / "cut.flac", wav, RATE)
+    content = (folder / "cut.flac").read_bytes()
+    (folder / "cut.flac").write_bytes(content[: len(content) // 2])
+    soundfile.write(folder / "silent.wav", 0 * wav, RATE)
+    wav[30000] = np.nan
+    soundfile.write(folder / "nan.wav", wav, RATE, subtype="FLOAT")
+    write(folder / "long.wav", seconds=3)
     entries = list_folder(folder)
     entries["gone"] = {"clean_wav": str(folder / "gone.wav")}
     noisy = write(tmp_path / "longer.wav", 0.6)
     entries["speaker0/take.0"]["noisy_wav"] = noisy
-    good = check_entries(entries, RATE, 0.5)
+    good = check_entries(entries, RATE, 0.6, longest_s=2.9)
     assert len(good) == 9
     (line,) = [r.getMessage() for r in caplog.records]
-    assert line.startswith("7 of 16 entries cannot be used")
+    assert line.startswith("11 of 20 entries cannot be used")
+    assert line.endswith("and 1 more")
+    caplog.clear()
+    monkeypatch.setattr(manifests, "SHOWN", 20)
+    check_entries(entries, RATE, 0.6, longest_s=2.9)
+    (line,) = [r.getMessage() for r in caplog.records]
     for word in (
         "broken.wav cannot be read",
         "empty.wav cannot be read",
@@ -89,11 +105,15 @@ def test_bad_files_are_listed_skipped_counted(folder, tmp_path, caplog):
         "2 channel(s)",
         "no file",
         "not equally long",
+        "cut.flac cannot be read",
+        "silent.wav is silent",
+        "nan.wav has NaN",
+        "long.wav lasts 3 s, longer than longest_s=2.9; cut it",
     ):
         assert line.count(word) == 1, word
-    with pytest.raises(ValueError, match="7 of 16 .* share of 0.1"):
+    with pytest.raises(ValueError, match="10 of 20 .* share of 0.1"):
         check_entries(entries, RATE, 0.1)
-    assert len(check_entries(entries, RATE, 0.5, resample=True)) == 11
+    assert len(check_entries(entries, RATE, 0.5, resample=True)) == 12
 
 
 def test_everything_bad_stops(folder):
@@ -115,6 +135,22 @@ def test_forms_that_are_none(tmp_path):
         csv.writer(file).writerows([["ID", "path"], ["a", "b"]])
     with pytest.raises(ValueError, match="'?a'? needs an ID and a file"):
         read_manifest(tmp_path / "a.csv")
+
+
+def test_no_entry_is_lost(tmp_path):
+    """What would be one entry is an error that names both files."""
+    write(tmp_path / "both/a.wav")
+    write(tmp_path / "both/a.flac")
+    with pytest.raises(ValueError, match="a.flac and .*a.wav have the same"):
+        list_folder(tmp_path / "both")
+    rows = [["ID", "wav"], ["a", "one.wav"], ["a", "two.wav"]]
+    with open(tmp_path / "a.csv", "w") as file:
+        csv.writer(file).writerows(rows)
+    text = '{"a": {"wav": "one.wav"}, "a": {"wav": "two.wav"}}'
+    (tmp_path / "a.json").write_text(text)
+    for ending in ("csv", "json"):
+        with pytest.raises(ValueError, match="'a' is given to one.wav and to"):
+            read_manifest(tmp_path / f"a.{ending}")
 
 
 def test_reading(tmp_path):

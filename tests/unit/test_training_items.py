@@ -123,10 +123,9 @@ def test_ratio(data):
 
 
 def test_speech_is_found_between_silence(data, tmp_path):
-    """A crop of a long pause is drawn again; full silence is an error."""
+    """A crop of a long pause is drawn again."""
     folder, _ = data
     wav = np.zeros(20 * RATE, np.float32)
-    soundfile.write(tmp_path / "silent.wav", wav, RATE)
     wav[200000:200100] = 0.1
     soundfile.write(tmp_path / "burst.wav", wav, RATE)
     entries = check_entries(list_folder(tmp_path), RATE, 0.0)
@@ -141,8 +140,49 @@ def test_speech_is_found_between_silence(data, tmp_path):
     item = dataset[0]
     start = 320 * int(item["tokens"][0])
     assert start < 200100 and start + 3200 > 200000
-    with pytest.raises(ValueError, match="silent: clean is silent"):
-        dataset[1]
+
+
+def test_noise_with_pauses(data, tmp_path):
+    """Silent pieces are drawn again, whatever is done to them after."""
+    folder, entries = data
+    noise = np.zeros(60 * RATE, np.float32)
+    noise[: 6 * RATE] = 0.1 * np.random.default_rng(0).standard_normal(6 * RATE)
+    soundfile.write(tmp_path / "pauses.wav", noise, RATE)
+    soundfile.write(tmp_path / "silent.wav", 0 * noise, RATE)
+    names = ["pauses.wav", "silent.wav"]
+    mixer = NoiseMixer([str(tmp_path / name) for name in names], [], **PLAIN)
+    clean = read_speech(entries["0"]["clean_wav"], RATE)[1]
+    for k in range(20):
+        mixture = mixer(clean, np.random.default_rng(k))
+        assert not torch.allclose(mixture.noisy, mixture.clean, atol=1e-4)
+    mixer = NoiseMixer([str(tmp_path / "silent.wav")], [], **PLAIN)
+    with pytest.raises(ValueError, match="silent.wav; leave out noise"):
+        mixer(clean, np.random.default_rng(0))
+
+
+def test_noise_that_went_bad_is_named(data, tmp_path):
+    """The item and the file, whether cut off or gone."""
+    folder, entries = data
+    path = tmp_path / "n.flac"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(60 * RATE)
+    soundfile.write(path, noise, RATE)
+    maker = ItemMaker(
+        FileReader(RATE, False),
+        TokenCache(folder / "tokens"),
+        NoiseMixer([str(path)], [], **PLAIN),
+        16000,
+        0,
+    )
+    assert next(maker.make("0", entries["0"])).isfinite().all()
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(ValueError, match="^0: .*n.flac: "):
+        next(maker.make("0", entries["0"]))
+    path.unlink()
+    with pytest.raises(ValueError, match="^0: .*n.flac: "):
+        next(maker.make("0", entries["0"]))
+    gone = {"clean_wav": str(tmp_path / "gone.wav")}
+    with pytest.raises(ValueError, match="^0: .*gone.wav"):
+        next(maker.make("0", gone))
 
 
 def test_changed_audio_is_not_trained_on(data, tmp_path):

@@ -24,11 +24,6 @@ def prepare_dns(hparams):
             "noise_valid": hparams["noise_valid"],
             "rir": hparams["rir"],
         },
-        hparams["manifest_folder"],
-        hparams["sample_rate"],
-        hparams["most_bad"],
-        hparams["resample"],
-        hparams["valid_share"],
-        hparams["skip_prep"],
+        hparams,
         hparams["data_root"],
     )

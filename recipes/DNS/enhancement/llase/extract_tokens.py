@@ -21,7 +21,11 @@ import speechbrain as sb
 from dns_prepare import prepare_dns
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.dns_shards import ShardReader, index_shards
+from speechbrain_llase.dns_shards import (
+    ShardReader,
+    load_shards,
+    prepare_shards,
+)
 from speechbrain_llase.extraction import extract_recipe
 from speechbrain_llase.preparation import load_manifest
 from speechbrain_llase.training_items import FileReader
@@ -29,24 +33,17 @@ from speechbrain_llase.training_items import FileReader
 
 def find_entries(hparams):
     """List the clean speech of both parts, and say how to read it."""
-    rate = hparams["sample_rate"]
     if "train_shards" in hparams:
-        parts = {
-            "train": index_shards(hparams["train_shards"], rate),
-            "valid": index_shards(hparams["valid_shards"], rate),
-        }
-        reader = ShardReader(with_noisy=False)
+        prepare_shards(hparams)
+        load, reader = load_shards, ShardReader(with_noisy=False)
     else:
         prepare_dns(hparams)
-        parts = {
-            part: load_manifest(hparams["manifest_folder"], part)
-            for part in ("train", "valid")
-        }
-        reader = FileReader(rate, hparams["resample"])
+        load = load_manifest
+        reader = FileReader(hparams["sample_rate"], hparams["resample"])
     entries = {
         f"{part}/{name}": entry
-        for part, found in parts.items()
-        for name, entry in found.items()
+        for part in ("train", "valid")
+        for name, entry in load(hparams["manifest_folder"], part).items()
     }
     return entries, reader
 

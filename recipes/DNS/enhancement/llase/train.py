@@ -22,10 +22,14 @@ from dns_prepare import prepare_dns
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
-from speechbrain_llase.dns_shards import ShardReader, index_shards
+from speechbrain_llase.dns_shards import (
+    ShardReader,
+    load_shards,
+    prepare_shards,
+)
+from speechbrain_llase.extraction import open_tokens
 from speechbrain_llase.noise_mixer import NoiseMixer
 from speechbrain_llase.preparation import load_manifest
-from speechbrain_llase.token_cache import TokenCache
 from speechbrain_llase.training import Part, train_token_lm
 from speechbrain_llase.training_items import FileReader, ItemMaker
 
@@ -36,7 +40,7 @@ def dataio_prep(hparams, tokens):
     parts = {}
     for part, segment_s in (("train", hparams["segment_s"]), ("valid", None)):
         if "train_shards" in hparams:
-            entries = index_shards(hparams[f"{part}_shards"], rate)
+            entries = load_shards(hparams["manifest_folder"], part)
             reader, mixer = ShardReader(), None
         else:
             entries = load_manifest(hparams["manifest_folder"], part)
@@ -76,8 +80,8 @@ if __name__ == "__main__":
     sb.create_experiment_directory(
         hparams["output_folder"], hparams_file, overrides
     )
-    if "train_shards" not in hparams:
-        run_on_main(prepare_dns, args=[hparams])
-    tokens = TokenCache(hparams["tokens_folder"], hparams["tokenizer_id"])
+    prepare = prepare_shards if "train_shards" in hparams else prepare_dns
+    run_on_main(prepare, args=[hparams])
+    tokens = open_tokens(hparams)
     parts = dataio_prep(hparams, tokens)
     train_token_lm(hparams, run_opts, parts, tokens.tokenizer_id)

@@ -29,15 +29,7 @@ if __name__ == "__main__":
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
     with open(hparams_file, encoding="utf-8") as fin:
         hparams = load_hyperpyyaml(fin, overrides)
-    prepare_manifests(
-        folder_sources(hparams["data_folder"]),
-        hparams["manifest_folder"],
-        hparams["sample_rate"],
-        hparams["most_bad"],
-        hparams["resample"],
-        hparams["valid_share"],
-        hparams["skip_prep"],
-    )
+    prepare_manifests(folder_sources(hparams["data_folder"]), hparams)
     entries = {
         f"{part}/{name}": entry
         for part in ("train", "valid")

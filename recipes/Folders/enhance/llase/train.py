@@ -17,13 +17,13 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
+from speechbrain_llase.extraction import open_tokens
 from speechbrain_llase.noise_mixer import NoiseMixer
 from speechbrain_llase.preparation import (
     folder_sources,
     load_manifest,
     prepare_manifests,
 )
-from speechbrain_llase.token_cache import TokenCache
 from speechbrain_llase.training import Part, train_token_lm
 from speechbrain_llase.training_items import FileReader, ItemMaker
 
@@ -66,16 +66,8 @@ if __name__ == "__main__":
     )
     run_on_main(
         prepare_manifests,
-        args=[
-            folder_sources(hparams["data_folder"]),
-            hparams["manifest_folder"],
-            hparams["sample_rate"],
-            hparams["most_bad"],
-            hparams["resample"],
-            hparams["valid_share"],
-            hparams["skip_prep"],
-        ],
+        args=[folder_sources(hparams["data_folder"]), hparams],
     )
-    tokens = TokenCache(hparams["tokens_folder"], hparams["tokenizer_id"])
+    tokens = open_tokens(hparams)
     parts = dataio_prep(hparams, tokens)
     train_token_lm(hparams, run_opts, parts, tokens.tokenizer_id)

@@ -19,8 +19,8 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 from voicebank_prepare import prepare_voicebank
 
+from speechbrain_llase.extraction import open_tokens
 from speechbrain_llase.manifests import read_manifest
-from speechbrain_llase.token_cache import TokenCache
 from speechbrain_llase.training import Part, train_token_lm
 from speechbrain_llase.training_items import FileReader, ItemMaker
 
@@ -62,6 +62,6 @@ if __name__ == "__main__":
             hparams["skip_prep"],
         ],
     )
-    tokens = TokenCache(hparams["tokens_folder"], hparams["tokenizer_id"])
+    tokens = open_tokens(hparams)
     parts = dataio_prep(hparams, tokens)
     train_token_lm(hparams, run_opts, parts, tokens.tokenizer_id)
