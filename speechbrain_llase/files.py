@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from speechbrain_llase.runs.lists import is_list, read_list
 from speechbrain_llase.runs.refusals import (
@@ -48,14 +48,16 @@ class Plan:
     """All files of a run."""
 
     jobs: list[Job]
-    left_out: list[Path]  # found, but of formats that cannot be read
+    left_out: list[str | Path]  # found, but of formats that cannot be read
 
     @property
     def remark(self) -> str:
         """Say what was left out, or nothing."""
         if not self.left_out:
             return ""
-        kinds = Counter(path.suffix.lower() for path in self.left_out)
+        kinds = Counter(
+            PurePosixPath(path).suffix.lower() for path in self.left_out
+        )
         counts = (f"{kind}: {n}" for kind, n in sorted(kinds.items()))
         return (
             f"{len(self.left_out)} files are left out, for their formats "
@@ -185,6 +187,16 @@ def walk_audio(
     folder: Path, skipped: Path, others: list[Path]
 ) -> Iterator[Path]:
     """Yield the audio below a folder, without `skipped`; others are kept."""
+    for path in walk(folder, skipped):
+        suffix = os.path.splitext(path.name)[1].lower()
+        if suffix in AUDIO_SUFFIXES:
+            yield path
+        elif suffix in UNREADABLE:
+            others.append(path)
+
+
+def walk(folder: Path, skipped: Path) -> Iterator[Path]:
+    """Yield the files below a folder, without hidden ones and `skipped`."""
     for root, folders, names in os.walk(folder, onerror=refuse_unlisted):
         folders[:] = sorted(
             name
@@ -192,11 +204,8 @@ def walk_audio(
             if name[0] != "." and real(Path(root, name)) != skipped
         )
         for name in sorted(names):
-            suffix = os.path.splitext(name)[1].lower()
-            if name[0] != "." and suffix in AUDIO_SUFFIXES:
+            if name[0] != ".":
                 yield Path(root, name)
-            elif name[0] != "." and suffix in UNREADABLE:
-                others.append(Path(root, name))
 
 
 def refuse_unlisted(err: OSError) -> None:

@@ -22,7 +22,7 @@ from speechbrain_llase.commands.common import (
     say,
 )
 from speechbrain_llase.commands.tally import Tally
-from speechbrain_llase.files import plan_run
+from speechbrain_llase.files import Plan, plan_run
 
 SYNC_S = 1.0  # between two waits for lines to be on the disk
 
@@ -69,20 +69,20 @@ def run(args: argparse.Namespace) -> int:
 def plan(args: argparse.Namespace) -> list[Any]:
     """Find what there is to do."""
     from speechbrain_llase.runs.places import local_path
-    from speechbrain_llase.runs.units import (
-        is_elsewhere,
-        plan_units,
-        take_over,
-    )
+    from speechbrain_llase.runs.unit_plan import plan_units
+    from speechbrain_llase.runs.units import is_elsewhere, take_over
 
     folder = local_path(args.output)
     if is_elsewhere(args.inputs, args.output, args.column):
-        units = plan_units(args.inputs, args.output, args.column)
+        found = Plan([], [])
+        units = plan_units(
+            args.inputs, args.output, args.column, found.left_out
+        )
     else:
         found = plan_run(args.inputs, folder, args.column)
-        if found.remark:
-            say(f"warning: {found.remark}")
         units = take_over(found)
+    if found.remark:
+        say(f"warning: {found.remark}")
     if folder:
         check_writable(folder)
     if args.shard is None:

@@ -6,6 +6,7 @@ Authors
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from speechbrain_llase.runs.places import (
@@ -15,6 +16,7 @@ from speechbrain_llase.runs.places import (
     name_of,
     split_glob,
 )
+from speechbrain_llase.runs.refusals import look_at
 from speechbrain_llase.runs.systems import clear_errors, connect
 
 
@@ -27,7 +29,7 @@ class Found:
     size: int  # bytes; -1 where the server does not say
 
 
-def list_files(place: str) -> list[Found]:
+def list_files(place: str, hidden: bool = False) -> list[Found]:
     """List what a place stands for.
 
     Arguments
@@ -35,6 +37,8 @@ def list_files(place: str) -> list[Found]:
     place : str
         URL or path of a file; of a folder, which is searched to the bottom,
         hidden names left out; or a pattern with `*`, `?`, `[ab]`, `**`.
+    hidden : bool
+        List hidden names, too.
 
     Returns
     -------
@@ -66,20 +70,22 @@ def list_files(place: str) -> list[Found]:
         if info["type"] == "directory" or not key:
             continue
         check_key(key)
-        if not any(part.startswith(".") for part in key.split("/")):
+        if hidden or not any(part[0] == "." for part in key.split("/")):
             found.append(Found(join(top, key), key, size_of(info)))
     return found
 
 
 def find_below(fs: Any, place: str, path: str) -> dict[str, dict]:
-    """Find all files below a folder; links to local folders are left out."""
+    """Find all files below a folder; links to local folders are left out.
+
+    Broken links and pipes are not: they fail alone, and are told.
+    """
     if not local_path(place):
         return fs.find(path, detail=True)
     return {
-        name: fs.info(name)
+        name: {"type": "file", "size": look_at(Path(name))[1]}
         for root, _, names in os.walk(path, onerror=unlisted)
         for name in (f"{root.rstrip('/')}/{n}" for n in names)
-        if os.path.isfile(name)
     }
 
 

@@ -4,6 +4,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def local_path(place: str) -> Path | None:
     if protocol_of(place) not in LOCAL:
         return None
     return Path(URL.sub("", place, count=1))
+
+
+def whole(place: str) -> str:
+    """Give a place a name that holds in every process.
+
+    Example
+    -------
+    >>> whole("s3://bucket/clean/"), whole("file:///data/clean")
+    ('s3://bucket/clean', '/data/clean')
+    """
+    path = local_path(place)
+    return os.path.abspath(path) if path else place.rstrip("/")
 
 
 def name_of(place: str) -> str:

@@ -8,12 +8,19 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from speechbrain_llase.files import Job
 
 SHOWN = 10  # names in one message; the others are counted
+
+
+class Pair(NamedTuple):
+    """An input, which may be a URL, and its output on this machine."""
+
+    source: str  # as it is told
+    target: Path
 
 
 def look_at(path: Path) -> tuple[tuple[int, int] | str, int]:
@@ -39,7 +46,7 @@ def refuse_missing(paths: Iterable[Path]) -> None:
     )
 
 
-def refuse_clashes(jobs: Iterable["Job"]) -> None:
+def refuse_clashes(jobs: Iterable["Job | Pair"]) -> None:
     """Refuse two inputs with one output."""
     sources = defaultdict(list)
     for job in jobs:
@@ -55,7 +62,7 @@ def refuse_clashes(jobs: Iterable["Job"]) -> None:
     )
 
 
-def refuse_lost_inputs(jobs: Mapping[tuple, "Job"]) -> None:
+def refuse_lost_inputs(jobs: Mapping[tuple, "Job | Pair"]) -> None:
     """Refuse an output that is an input or a folder; keys say what inputs are.
 
     Outputs in folders that are not there yet are neither.
@@ -78,7 +85,7 @@ def refuse_lost_inputs(jobs: Mapping[tuple, "Job"]) -> None:
     )
 
 
-def refuse_outside(jobs: Iterable["Job"], output: Path) -> None:
+def refuse_outside(jobs: Iterable["Job | Pair"], output: Path) -> None:
     """Refuse an output that a link would lead out of the output folder."""
     top = real(output)
     folders = {job.target.parent for job in jobs}

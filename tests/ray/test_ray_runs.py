@@ -134,7 +134,7 @@ def test_resume(two_nodes, enhance, hdfs, alone, capsys):
 def test_a_file_that_kills_its_worker(
     two_nodes, enhance, hdfs, alone, tmp_path
 ):
-    """It fails alone; the files that were taken with it do not."""
+    """It fails alone; what was taken with it does not, nor do containers."""
     source = tmp_path / "in"
     write_inputs(str(source), 4)
     os.rename(source / "day0/a3.wav", source / "day0/poison.wav")
@@ -144,11 +144,14 @@ def test_a_file_that_kills_its_worker(
     assert known.keys() == {f"day{k}/a{k}.wav" for k in range(3)} | {
         "day0/poison.wav",
         "day0/bad.wav",
+        "shards/0.tar",
+        "shards/0.tar::u0.wav",
+        "table.parquet",
     }
     for name, record in known.items():
         if "poison" in name:
             assert record.error == ray_engine.DIED
-        elif "bad" not in name:
+        elif "bad" not in name and "::" not in name:
             assert record.status == "done"
             assert (output / name).exists()
 

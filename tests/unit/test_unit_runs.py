@@ -13,10 +13,8 @@ from remote_runs import (
 )
 
 from speechbrain_llase.cli import main
-from speechbrain_llase.files import plan_run
-from speechbrain_llase.runs import storage, units
+from speechbrain_llase.runs import storage
 from speechbrain_llase.runs.listing import find_size
-from speechbrain_llase.runs.units import plan_units
 
 pytest.importorskip("pyarrow")
 
@@ -44,67 +42,6 @@ def enhance(tiny_folder, monkeypatch, tmp_path):
         )
 
     return run
-
-
-def names(inputs, output="memory://out"):
-    return [unit.name for unit in plan_units(inputs, output)]
-
-
-def test_plan():
-    """Trees are kept, endings are those of the results."""
-    top = "memory://plan"
-    for key in ("b/a.b.flac", "a.txt", "t.arrow", "s/0.tgz", "b/.x.wav"):
-        storage.write_bytes(f"{top}/in/{key}", b"x")
-    assert names([f"{top}/in"]) == ["b/a.b.wav", "s/0.tgz", "t.parquet"]
-    assert names([f"{top}/in/b/a.b.flac"]) == ["a.b.wav"]
-    assert names([f"{top}/in/*/*.flac"]) == ["b/a.b.wav"]
-    (unit,) = plan_units([f"{top}/in/s"], "memory://out/")
-    assert unit.target == "memory://out/0.tgz" and unit.size == 1
-    storage.write_bytes(f"{top}/in/clean/b/a.b.wav", b"x")
-    assert len(names([f"{top}/in"], f"{top}/in/clean")) == 3
-    storage.write_bytes(
-        f"{top}/list.txt", f"# two\n{top}/in/s\n\n{top}/in/t.arrow".encode()
-    )
-    assert names([f"{top}/list.txt"]) == ["0.tgz", "t.parquet"]
-    storage.write_bytes(f"{top}/list.scp", f"utt1 {top}/in/b/a.b.flac".encode())
-    assert names([f"{top}/list.scp"]) == ["utt1.wav"]
-
-
-def test_refused_plans(tmp_path):
-    top = "memory://refused"
-    for key in ("a/x.wav", "b/x.flac", "none/x.doc"):
-        storage.write_bytes(f"{top}/{key}", b"x")
-    with pytest.raises(ValueError, match="written to one output"):
-        names([f"{top}/a/x.wav", f"{top}/b/x.flac"])
-    with pytest.raises(ValueError, match="overwrite an input"):
-        names([f"{top}/a/x.wav"], f"{top}/a")
-    with pytest.raises(ValueError, match="holds no audio, shard or table"):
-        names([f"{top}/none"])
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        names([f"{top}/missing/*.wav"][:0] + [f"{top}/missing"])
-    with pytest.raises(ValueError, match="holds no audio"):
-        names([f"{top}/a/*.tar"])
-
-
-def test_local_paths_are_left_to_the_local_plan(tmp_path):
-    """What held before URLs were known holds still."""
-    (tmp_path / "a.txt").write_text("x.wav\ny.wav\n")
-    here = [str(tmp_path), str(tmp_path / "a.wav"), str(tmp_path / "a.txt")]
-    assert not units.is_elsewhere(here, str(tmp_path / "out"))
-    assert units.is_elsewhere(here, "s3://bucket/out")
-    for one in ("s3://bucket/a.wav", "a.tar", "a.parquet", "b.tar.gz"):
-        assert units.is_elsewhere([*here, one], "out")
-    (tmp_path / "a.txt").write_text("s3://bucket/a.wav\n")
-    assert units.is_elsewhere(here, "out")
-    (tmp_path / "b.csv").write_text("id,wav\n1,x.wav\n")
-    assert not units.is_elsewhere([str(tmp_path / "b.csv")], "out")
-    (tmp_path / "b.csv").write_text("id,wav\n1,s3://bucket/x.wav\n")
-    assert units.is_elsewhere([str(tmp_path / "b.csv")], "out")
-    (tmp_path / "x.wav").touch()
-    plan = plan_run([str(tmp_path / "x.wav")], tmp_path / "out")
-    (unit,) = units.take_over(plan)
-    assert unit.source == str(tmp_path / "x.wav")
-    assert unit.target == str(tmp_path / "out" / "x.wav")
 
 
 @pytest.mark.parametrize("where", ["file", "hdfs"])

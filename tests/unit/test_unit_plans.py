@@ -1,0 +1,142 @@
+"""Plans over URLs, shards and tables: names, and what is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from speechbrain_llase.files import plan_run
+from speechbrain_llase.runs import storage, units
+from speechbrain_llase.runs.unit_plan import plan_units
+
+
+def names(inputs, output="memory://out"):
+    return [unit.name for unit in plan_units(inputs, output)]
+
+
+def test_plan():
+    """Trees are kept, endings are those of the results."""
+    top = "memory://plan"
+    for key in ("b/a.b.flac", "a.txt", "t.arrow", "s/0.tgz", "b/.x.wav"):
+        storage.write_bytes(f"{top}/in/{key}", b"x")
+    assert names([f"{top}/in"]) == ["b/a.b.wav", "s/0.tgz", "t.parquet"]
+    assert names([f"{top}/in/b/a.b.flac"]) == ["a.b.wav"]
+    assert names([f"{top}/in/*/*.flac"]) == ["b/a.b.wav"]
+    (unit,) = plan_units([f"{top}/in/s"], "memory://out/")
+    assert unit.target == "memory://out/0.tgz" and unit.size == 1
+    storage.write_bytes(f"{top}/in/clean/b/a.b.wav", b"x")
+    assert len(names([f"{top}/in"], f"{top}/in/clean")) == 3
+    storage.write_bytes(
+        f"{top}/list.txt", f"# two\n{top}/in/s\n\n{top}/in/t.arrow".encode()
+    )
+    assert names([f"{top}/list.txt"]) == ["0.tgz", "t.parquet"]
+    storage.write_bytes(f"{top}/list.scp", f"utt1 {top}/in/b/a.b.flac".encode())
+    assert names([f"{top}/list.scp"]) == ["utt1.wav"]
+
+
+def test_refused_plans(tmp_path):
+    top = "memory://refused"
+    for key in ("a/x.wav", "b/x.flac", "none/x.doc"):
+        storage.write_bytes(f"{top}/{key}", b"x")
+    with pytest.raises(ValueError, match="written to one output"):
+        names([f"{top}/a/x.wav", f"{top}/b/x.flac"])
+    with pytest.raises(ValueError, match="overwrite an input"):
+        names([f"{top}/a/x.wav"], f"{top}/a")
+    with pytest.raises(ValueError, match="holds no audio, shard or table"):
+        names([f"{top}/none"])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        names([f"{top}/missing/*.wav"][:0] + [f"{top}/missing"])
+    with pytest.raises(ValueError, match="holds no audio"):
+        names([f"{top}/a/*.tar"])
+
+
+def test_local_paths_are_left_to_the_local_plan(tmp_path):
+    """What held before URLs were known holds still."""
+    (tmp_path / "a.txt").write_text("x.wav\ny.wav\n")
+    here = [str(tmp_path), str(tmp_path / "a.wav"), str(tmp_path / "a.txt")]
+    assert not units.is_elsewhere(here, str(tmp_path / "out"))
+    assert units.is_elsewhere(here, "s3://bucket/out")
+    for one in ("s3://bucket/a.wav", "a.tar", "a.parquet", "b.tar.gz"):
+        assert units.is_elsewhere([*here, one], "out")
+    (tmp_path / "a.txt").write_text("s3://bucket/a.wav\n")
+    assert units.is_elsewhere(here, "out")
+    (tmp_path / "b.csv").write_text("id,wav\n1,x.wav\n")
+    assert not units.is_elsewhere([str(tmp_path / "b.csv")], "out")
+    (tmp_path / "b.csv").write_text("id,wav\n1,s3://bucket/x.wav\n")
+    assert units.is_elsewhere([str(tmp_path / "b.csv")], "out")
+    (tmp_path / "x.wav").touch()
+    plan = plan_run([str(tmp_path / "x.wav")], tmp_path / "out")
+    (unit,) = units.take_over(plan)
+    assert unit.source == str(tmp_path / "x.wav")
+    assert unit.target == str(tmp_path / "out" / "x.wav")
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Return a function that makes small files below the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def make_files(*paths):
+        for path in map(Path, paths):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+
+    return make_files
+
+
+def test_links_do_not_hide_an_input(make):
+    """A result over an input is refused, whatever the paths look like."""
+    make("data/0.tar", "data/t.arrow", "data/t.parquet")
+    os.symlink("data", "link")
+    for given in ("data/0.tar", "link/0.tar", "data/t.parquet"):
+        for output in ("data", "link", f"file://{os.getcwd()}/link"):
+            with pytest.raises(ValueError, match="overwrite an input"):
+                names([given], output)
+    assert names(["data/0.tar", "link/0.tar"], "out") == ["0.tar"]
+    with pytest.raises(ValueError, match="written to one output"):
+        names(["data/t.arrow", "data/t.parquet"], "out")
+
+
+def test_links_do_not_lead_out_of_the_output(make):
+    make("in/day1/0.tar", "elsewhere/x")
+    os.mkdir("out")
+    os.symlink("../elsewhere", "out/day1")
+    with pytest.raises(ValueError, match="leads out of the output.*\\n.*day1"):
+        names(["in"], "out")
+    os.unlink("out/day1")
+    make("out/day1/0.tar/x")
+    with pytest.raises(ValueError, match="has the name of a folder"):
+        names(["in"], "out")
+
+
+def test_a_local_folder_is_searched_as_a_url(make, tmp_path):
+    """Shards and tables are found; formats that cannot be read are told."""
+    make("in/s/0.tar", "in/b.parquet", "in/a.flac", "in/.h/1.tar", "in/f.mp4")
+    make("in/out/9.tar")
+    os.symlink("in", "also")
+    for top in ("in", "also", f"file://{tmp_path}/in"):
+        assert units.is_elsewhere([top], "in/out")
+        left_out = []
+        found = plan_units([top], "in/out", left_out=left_out)
+        assert [unit.name for unit in found] == [
+            "a.wav",
+            "b.parquet",
+            "s/0.tar",
+        ]
+        assert [os.path.basename(path) for path in left_out] == ["f.mp4"]
+    assert names(["in/out"], "in") == ["9.tar"]
+    os.unlink("in/b.parquet")
+    os.unlink("in/s/0.tar")
+    assert not units.is_elsewhere(["in"], "in/out")
+
+
+def test_a_list_names_shards(make):
+    """Equal names in several folders do not clash; an id is one."""
+    make("in/a/0.tar.gz", "in/b/0.tar.gz", "in/b/t.arrow")
+    paths = ["in/a/0.tar.gz", "in/b/0.tar.gz", "in/b/t.arrow"]
+    Path("l.csv").write_text("\n".join(["wav", *paths]))
+    assert names(["l.csv"]) == ["a/0.tar.gz", "b/0.tar.gz", "b/t.parquet"]
+    Path("l.scp").write_text(
+        "\n".join(f"u{k} {p}" for k, p in enumerate(paths))
+    )
+    assert names(["l.scp"]) == ["u0.tar.gz", "u1.tar.gz", "u2.parquet"]
