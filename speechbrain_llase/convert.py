@@ -100,7 +100,7 @@ def convert(
         write_yaml(networks, folder)
         manifest = describe(files, networks, folder, dtype)
         text = json.dumps(manifest, indent=2) + "\n"
-        (folder / "manifest.json").write_text(text)
+        (folder / "manifest.json").write_text(text, encoding="utf-8")
         compare(networks, folder, dtype)
         if output.exists():
             output.rmdir()

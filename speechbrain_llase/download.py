@@ -174,7 +174,7 @@ def fetch(download: Download) -> Path:
             "you used one."
         )
     note = checksum_file(download.path)
-    note.write_text(f"{digest}  {download.path.name}\n")
+    note.write_text(f"{digest}  {download.path.name}\n", encoding="utf-8")
     return partial.replace(download.path)
 
 
@@ -183,7 +183,7 @@ def is_whole(path: Path) -> bool:
     note = checksum_file(path)
     if not path.is_file() or not note.is_file():
         return False
-    return note.read_text().split()[:1] == [sha256(path)]
+    return note.read_text("utf-8").split()[:1] == [sha256(path)]
 
 
 def checksum_file(path: Path) -> Path:

@@ -53,14 +53,14 @@ def write_yaml(networks: dict, folder: Path) -> None:
         block = re.compile(rf"^{name}: !new:.*\n(?:    .*\n)+", re.MULTILINE)
         dims = networks[name][1]
         text = block.sub(lambda found, d=dims: fill(found[0], d), text)
-    (folder / "hyperparams.yaml").write_text(text)
+    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
     if "semantic_encoder" in networks:
         entries = [
             entry(*networks[name], name)
             for name in ("semantic_encoder", "codec_encoder")
         ]
         text = TOKENIZER_YAML.format(networks="".join(entries))
-        (folder / "tokenizer.yaml").write_text(text)
+        (folder / "tokenizer.yaml").write_text(text, encoding="utf-8")
 
 
 def fill(block: str, dims: dict) -> str:

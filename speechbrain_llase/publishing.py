@@ -87,14 +87,15 @@ def publish(
         folder.mkdir()
         write_weights(networks, folder, dtype)
         text = (base / "hyperparams.yaml").read_text(encoding="utf-8")
-        (folder / "hyperparams.yaml").write_text(with_lm(text, dims))
+        text = with_lm(text, dims)
+        (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
         for name in KEPT:
             if (base / name).is_file():
                 shutil.copy(base / name, folder)
         manifest = describe(checkpoint, base, folder, dtype)
         manifest["training"]["share"] = share
         text = json.dumps(manifest, indent=2) + "\n"
-        (folder / "manifest.json").write_text(text)
+        (folder / "manifest.json").write_text(text, encoding="utf-8")
         compare(networks, folder, dtype)
         if output.exists():
             output.rmdir()
@@ -191,9 +192,9 @@ def describe(checkpoint: Path, base: Path, folder: Path, dtype: str) -> dict:
     """Say where the weights come from and what was written."""
     about = {}
     if (base / "manifest.json").is_file():
-        about = json.loads((base / "manifest.json").read_text())
+        about = json.loads((base / "manifest.json").read_text("utf-8"))
     remembered = torch.load(checkpoint / "tokenizer.ckpt", weights_only=True)
-    state = yaml.safe_load((checkpoint / "CKPT.yaml").read_text())
+    state = yaml.safe_load((checkpoint / "CKPT.yaml").read_text("utf-8"))
     return {
         "speechbrain_llase": __version__,
         "versions": {name: metadata.version(name) for name in PACKAGES},

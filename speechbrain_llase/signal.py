@@ -131,4 +131,4 @@ def stft_power(wav: torch.Tensor) -> torch.Tensor:
         pad_mode="constant",
         return_complex=True,
     )
-    return spectrum.abs().square().flatten().double().cpu()
+    return spectrum.abs().square().flatten().cpu().double()  # MPS has none

@@ -50,7 +50,7 @@ class Tally:
 
     def add(self, counts: torch.Tensor) -> None:
         """Add a batch's loss, frames, right tokens and right digits."""
-        self.sums += counts.double().cpu()
+        self.sums += counts.cpu().double()  # MPS has no float64
 
     def stats(self) -> dict[str, float]:
         """Mean loss and accuracies a frame."""

@@ -54,7 +54,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--device",
         default="auto",
-        help="cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)",
+        help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)",
     )
     add(
         "--precision",
@@ -118,7 +118,20 @@ def pick_device(name: str) -> str:
             f"--device {name} is not here ({cudas} CUDA devices found). Use "
             "another, or leave --device out."
         )
+    if device.type not in ("cpu", "cuda", accelerator()):
+        raise ValueError(
+            f"--device {name} is not here. Use cpu, or leave --device out."
+        )
     return name
+
+
+def accelerator() -> str | None:
+    """Type of the accelerator that is here, such as mps; None without one."""
+    import torch
+
+    if not torch.accelerator.is_available():
+        return None
+    return torch.accelerator.current_accelerator().type
 
 
 def find_model(name: str) -> str:

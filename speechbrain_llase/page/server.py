@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -170,5 +171,10 @@ def serve(shared, place: Place, check_user, max_bytes: int) -> None:
 
 def sweep_until(private: PrivateFolder, ended: threading.Event) -> None:
     """Delete old files from time to time."""
-    while not ended.wait(min(SWEEP_S, private.keep_s / 4)):
-        private.sweep()
+    pause_s = min(SWEEP_S, private.keep_s / 4)
+    begin = time.monotonic()
+    # short waits: on Windows Ctrl-C is heard only when one is over
+    while not ended.wait(min(1.0, pause_s)):
+        if time.monotonic() - begin >= pause_s:
+            private.sweep()
+            begin = time.monotonic()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from page_parts import Constant, as_model, noise, tools, write
 
-from speechbrain_llase.page import batch, models, work
+from speechbrain_llase.page import batch, models, server, work
 from speechbrain_llase.page.folder import PREFIX, PrivateFolder
 from speechbrain_llase.page.limits import Limits, check_count, check_upload
 from speechbrain_llase.page.mix import mix, shares
@@ -152,6 +152,23 @@ def test_old_files_go_and_new_ones_stay(private):
     assert not old.parent.exists() and list(private.work.iterdir()) == []
     assert private.sweep(time.time() + 99) == 0 and held.exists()
     assert private.sweep(time.time() + 101) == 1 and not held.exists()
+
+
+def test_the_page_sweeps_from_time_to_time(private, monkeypatch):
+    now, swept, waits = [0.0], [], []
+
+    class Ended:
+        def wait(self, seconds):
+            waits.append(seconds)
+            now[0] += seconds
+            return now[0] > 60
+
+    monkeypatch.setattr(server.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(private, "sweep", lambda: swept.append(now[0]))
+    private.keep_s = 80.0
+    server.sweep_until(private, Ended())
+    assert swept == [20.0, 40.0, 60.0]
+    assert set(waits) == {1.0}  # Windows hears Ctrl-C between them
 
 
 def test_a_job_that_fails_leaves_nothing(private):
