@@ -18,8 +18,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes/RescueSpeech/ASR/llase"
 LIST = ROOT / "tests/recipes/RescueSpeech.csv"  # in SpeechBrain's form
-FLAGS = {
-    Path(row["Script_file"]).stem: shlex.split(row["test_debug_flags"])
+ROWS = {
+    Path(row["Script_file"]).stem: row
     for row in csv.DictReader(LIST.read_text().splitlines())
 }
 
@@ -43,10 +43,16 @@ def run(asr_folder, tiny_folder, tmp_path, monkeypatch):
 
     def run(*more: str, script: str = "evaluate") -> Path:
         argv = [str(RECIPE / f"{script}.py")]
-        argv += [str(RECIPE / f"hparams/{script}.yaml"), *FLAGS[script], *more]
+        row = ROWS[script]
+        argv += [str(RECIPE / f"hparams/{script}.yaml"), *more]
+        argv += shlex.split(row["test_debug_flags"])
         argv += ["--device=cpu", "--noprogressbar"]
         monkeypatch.setattr(sys, "argv", argv)
         runpy.run_path(argv[0], run_name="__main__")
+        checks = row["test_debug_checks"]
+        (files,) = re.fullmatch(r"file_exists=\[(.+)\]", checks).groups()
+        for name in files.split(","):
+            assert (tmp_path / "out" / script / name).exists(), name
         return tmp_path / "out" / script
 
     hook, handlers = sys.excepthook, logging.getLogger().handlers[:]
@@ -105,6 +111,66 @@ def test_training_together(run, learns, load_asr, load_tiny):
             assert any(not torch.equal(ours[k], theirs[k]) for k in ours)
     again = run(f"--trained={best}")
     assert json.loads((again / "results.json").read_text()) == results
+
+
+@pytest.fixture
+def watch(run, monkeypatch):
+    """A function that trains with --debug and watches every batch."""
+    import speechbrain as sb
+
+    seen = []
+    forward, step = sb.Brain.fit_batch, torch.nn.utils.clip_grad_norm_
+
+    def fit_batch(brain, batch):
+        found = {"clipped": [], "cudnn": []}
+        seen.append(found)
+
+        def clip(weights, limit):
+            weights = list(weights)
+            found["clipped"].append({id(w) for w in weights})
+            return step(weights, limit)
+
+        def on_forward(*_):
+            found["cudnn"].append(torch.backends.cudnn.enabled)
+            found["modes"] = {
+                "recogniser": brain.words_loss.training,
+                "enhancer": brain.enhancing.mods.token_lm.training,
+            }
+
+        monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+        network = brain.words_loss.networks["encoder"]
+        handle = network.register_forward_pre_hook(on_forward)
+        loss = forward(brain, batch)
+        handle.remove()
+        found["parts"] = {
+            name: {id(w) for w in part.parameters()}
+            for name, part in brain.modules.items()
+        }
+        return loss
+
+    monkeypatch.setattr(sb.Brain, "fit_batch", fit_batch)
+
+    def watch(*learns: str) -> list[dict]:
+        flags = [f"--learns=[{', '.join(learns)}]", "--debug"]
+        run(*flags, "--batch_size=2", script="train")
+        return seen
+
+    return watch
+
+
+@pytest.mark.parametrize("learns", [("enhancer",), ("recogniser", "enhancer")])
+def test_modes_and_clipping(watch, learns, load_tiny):
+    """No dropout in the enhancer; every part is clipped, by itself."""
+    attention = load_tiny().mods.token_lm.backbone.layers[0].self_attn
+    assert attention.attention_dropout > 0
+    seen = watch(*learns)
+    assert len(seen) == 4  # two batches of two epochs
+    for found in seen:
+        trains = "recogniser" in learns
+        assert found["modes"] == {"recogniser": trains, "enhancer": False}
+        assert found["clipped"] == [found["parts"][name] for name in learns]
+        assert found["cudnn"] == [trains]  # see compute_objectives
+    assert torch.backends.cudnn.enabled
 
 
 def test_what_cannot_be_trained(run):

@@ -38,17 +38,18 @@ class JointBrain(sb.Brain):
     """
 
     def init_optimizers(self):
-        """One optimizer, with a learning rate for each part."""
-        groups = [
-            {"params": part.parameters(), "lr": self.hparams.lr[name]}
+        """One optimizer a part: of its groups, only the first is clipped."""
+        self.optimizers_dict = {
+            f"optimizer_{name}": self.opt_class(
+                part.parameters(), lr=self.hparams.lr[name]
+            )
             for name, part in self.modules.items()
-        ]
-        self.optimizer = self.opt_class(groups)
-        self.optimizers_dict = {"opt_class": self.optimizer}
-        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        }
+        self.checkpointer.add_recoverables(self.optimizers_dict)
 
     def compute_forward(self, batch, stage):
         """Enhance; with a gradient where the enhancer learns."""
+        self.set_modes(stage)
         batch = batch.to(self.device)
         noisy, lengths = batch.noisy_sig
         if "enhancer" in self.modules:
@@ -59,10 +60,19 @@ class JointBrain(sb.Brain):
         """The recogniser's loss of what it reads in the enhanced speech."""
         case = CASES[self.hparams.case]
         texts = [case(t) for t in batch[self.hparams.columns["words"]]]
-        return self.words_loss(enhanced, batch.noisy_sig.lengths, texts)
+        # cuDNN gives no gradient through a recurrent layer in eval mode,
+        # which a recogniser that does not learn is in; PyTorch's own does.
+        with torch.backends.cudnn.flags(
+            enabled=torch.backends.cudnn.enabled and self.words_loss.training
+        ):
+            return self.words_loss(enhanced, batch.noisy_sig.lengths, texts)
 
-    def on_stage_start(self, stage, epoch=None):
-        """Dropout in the recogniser alone, and only where it learns."""
+    def set_modes(self, stage):
+        """Dropout in the recogniser alone, and only where it learns.
+
+        It is done for each batch: `Brain` puts all modules into training mode
+        after `on_stage_start`.
+        """
         learns = "recogniser" in self.modules and stage == sb.Stage.TRAIN
         self.words_loss.train(learns)
         self.enhancing.eval()
