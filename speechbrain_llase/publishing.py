@@ -56,7 +56,8 @@ def publish(
     Returns
     -------
     manifest : dict
-        What manifest.json says.
+        What manifest.json says; loss and accuracy in it are those of the
+        checkpoint, whatever the share.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def publish(
         The output holds something.
     ValueError
         The checkpoint does not fit the run's YAML, or the weights the dtype;
-        the share is impossible.
+        the share is impossible, or the run did not begin with the base's LM.
     """
     if not 0 < share <= 1:
         raise ValueError(
@@ -158,16 +159,22 @@ def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
             f"{base} names files on hubs; convert or download it first and "
             "name that folder as the base."
         )
+    if share < 1 and "token_lm" not in hparams["pretrainer"].loadables:
+        raise ValueError(
+            f"The run of {file} began from nothing, so there is no way from "
+            f"the base's token LM to go a share of {share}; leave out --share."
+        )
     hparams["pretrainer"].collect_files(default_source=str(base))
     hparams["pretrainer"].load_collected()
-    began = {k: w.clone() for k, w in hparams["token_lm"].state_dict().items()}
+    weights = hparams["token_lm"].state_dict() if share < 1 else {}
+    began = {name: weight.clone() for name, weight in weights.items()}
     fine_tuned = hparams["fine_tuned"].adapt()
     fine_tuned.load(checkpoint / "token_lm.ckpt")
     modules = {name: hparams[name] for name in NETWORKS}
     modules["token_lm"] = fine_tuned.merged()
-    if share < 1:
-        for name, weight in modules["token_lm"].state_dict().items():
-            weight.copy_(began[name].lerp(weight, share))
+    trained = modules["token_lm"].state_dict()
+    for name, weight in began.items():
+        trained[name].copy_(weight.lerp(trained[name], share))
     networks = {name: (module.eval(), None) for name, module in modules.items()}
     return networks, dict(tree["token_lm"]), base
 
@@ -202,7 +209,7 @@ def describe(checkpoint: Path, base: Path, folder: Path, dtype: str) -> dict:
         "base": base.name,
         "tokenizer": remembered["tokenizer"],
         "training": {
-            key: state[key]
+            f"checkpoint_{key}": state[key]
             for key in ("epoch", "loss", "token_accuracy")
             if key in state
         },

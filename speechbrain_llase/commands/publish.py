@@ -62,7 +62,8 @@ def add_parser(subparsers) -> None:
         default=1.0,
         metavar="X",
         help="how far to go from the base's token LM (0) to the trained one "
-        "(1): less forgets less (default: %(default)s)",
+        "(1): less forgets less; not after a training from nothing (default: "
+        "%(default)s)",
     )
 
 

@@ -88,7 +88,11 @@ def test_lora_is_merged(run, tmp_path):
     feats = torch.randn(1, 40, 32)
     ours = enhancer.mods.token_lm(feats)
     torch.testing.assert_close(ours, tuned.token_lm(feats))
-    assert manifest["training"] == {"epoch": 2, "loss": 1.0, "share": 1.0}
+    assert manifest["training"] == {
+        "checkpoint_epoch": 2,
+        "checkpoint_loss": 1.0,
+        "share": 1.0,
+    }
     assert manifest["base"] == "base" and manifest["tokenizer"] == "mel"
     written = json.loads((tmp_path / "out/manifest.json").read_text())
     assert written == manifest
@@ -112,6 +116,23 @@ def test_share_of_the_way(run, tmp_path):
     for share in (0.0, 1.5):
         with pytest.raises(ValueError, match="above 0 and at most 1"):
             publish(run, tmp_path / "out", share=share)
+
+
+def test_no_share_of_a_run_from_nothing(run, tmp_path, capsys):
+    """Its token LM began with random weights, which are nobody's."""
+    yaml = run / "hyperparams.yaml"
+    lines = yaml.read_text().splitlines(keepends=True)
+    loaded = [line for line in lines if "token_lm: !ref <token_lm>\n" in line]
+    assert len(loaded) == 2  # the second in the pretrainer
+    lines.remove("        token_lm: !ref <token_lm>\n")
+    yaml.write_text("".join(lines))
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="from nothing.* leave out --share"):
+        publish(run, out, "float32", 0.5)
+    command = ["publish", str(run), "--output", str(out), "--share", "0.5"]
+    assert main(command) == 1 and "from nothing" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(command[:-2]) == 0
 
 
 def test_command(run, tmp_path, capsys):
