@@ -5,7 +5,6 @@ Authors
 """
 
 import argparse
-import re
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +21,12 @@ from speechbrain_llase.commands.common import (
     say,
 )
 from speechbrain_llase.commands.engine_options import add_engine_options
+from speechbrain_llase.commands.run_options import (
+    add_run_options,
+    manifest_path,
+    pick_shard,
+    refuse_taken,
+)
 from speechbrain_llase.commands.tally import Tally
 from speechbrain_llase.commands.watch import (
     add_watch_options,
@@ -121,65 +126,6 @@ def add_parser(subparsers) -> None:
     add_model_options(parser)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what concerns many files."""
-    add = parser.add_argument
-    add("--overwrite", action="store_true", help="make existing outputs again")
-    add(
-        "--keep-others",
-        action="store_true",
-        help="go on beside outputs of another model, of other settings or of"
-        " other inputs, and keep them",
-    )
-    add(
-        "--column",
-        type=non_empty,
-        metavar="NAME",
-        help="where the paths are in CSV and JSON lists (default: found by"
-        " its name)",
-    )
-    add(
-        "--manifest",
-        type=non_empty,
-        metavar="FILE",
-        help="where the lines go (default: manifest.jsonl in the output"
-        " folder, with --shard 2/8 manifest-2of8.jsonl)",
-    )
-    add(
-        "--shard",
-        type=shard,
-        metavar="I/N",
-        help="only the I-th of N parts of the files sorted by output",
-    )
-
-
-def shard(text: str) -> tuple[int, int]:
-    """Read I/N."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    part, count = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= part <= count:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not I/N with I from 1 to N, such as 2/8"
-        )
-    return part, count
-
-
-def pick_shard(jobs: list[Job], part: tuple[int, int] | None) -> list[Job]:
-    """Take every N-th job, from the I-th on, in the order of the outputs."""
-    if part is None:
-        return jobs
-    return sorted(jobs, key=lambda job: job.name)[part[0] - 1 :: part[1]]
-
-
-def manifest_path(args: argparse.Namespace) -> Path:
-    """Name the manifest."""
-    path = Path(args.manifest or Path(args.output, "manifest.jsonl"))
-    if args.shard and not args.manifest:
-        name = "{}-{}of{}{}".format(path.stem, *args.shard, path.suffix)
-        path = path.with_name(name)
-    return path
-
-
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase enhance`; return the exit code."""
     if engines.takes_over(args):
@@ -189,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_run(args.inputs, output, args.column)
         check_writable(output)
         manifest = manifest_path(args)
+        refuse_taken(manifest, args.inputs, plan.jobs)
         manifest.parent.mkdir(parents=True, exist_ok=True)
         jobs = pick_shard(plan.jobs, args.shard)
     except (OSError, ValueError) as err:
@@ -226,9 +173,9 @@ def run_with(
     from speechbrain_llase.runs.stopper import Stopper
 
     description = describe_run(enhancer, args.source, args.precision)
-    folder = OutputFolder(Path(args.output), str(ledger.path.resolve()))
     try:
         ledger.begin(description, args.overwrite, args.keep_others)
+        folder = OutputFolder(Path(args.output), ledger.id)
         rest = find_rest(jobs, ledger, folder, args.keep_others)
     except (OSError, ValueError) as err:
         return refuse(str(err))
@@ -261,6 +208,8 @@ def enhance_all(
             for warning in record.warnings:
                 line = f"warning: {outcome.job.source}: {warning}"
                 work.progress.write(line)
+        if work.progress.done == len(jobs):
+            work.finish()
     except CannotGoOn as err:
         say(f"error: {one_line(err)}")
         return 3
@@ -273,5 +222,4 @@ def enhance_all(
             raise KeyboardInterrupt
         say("terminated; the finished files are complete")
         return 128 + work.stopper.signal
-    work.ledger.finish()
     return 1 if tally.failed else 0

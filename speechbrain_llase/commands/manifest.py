@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 HELP = """\
 Read the manifests of a run by `enhance`: how many files are done, how much
-audio, which shards have not begun, which files failed, and how sure the token
-model was.
+audio, which shards have not begun or not ended, which files failed, and how
+sure the token model was.
 """
 EPILOG = """\
 examples:
@@ -26,8 +26,8 @@ examples:
   speechbrain-llase manifest enhanced --join all.jsonl
       writes one line for each file, of all shards, sorted by output
 
-exit codes: 0 all done, 1 some files failed or a shard has not begun, 2 there
-is no manifest.
+exit codes: 0 all done, 1 some files failed, a shard has not begun or a run has
+not come to its end, 2 there is no manifest.
 """
 SHOWN = 20  # failures
 
@@ -60,11 +60,13 @@ def run(args: argparse.Namespace) -> int:
         expand,
         missing_shards,
         read_run,
+        unfinished,
     )
 
     try:
         paths = list(expand(args.paths))
         records = read_run(paths)
+        begun = unfinished(paths)
         if args.join:
             join(args.join, records)
     except (OSError, ValueError) as err:
@@ -73,17 +75,19 @@ def run(args: argparse.Namespace) -> int:
     missing = missing_shards(paths)
     if missing:
         say(f"warning: shards that have not begun: {', '.join(missing)}")
+    for run in begun:
+        say(f"warning: not finished, or still at work: {run}")
     failed = [x for x in records.values() if x.status == "failed"]
     for record in failed[:SHOWN]:
         say(f"failed: {record.input}: {record.error}")
     if len(failed) > SHOWN:
         say(f"failed: and {len(failed) - SHOWN} more")
-    return 1 if failed or missing else 0
+    return 1 if failed or missing or begun else 0
 
 
 def join(path: Path, records: dict[str, "Record"]) -> None:
     """Write all records to one file, which appears whole."""
-    from speechbrain_llase.runs.ledger import write_text
+    from speechbrain_llase.runs.run_state import write_text
 
     write_text(path, (records[x].as_json() + "\n" for x in sorted(records)))
 

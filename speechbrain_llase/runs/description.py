@@ -82,6 +82,15 @@ def describe_run(
     return Description(model_id(source), settings)
 
 
+def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """Name what two descriptions, as dictionaries, differ in."""
+    return [
+        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now"
+        for key in sorted(theirs.keys() | ours.keys())
+        if theirs.get(key) != ours.get(key)
+    ]
+
+
 def plain(section: object) -> dict[str, Any]:
     """Collect an object's plain settings."""
     kinds = (bool, int, float, str, dict, type(None))

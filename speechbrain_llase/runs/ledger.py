@@ -1,25 +1,36 @@
 """The ledger of a run: its manifest, what it was made with, who is at work.
 
 Beside `manifest.jsonl`, one line a file, lies `manifest.run.json`, which
-describes the models and settings; while a process works, a hidden lock file
-holds the record of the output that is about to appear.
+describes the models and settings and tells how far the run is; while a process
+works, a hidden lock file holds the record of the output that is about to
+appear.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from speechbrain_llase.audio import sync_folder
-from speechbrain_llase.runs.description import Description
+from speechbrain_llase.runs.description import Description, differences
 from speechbrain_llase.runs.locking import Lock
-from speechbrain_llase.runs.records import Record, read_records
+from speechbrain_llase.runs.records import (
+    Record,
+    cut_torn_line,
+    read_records,
+    refuse_foreign,
+)
+from speechbrain_llase.runs.run_state import (
+    RunState,
+    read_state,
+    remove_partials,
+    state_path,
+    write_text,
+)
 
 HOW = (
     "--overwrite makes all files again, --keep-others keeps what is there and "
@@ -38,22 +49,37 @@ class Ledger:
     Raises
     ------
     ValueError
-        Another process has it open.
+        Another process has it open, or nobody can lock it.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self.run_path = path.with_suffix(".run.json")
+        self.run_path = state_path(path)
         self.lock = Lock(path.with_name(f".{path.name}.lock"))
         self.file = None
         self.lines: dict[str, tuple[str, str]] = {}  # output: status, input
         self.lost: set[str] = set()  # lines that are not true any more
         self.extra = 0  # lines that another one replaces
-        self.overwrites = False
+        self.settings: set[str | None] = set()  # of all lines
+        self.state = RunState()
         self.pending = False  # an output may be there without its line
 
+    @property
+    def id(self) -> str:
+        """Name the run, after `begin`, as its manifest does for good."""
+        return self.state.id
+
+    @property
+    def overwrites(self) -> bool:
+        """Tell whether outputs without a line are made again."""
+        return self.state.overwrites
+
+    @overwrites.setter
+    def overwrites(self, value: bool) -> None:
+        self.state.overwrites = value
+
     def begin(self, run: Description, overwrite: bool, others: bool) -> None:
-        """Read what is there and see whether this run may go on with it.
+        """Read what is there, and see whether this run may go on with it.
 
         Arguments
         ---------
@@ -70,24 +96,37 @@ class Ledger:
         ValueError
             The manifest is another run's, or no manifest.
         """
-        state = self.read_state()
-        runs = {} if overwrite else state.get("runs", {})
-        self.overwrites = overwrite or bool(state.get("overwrites"))
-        found = set()
-        if not overwrite and self.path.exists():
+        refuse_foreign(self.path)
+        if self.path.exists():
             for record in read_records(self.path):
                 self.note(record)
-                found.add(record.settings)
-        if not others:
-            self.refuse_others(run, runs, found - {None, run.fingerprint})
-        self.runs = runs | {run.fingerprint: run.as_dict()}
+        self.state = RunState.from_dict(self.read_state())
+        is_void = overwrite or self.state.clears
+        if not (is_void or others):
+            self.refuse_others(run)
+        for path in (self.path, self.run_path):
+            remove_partials(path)
+        if is_void:
+            self.clear()
+        self.state.runs[run.fingerprint] = run.as_dict()
         self.write_state()
-        if overwrite:
-            self.lock.found = {}
-            write_text(self.path, [])
-        else:
-            cut_torn_line(self.path)
+        cut_torn_line(self.path)
         self.open()
+
+    def clear(self) -> None:
+        """Forget all lines; if that is cut short, the next process does it."""
+        self.state.overwrites = self.state.clears = True
+        self.state.finished = False
+        self.write_state()
+        self.lock.forget()
+        write_text(self.path, [])
+        self.state.runs, self.state.clears = {}, False
+        self.lines, self.extra = {}, 0
+
+    def plan(self, outputs: int) -> None:
+        """Note how many lines there will be; the run is not finished."""
+        self.state.planned, self.state.finished = outputs, False
+        self.write_state()
 
     def open(self) -> None:
         """Open the manifest to append lines."""
@@ -97,62 +136,51 @@ class Ledger:
 
     def write_state(self) -> None:
         """Write what the manifest is made with."""
-        state = {"overwrites": self.overwrites, "runs": self.runs}
-        write_text(self.run_path, [json.dumps(state, indent=1), "\n"])
+        self.state.write(self.run_path)
 
     def read_state(self) -> dict[str, Any]:
-        """Read what the manifest was made with."""
-        try:
-            state = json.loads(self.run_path.read_text(encoding="utf-8"))
-            if isinstance(state["runs"], dict):
-                return state
-        except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError, KeyError):
-            pass
-        raise ValueError(
-            f"{self.run_path} does not describe a run. Remove it, or name "
-            "another --manifest."
-        )
+        """Read what the manifest was made with; see `run_state`."""
+        return read_state(self.run_path)
 
-    def refuse_others(
-        self, run: Description, runs: dict[str, Any], found: set[str]
-    ) -> None:
+    def refuse_others(self, run: Description) -> None:
         """Refuse lines that were made otherwise, and name the differences."""
+        owed = self.lock.found.get("record", {}).get("settings")
+        found = (self.settings | {owed}) - {None, run.fingerprint}
         if not found:
             return
-        ours = run.as_dict()
+        runs = self.state.runs
         theirs = next((runs[x] for x in found if x in runs), None)
-        differences = [f"settings {', '.join(sorted(found))} are unknown"]
+        lines = [f"settings {', '.join(sorted(found))} are unknown"]
         if theirs is not None:
-            differences = [
-                f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now"
-                for key in sorted(theirs.keys() | ours.keys())
-                if theirs.get(key) != ours.get(key)
-            ]
+            lines = differences(theirs, run.as_dict())
         raise ValueError(
             f"{self.path} is the manifest of another run. {HOW}.\n  "
-            + "\n  ".join(differences)
+            + "\n  ".join(lines)
         )
 
     def note(self, record: Record) -> None:
         """Remember the last line of each output."""
         self.extra += record.output in self.lines
         self.lines[record.output] = record.status, record.input
+        self.settings.add(record.settings)
 
     def recover(self, holds: Callable[[str], bool]) -> None:
         """Write the line that a killed process did not come to write.
 
         It had noted the record, and then moved the complete output to its
-        place: the temporary file is gone.
+        place: the temporary file is gone. `holds` tells what the output
+        folder held at first, by name.
         """
         note = self.lock.found
-        if not note.get("record") or Path(note["partial"]).exists():
-            return
-        record = Record.from_dict(note["record"])
-        status, _ = self.lines.get(record.output, (None, None))
-        if status != "done" and holds(record.output):
-            self.append(record)
+        if note:
+            record = Record.from_dict(note["record"])
+            partial = Path(note["partial"]).name
+            partial = PurePosixPath(record.output).with_name(partial)
+            status, _ = self.lines.get(record.output, (None, None))
+            is_moved = not holds(str(partial)) and holds(record.output)
+            if status != "done" and is_moved:
+                self.append(record)
+        self.lock.forget()
 
     def expect(self, partial: Path, record: Record) -> None:
         """Note the record of an output that is about to appear."""
@@ -166,6 +194,9 @@ class Ledger:
 
     def append(self, *records: Record) -> None:
         """Write lines; a killed process does not lose them."""
+        if self.state.finished:
+            self.state.finished = False
+            self.write_state()
         text = "".join(record.as_json() + "\n" for record in records)
         end = os.fstat(self.file).st_size
         try:
@@ -200,54 +231,33 @@ class Ledger:
             for k, record in enumerate(read_records(self.path))
             if last[record.output] == k and record.output not in self.lost
         )
-        os.close(self.file)
-        write_text(self.path, kept)
-        self.open()
+        self.close_file()  # some systems replace no open file
+        try:
+            write_text(self.path, kept)
+        finally:
+            self.open()
         self.lost.clear()
         self.extra = 0
 
     def finish(self) -> None:
         """Note that the run has come to its end."""
-        if self.overwrites:
-            self.overwrites = False
+        if self.overwrites or not self.state.finished:
+            self.state.overwrites, self.state.finished = False, True
             self.write_state()
 
     def close(self) -> None:
         """Tidy up, close the manifest and let go of the lock."""
-        if self.file is not None:
+        try:
             with suppress(OSError):  # a full disk; the manifest is whole
-                self.tidy()
-                self.sync()
-            os.close(self.file)
-        self.lock.release(keep_note=self.pending)
+                if self.file is not None:
+                    self.tidy()
+                    self.sync()
+        finally:
+            self.close_file()
+            self.lock.release(keep_note=self.pending or bool(self.lock.found))
 
-
-def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write a whole file beside its place, then move it there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut off a last line that has no end."""
-    if not path.exists():
-        return
-    with open(path, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - (1 << 16))
-            file.seek(start)
-            cut = file.read(end - start).rfind(b"\n")
-            if cut >= 0:
-                end = start + cut + 1
-                break
-            end = start
-        file.truncate(end)
+    def close_file(self) -> None:
+        """Close the manifest, if it is open."""
+        if self.file is not None:
+            file, self.file = self.file, None
+            os.close(file)

@@ -50,6 +50,7 @@ def find_rest(
 
     - A line and its output: the file is done.
     - A line without its output: the line is dropped, the file made again.
+    - A line that says "failed": the file is tried again.
     - An output without a line: if the run before was killed just then, its
       line is written; else the file is somebody's, is kept, and gets a line
       that says so. In a run with `--overwrite` it is made again.
@@ -86,12 +87,13 @@ def find_rest(
                 rest.append(job)
             elif status == "done" and source != os.path.abspath(job.source):
                 clashes.append(f"{job.target} <- {job.source}, not {source}")
-        elif is_there and not ledger.overwrites:
+        elif is_there and status is None and not ledger.overwrites:
             kept.append(Record(os.path.abspath(job.source), job.name, "kept"))
         else:
             rest.append(job)
     if not others:
         refuse(f"Outputs were made of other inputs. {HOW}", clashes)
+    ledger.plan(len(jobs))
     ledger.forget(gone)
     if kept:
         ledger.append(*kept)
@@ -186,6 +188,11 @@ class LocalRun:
             self.ledger.sync()
         self.folder.sync()
         self.synced = time.monotonic()
+
+    def finish(self) -> None:
+        """Note that the run has come to its end."""
+        with self.folder.watched():
+            self.ledger.finish()
 
     @contextmanager
     def open_source(self, job: Job) -> Iterator[str]:

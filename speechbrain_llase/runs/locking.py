@@ -4,6 +4,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import errno
 import json
 import os
 import socket
@@ -17,11 +18,18 @@ except ImportError:  # Windows
     fcntl = None
 
 
+# What flock and msvcrt say of a lock that somebody has
+HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+# and where there are no locks
+MISSING = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+
+
 class Lock:
     """A file that one process has locked.
 
     The system lets go of it when the process ends, however it ends. What the
-    process noted last stays in the file for the next one.
+    process noted last stays in the file for the next one, and stays there
+    until `forget`, even if that one is killed, too.
 
     Arguments
     ---------
@@ -31,7 +39,7 @@ class Lock:
     Raises
     ------
     ValueError
-        Another process holds it.
+        Another process holds it, or the file system has no locks.
     """
 
     def __init__(self, path: Path):
@@ -41,26 +49,35 @@ class Lock:
             try:
                 take(self.file)
             except OSError as err:
-                holder = read_note(self.file)
+                reason = refusal(err, path, read_note(self.file))
                 os.close(self.file)
-                raise ValueError(
-                    f"Another process ({holder.get('process', 'unknown')}) is "
-                    f"at work on this run: it holds {path}. Wait for its end, "
-                    "or give this one another --shard or --manifest."
-                ) from err
+                if not reason:
+                    raise
+                raise ValueError(reason) from err
             if is_same(self.file, path):
                 break
             os.close(self.file)  # removed in between, by its last holder
-        self.found = read_note(self.file)
+        found = read_note(self.file)
+        self.found = found if found.get("record") else {}
         self.process = f"{os.getpid()} on {socket.gethostname()}"
         self.note()
 
     def note(self, **about: Any) -> None:
-        """Replace the note; enough for a killed process, not a lost machine."""
-        text = json.dumps({"process": self.process, **about}).encode()
-        self.clear()
+        """Replace the note; enough for a killed process, not a lost machine.
+
+        The new one is written over the old one: there is no moment without.
+        """
+        note = {**self.found, **about, "process": self.process}
+        text = json.dumps(note).encode() + b"\n"
         os.lseek(self.file, 0, os.SEEK_SET)
         os.write(self.file, text)
+        os.ftruncate(self.file, len(text))
+
+    def forget(self) -> None:
+        """Drop what was found: it is done with."""
+        if self.found:
+            self.found = {}
+            self.note()
 
     def clear(self) -> None:
         """Remove the note."""
@@ -72,6 +89,24 @@ class Lock:
             with suppress(OSError):  # Windows keeps what is open
                 self.path.unlink()
         os.close(self.file)
+
+
+def refusal(err: OSError, path: Path, note: dict[str, Any]) -> str | None:
+    """Say what a lock that was not got means; None where nobody knows."""
+    if err.errno in HELD:
+        return (
+            f"Another process ({note.get('process', 'unknown')}) is at work "
+            f"on this run: it holds {path}. Wait for its end, or give this "
+            "one another --shard or --manifest."
+        )
+    if err.errno in MISSING:
+        return (
+            f"The file system of {path.parent} has no locks ({err.strerror}), "
+            "so that two processes could spoil one manifest. Put it on a "
+            "local disk with --manifest FILE, or have the file system "
+            "mounted with locks."
+        )
+    return None
 
 
 def take(file: int) -> None:
@@ -87,10 +122,11 @@ def take(file: int) -> None:
 
 
 def read_note(file: int) -> dict[str, Any]:
-    """Read what was noted; nothing if it is torn."""
+    """Read what was noted, in the first line; nothing if it is torn."""
     os.lseek(file, 0, os.SEEK_SET)
     try:
-        found = json.loads(os.read(file, 1 << 20))
+        line, _, _ = os.read(file, 1 << 20).partition(b"\n")
+        found = json.loads(line)
     except (ValueError, OSError):
         return {}
     return found if isinstance(found, dict) else {}

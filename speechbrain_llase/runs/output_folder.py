@@ -33,8 +33,9 @@ class OutputFolder:
     top : Path
         The folder, which exists.
     owner : str
-        Names the run among others that write there at the same time; the
-        temporary files of its killed processes are known by it.
+        Names the run among all that write there at the same time, from other
+        machines too; the temporary files of its killed processes are known
+        by it.
     """
 
     def __init__(self, top: Path, owner: str):
@@ -128,10 +129,16 @@ class OutputFolder:
         self.touched.add(path.parent)
 
     def sync(self) -> None:
-        """See that what was moved stays where it is."""
+        """See that what was moved stays where it is.
+
+        A finished folder that somebody has moved away is their business.
+        """
         with self.watched():
             for folder in self.touched:
-                sync_folder(folder)
+                try:
+                    sync_folder(folder)
+                except (FileNotFoundError, NotADirectoryError):
+                    self.check()
         self.touched.clear()
 
     @contextmanager

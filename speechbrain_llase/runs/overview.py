@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from speechbrain_llase.runs.records import Record, read_records
+from speechbrain_llase.runs.run_state import RunState, read_state, state_path
 
 NAME = re.compile(r"manifest(?:-(\d+)of(\d+))?\.jsonl")
 ORDER = ("failed", "kept", "done")  # the later one is believed
@@ -60,6 +61,35 @@ def missing_shards(paths: Iterable[Path]) -> list[str]:
         for count in sorted(counts)
         for part in range(1, count + 1)
         if (part, count) not in shards
+    ]
+
+
+def unfinished(paths: Iterable[Path]) -> list[str]:
+    """Name the manifests whose runs have begun and not come to their end.
+
+    Arguments
+    ---------
+    paths : iterable of Path
+        Manifests.
+
+    Returns
+    -------
+    lines : list of str
+        A path each, and how many files there are to be.
+
+    Raises
+    ------
+    ValueError
+        What stands beside a manifest does not describe a run.
+    """
+    states = (
+        (path, RunState.from_dict(read_state(state_path(path))))
+        for path in paths
+    )
+    return [
+        f"{path} ({state.planned or 'an unknown number of'} files planned)"
+        for path, state in states
+        if state.is_unfinished
     ]
 
 

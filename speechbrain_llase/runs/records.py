@@ -7,6 +7,7 @@ Authors
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from speechbrain_llase.runs.pool import Outcome
 
 STATUSES = ("done", "kept", "failed")
+START = b'{"input": '  # of every line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,5 +136,41 @@ def read_records(path: str | Path) -> Iterator[Record]:
             except (ValueError, TypeError) as err:
                 raise ValueError(
                     f"{path}, line {number}, is no record of a run ({err}). "
-                    "Name another --manifest, or repair the line."
+                    "Name another --manifest, or repair or remove it."
                 ) from err
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a file without a whole line that does not begin as ours do.
+
+    Raises
+    ------
+    ValueError
+        It is somebody's; a torn line of ours would be cut off.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        line = file.readline(1 << 20)
+    if not line.endswith(b"\n") and not START.startswith(line[: len(START)]):
+        raise ValueError(
+            f"{path} is no manifest of a run: it begins with {line[:20]!r}. "
+            "Name another --manifest, or remove it."
+        )
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that has no end."""
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - (1 << 16))
+            file.seek(start)
+            cut = file.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                end = start + cut + 1
+                break
+            end = start
+        file.truncate(end)

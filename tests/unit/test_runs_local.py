@@ -5,62 +5,34 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from copier import Copier, describe_run
+from copier import Copier
+from local_runs import (
+    MANIFEST,
+    NAMES,
+    Killed,
+    contents,
+    enhance,
+    make_inputs,
+    records,
+    release_locks,
+)
 
 from speechbrain_llase import audio, cli
-from speechbrain_llase.commands import enhance as command
-from speechbrain_llase.runs import description
 from speechbrain_llase.runs.ledger import Ledger
 from speechbrain_llase.runs.output_folder import OutputFolder
 from speechbrain_llase.runs.records import Record, read_records
-
-NAMES = ["a.wav", "b.wav", "1/c.wav", "1/d.wav", "2/e.wav"]
-MANIFEST = Path("out/manifest.jsonl")
 
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """Five files below in/; a model that copies and counts its windows."""
-    monkeypatch.chdir(tmp_path)
-    for k, name in enumerate(NAMES):
-        path = Path("in", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(k).uniform(-0.5, 0.5, 3000 + 100 * k)
-        sf.write(path, noise, 16000)
-    models = []
-
-    def load_enhancer(args):
-        models.append(Copier(window_batch=args.batch_size or 1))
-        return models[-1]
-
-    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
-    monkeypatch.setattr(description, "describe_run", describe_run)
-    return models
-
-
-def enhance(*options, output="out", inputs=("in",)):
-    return cli.main(["enhance", *inputs, "--output", output, *options])
-
-
-def records(path=MANIFEST):
-    """Records by output; one line each."""
-    found = list(read_records(path))
-    assert len({record.output for record in found}) == len(found)
-    return {record.output: record for record in found}
-
-
-def contents(folder="out"):
-    """What lies below a folder, hidden files too; bytes by name."""
-    found = (p for p in Path(folder).rglob("*") if p.is_file())
-    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in found}
-    return {n: x for n, x in files.items() if not n.startswith("manifest")}
+    return make_inputs(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -256,10 +228,6 @@ def test_an_overwriting_run_that_was_killed_goes_on(made, whole, monkeypatch):
 # -- kills at chosen points --------------------------------------------------
 
 
-class Killed(BaseException):
-    """Stands for the end of a process: nothing is tidied up after it."""
-
-
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_a_kill_around_the_moving_of_an_output(made, whole, monkeypatch, place):
     """Between note and move, and between move and line; see the slow test
@@ -293,20 +261,11 @@ def test_a_kill_around_the_moving_of_an_output(made, whole, monkeypatch, place):
     assert {x.status for x in records().values()} == {"done"}
 
 
-def release_locks():
-    """Close what a killed process would have lost: open lock files."""
-    if not Path("/proc/self/fd").is_dir():
-        pytest.skip("this system does not list open files")
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").endswith(".lock"):
-                os.close(int(name))
-
-
 def test_only_our_own_temporary_files_are_removed(made, whole):
     assert enhance() == 0
     Path("out/1/c.wav").unlink()
-    mark = OutputFolder(Path("out"), str(MANIFEST.resolve())).mark
+    run = json.loads(Path("out/manifest.run.json").read_text())
+    mark = OutputFolder(Path("out"), run["id"]).mark
     ours = Path(f"out/1/.llase-{mark}-7.partial.wav")
     others = [
         Path("out/1/.llase-00000000-7.partial.wav"),
