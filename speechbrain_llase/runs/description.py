@@ -6,11 +6,14 @@ Authors
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase import __version__
+from speechbrain_llase.runs.places import show
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference import EnhanceLLaSE
@@ -28,6 +31,8 @@ SETTINGS = (
 )
 DIGITS = 12  # of a fingerprint
 PIECE = 1 << 20  # bytes that are hashed at a time
+WHOLE = 1 << 28  # bytes of a file that is hashed whole; of larger ones
+PIECES = 64  # of them are, the first and the last one included
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Description:
     The device, the size of batches and the number of threads are not in it.
     """
 
-    model: str  # the source's name and, of a folder, a digest of its files
+    model: str  # the source's name and a digest of its files
     settings: dict[str, Any]  # plain values by name
 
     @property
@@ -79,7 +84,9 @@ def describe_run(
         ("candidates", enhancer.candidates.num_candidates > 1),
     ):
         settings[name] = plain(getattr(enhancer, name)) if is_on else False
-    return Description(model_id(source), settings)
+    pretrainer = getattr(enhancer.hparams, "pretrainer", None)
+    weights = getattr(pretrainer, "paths", {})
+    return Description(model_id(source, weights), settings)
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
@@ -101,29 +108,61 @@ def plain(section: object) -> dict[str, Any]:
     }
 
 
-def model_id(source: str | Path) -> str:
-    """Name a model: a folder by its name and its files' content.
+def model_id(
+    source: str | Path, weights: Mapping[str, str | Path] | None = None
+) -> str:
+    """Name a model by its source and its files' content.
 
     Arguments
     ---------
     source : str or Path
-        As for `EnhanceLLaSE.from_hparams`.
+        As for `EnhanceLLaSE.from_hparams`. The YAML and the weights of a
+        folder are looked into.
+    weights : dict of str to path, optional
+        More weights, by names that are the same on every machine, such as a
+        loaded model's that came from a hub.
 
     Returns
     -------
     model : str
-        Such as "llase_mini@1f0c9a7be215"; a URL or a hub's id as it is.
+        Such as "llase_mini@1f0c9a7be215"; a URL or a hub's id alone if there
+        is nothing to look into.
     """
     from speechbrain_llase.sources import resolve_source
 
     folder = Path(str(resolve_source(source)))
-    if not folder.is_dir():
-        return str(source)
+    files = {}
+    if folder.is_dir():
+        files = {x.name: x for x in sorted(folder.iterdir()) if is_part(x)}
+    name = folder.resolve().name if files else show(str(source))
+    inside = {path.resolve() for path in files.values()}
+    for key, path in sorted((weights or {}).items()):
+        if os.path.isfile(path) and Path(path).resolve() not in inside:
+            files[f"weights of {key}"] = Path(path)
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in MODEL_SUFFIXES and path.is_file():
-            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                while piece := file.read(PIECE):
-                    digest.update(piece)
-    return f"{folder.resolve().name}@{digest.hexdigest()[:DIGITS]}"
+    for key, path in files.items():
+        digest.update(f"{key}\0{path.stat().st_size}\0".encode())
+        add_content(digest, path)
+    return f"{name}@{digest.hexdigest()[:DIGITS]}" if files else name
+
+
+def is_part(path: Path) -> bool:
+    """Tell whether a file in a model's folder belongs to the model."""
+    return path.suffix.lower() in MODEL_SUFFIXES and path.is_file()
+
+
+def add_content(digest: "hashlib._Hash", path: Path) -> None:
+    """Hash a file, or of a large one pieces at even distances.
+
+    Training changes weights everywhere; a file of PyTorch also ends with
+    check sums of all that is in it.
+    """
+    size = path.stat().st_size
+    starts = range(0, size, PIECE)
+    if size > WHOLE:
+        last = size - PIECE
+        starts = [last * k // (PIECES - 1) for k in range(PIECES)]
+    with path.open("rb") as file:
+        for start in starts:
+            file.seek(start)
+            digest.update(file.read(PIECE))

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from speechbrain_llase.runs import description
 from speechbrain_llase.runs.description import describe_run, model_id
 
 
@@ -70,7 +71,39 @@ def test_every_byte_of_a_model_does(tiny_folder, tmp_path):
     assert model_id(folder) != before
 
 
+def test_weights_from_elsewhere_do(tiny, tmp_path, monkeypatch):
+    """As those of the packaged llase, and of models on a hub."""
+    weights = tmp_path / "token_lm.ckpt"
+    weights.write_bytes(bytes(200))
+    names = ("llase", "org/name", "https://me:secret@host/model")
+    paths = {"token_lm": str(weights), "vocoder": "not/fetched.ckpt"}
+    before = [model_id(name, paths) for name in names]
+    assert before[0] != model_id("llase")
+    assert before[1].startswith("org/name@")
+    assert before[2].startswith("https://***@host/model@")
+    assert model_id("org/name", {"token_lm": weights}) == before[1]
+    weights.write_bytes(bytes(199) + b"x")
+    for name, old in zip(names, before, strict=True):
+        assert model_id(name, paths) != old
+    monkeypatch.setattr(tiny.hparams.pretrainer, "paths", paths)
+    assert describe_run(tiny, "org/name").model == model_id("org/name", paths)
+
+
+def test_large_weights_are_looked_into(tmp_path, monkeypatch):
+    monkeypatch.setattr(description, "PIECE", 10)
+    monkeypatch.setattr(description, "WHOLE", 10000)
+    weights = tmp_path / "token_lm.ckpt"
+    found = set()
+    for size, place in ((10001, 3), (10001, 5075), (10001, 10000), (10002, 3)):
+        content = bytearray(size)
+        content[place] = 1
+        weights.write_bytes(content)
+        found.add(model_id("org/name", {"token_lm": weights}))
+    assert len(found) == 4
+
+
 def test_names_of_models():
     assert model_id("llase_mini").startswith("llase_mini@")
     assert model_id("org/name") == "org/name"
     assert model_id("https://host/model") == "https://host/model"
+    assert model_id("https://a:b@host/model") == "https://***@host/model"
