@@ -9,9 +9,11 @@ import numpy as np
 import soundfile
 
 from speechbrain_llase.runs.listing import list_files
+from speechbrain_llase.runs.mirror import manifest_path
 from speechbrain_llase.runs.places import join
 from speechbrain_llase.runs.records import Record, read_records
 from speechbrain_llase.runs.storage import open_stream, write_bytes
+from speechbrain_llase.runs.systems import connect
 
 RATE = 16000
 STEP = 1 / 32768
@@ -105,3 +107,14 @@ def lines(manifest: Path) -> dict[str, Record]:
     }
     assert len(named) == len(records)
     return named
+
+
+def manifest_of(output: str, name: str = "manifest.jsonl") -> Path:
+    """Where the manifest of a run to a URL lies."""
+    return manifest_path(output, name)
+
+
+def leftovers(place: str) -> list[str]:
+    """Temporary files below a URL."""
+    fs, path = connect(place)
+    return [name for name in fs.find(path) if "partial" in name]

@@ -5,22 +5,23 @@ Authors
 """
 
 import argparse
-import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from speechbrain_llase.commands.common import (
     check_writable,
-    load_enhancer,
     one_line,
     refuse,
     say,
 )
+from speechbrain_llase.commands.engine import Engine, load_engine
+from speechbrain_llase.commands.run_options import refuse_taken
 from speechbrain_llase.commands.tally import Tally
 from speechbrain_llase.files import Plan, plan_run
 
@@ -38,9 +39,9 @@ def takes_over(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase enhance` over units; return the exit code."""
-    from speechbrain_llase.runs.ledger import Ledger
-    from speechbrain_llase.runs.unit_run import (
+    from speechbrain_llase.runs.mirror import (
         Mirror,
+        TiedLedger,
         manifest_name,
         manifest_path,
     )
@@ -51,17 +52,15 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.manifest or manifest_path(args.output, name))
     try:
         units = plan(args)
+        refuse_taken(path, args.inputs, units)
         path.parent.mkdir(parents=True, exist_ok=True)
-        mirror = Mirror(path, args.output, name, say)
-        ledger = Ledger(path)
+        ledger = TiedLedger(path, args.output)
     except (OSError, ValueError) as err:
         return refuse(str(err))
+    mirror = Mirror(ledger, args.output, name, say)
     try:
-        mirror.fetch()
         with ExitStack() as stack:
             return run_with(args, units, ledger, mirror, stack)
-    except (OSError, ValueError) as err:
-        return refuse(str(err))
     finally:
         ledger.close()
 
@@ -99,152 +98,117 @@ def run_with(
     stack: ExitStack,
 ) -> int:
     """Start the engine and go on with the run; return the exit code."""
+    from speechbrain_llase.runs.unit_run import (
+        ResultFolder,
+        failed_inside,
+        find_rest,
+    )
+
+    try:
+        mirror.fetch()
+        engine = load_engine(args, stack)
+        ledger.begin(engine.run, args.overwrite, args.keep_others)
+        folder = ResultFolder(args.output, ledger.id)
+        rest = find_rest(units, ledger, folder, args.keep_others)
+        mirror.copy()  # a place that cannot be written is known now
+    except (OSError, ValueError) as err:
+        return refuse(str(err))
+    tally = Tally(len(units) - len(rest), str(ledger.path))
+    for record in failed_inside(units, rest, ledger):  # of runs before
+        tally.note(SimpleNamespace(source=record.input), record)
+    return go_on(engine, rest, Books(ledger, mirror, folder, tally), stack)
+
+
+@dataclass
+class Books:
+    """Where it is kept what a run has done."""
+
+    ledger: Any
+    mirror: Any
+    folder: Any
+    tally: Tally
+
+    def write(self, records: list[Any]) -> None:
+        """Add lines, and count them.
+
+        Raises
+        ------
+        OSError
+            The manifest cannot be written any more.
+        """
+        try:
+            self.ledger.append(*records)
+        except OSError as err:
+            reason = f"{self.ledger.path} cannot be written ({err.strerror})"
+            raise OSError(reason) from err
+        for record in records:
+            self.tally.note(SimpleNamespace(source=record.input), record)
+
+
+def go_on(
+    engine: Engine, rest: list[Any], books: Books, stack: ExitStack
+) -> int:
+    """Do what is left to do; return the exit code."""
+    from speechbrain_llase.runs.open_file import CannotGoOn
     from speechbrain_llase.runs.progress import Progress
     from speechbrain_llase.runs.stopper import Stopper
-    from speechbrain_llase.runs.unit_run import ResultFolder, find_rest
 
-    try:
-        engine = Engine(args, stack)
-    except ValueError as err:
-        return refuse(one_line(err))
-    except (OSError, RuntimeError, KeyError) as err:
-        return refuse(f"{args.source} cannot be loaded: {one_line(err)}")
-    if args.compute == "auto":
-        say(f"weights are held in {engine.run.settings['compute']}")
-    folder = ResultFolder(args.output, str(ledger.path.resolve()))
-    ledger.begin(engine.run, args.overwrite, args.keep_others)
-    rest = find_rest(units, ledger, folder, args.keep_others)
-    mirror.copy()  # a place that cannot be written is known now
     stopper = stack.enter_context(Stopper())
     progress = stack.enter_context(Progress(rest))
-    tally = Tally(len(units) - len(rest), str(ledger.path))
-    work = engine.start(folder.mark, stopper.is_asked)
+    work = engine.start(books.folder, stopper.is_asked)
     try:
-        follow(work.enhance(rest), ledger, mirror, tally, progress)
-    except Exception as err:
-        from speechbrain_llase.runs.open_file import CannotGoOn
-
-        if not isinstance(err, CannotGoOn):
-            raise
-        say(f"error: {one_line(err)}")
+        follow(work.enhance(rest), books, progress)
+        books.ledger.sync()
+        if progress.done == len(rest):
+            books.ledger.finish()
+    except (CannotGoOn, OSError, ValueError) as err:
+        say(f"error: the run cannot go on: {one_line(err)}")
         return 3
     finally:  # an interrupted run, too, says what it has done
-        mirror.copy_now_and_then(is_last=True)
-        tally.work_s = progress.elapsed_s
+        books.mirror.copy_now_and_then(is_last=True)
+        books.tally.work_s = progress.elapsed_s
         progress.close()
-        tally.report()
+        books.tally.report()
     if progress.done < len(rest):
         if stopper.signal == signal.SIGINT:
             raise KeyboardInterrupt
         say("terminated; the finished files are complete")
         return 128 + stopper.signal
-    ledger.sync()
-    ledger.finish()
-    mirror.copy_now_and_then(is_last=True)
-    return 1 if tally.failed else 0
+    return 1 if books.tally.failed else 0
 
 
 def follow(
-    outcomes: Iterator[tuple[Any, list[Any]]],
-    ledger: Any,
-    mirror: Any,
-    tally: Tally,
-    progress: Any,
+    outcomes: Iterator[tuple[Any, list[Any]]], books: Books, progress: Any
 ) -> None:
     """Write the lines of each unit as it ends, and tell of it."""
-    from speechbrain_llase.runs.open_file import CannotGoOn
-    from speechbrain_llase.runs.places import local_path
-
     synced = time.monotonic()
     for unit, records in outcomes:
-        whole = records[-1]
-        target = local_path(unit.target)
-        if target and not whole.error and not target.exists():
-            raise CannotGoOn(
-                f"{target} was written by a worker and is not here: --output "
-                "must be a folder that all machines share, or a URL"
-            )
-        try:
-            ledger.append(*records)
-            if time.monotonic() - synced > SYNC_S:
-                ledger.sync()
-                synced = time.monotonic()
-        except OSError as err:
-            raise CannotGoOn(
-                f"{ledger.path} cannot be written any more ({err.strerror})"
-            ) from err
-        for record in records:
-            tally.note(SimpleNamespace(source=record.input), record)
-        progress.end(unit, whole.seconds, bool(whole.error))
-        for warning in whole.warnings:
+        refuse_lost(unit, records[-1], books.folder)
+        books.write(records)
+        if time.monotonic() - synced > SYNC_S:
+            books.ledger.sync()
+            synced = time.monotonic()
+        progress.end(unit, records[-1].seconds, bool(records[-1].error))
+        for warning in records[-1].warnings:
             progress.write(f"warning: {unit.input}: {warning}")
-        mirror.copy_now_and_then()
+        books.mirror.copy_now_and_then()
 
 
-class Engine:
-    """A model that is ready: here, or on a cluster.
-
-    Arguments
-    ---------
-    args : argparse.Namespace
-        The command's.
-    stack : ExitStack
-        Leaves the cluster at its end.
+def refuse_lost(unit: Any, record: Any, folder: Any) -> None:
+    """Refuse to go on without the output folder, or if a worker has another.
 
     Raises
     ------
-    ValueError, OSError, RuntimeError, KeyError
-        The model cannot be loaded, or the cluster not be reached.
+    CannotGoOn
+        The folder, or a result in it, is not there.
     """
+    from speechbrain_llase.runs.open_file import CannotGoOn
+    from speechbrain_llase.runs.places import local_path
 
-    def __init__(self, args: argparse.Namespace, stack: ExitStack):
-        from speechbrain_llase.runs.description import describe_run
-        from speechbrain_llase.runs.items import InsideOptions
-
-        self.args = args
-        self.options = InsideOptions(args.column, args.audio_format)
-        self.is_ray = args.engine == "ray"
-        if self.is_ray:
-            self.join_cluster(stack)
-            return
-        self.enhancer = load_enhancer(args)
-        self.run = describe_run(self.enhancer, args.source, args.precision)
-
-    def join_cluster(self, stack: ExitStack) -> None:
-        """Connect to the cluster and load the model there once."""
-        from speechbrain_llase.runs import ray_engine
-        from speechbrain_llase.runs.ray_worker import MODEL_OPTIONS
-
-        args = self.args
-        self.model = {name: getattr(args, name) for name in MODEL_OPTIONS}
-        if os.path.isdir(args.source):
-            self.model["source"] = os.path.abspath(args.source)
-        self.model["threads"] = args.threads or 1
-        self.cluster = ray_engine.Cluster(
-            args.ray_address,
-            args.actors,
-            self.model["threads"],
-            args.gpus_per_actor,
-            args.files_per_task,
+    folder.check()
+    target = local_path(unit.target)
+    if target and not record.error and not target.exists():
+        raise CannotGoOn(
+            f"{target} was written by a worker and is not here: --output "
+            "must be a folder that all machines share, or a URL"
         )
-        self.ray = stack.enter_context(ray_engine.connected(self.cluster))
-        self.run = ray_engine.describe_there(
-            self.ray, self.cluster, self.model, say
-        )
-
-    def start(self, mark: str, stop: Any) -> Any:
-        """Give what has `enhance(units)`."""
-        from speechbrain_llase.runs.ray_engine import RayRun
-        from speechbrain_llase.runs.unit_work import UnitWork
-
-        if self.is_ray:
-            return RayRun(
-                self.ray,
-                self.cluster,
-                self.model,
-                self.run,
-                self.options,
-                mark,
-                stop,
-            )
-        return UnitWork(self.enhancer, self.run, self.options, stop, mark)

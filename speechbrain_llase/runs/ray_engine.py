@@ -12,116 +12,26 @@ Authors
 
 import dataclasses
 import json
-import logging
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from speechbrain_llase.runs.description import Description
 from speechbrain_llase.runs.items import InsideOptions
 from speechbrain_llase.runs.open_file import CannotGoOn
-from speechbrain_llase.runs.ray_worker import Attempts, RayWorker, describe
+from speechbrain_llase.runs.ray_cluster import Cluster, count_actors, last_line
+from speechbrain_llase.runs.ray_worker import Attempts, RayWorker
 from speechbrain_llase.runs.records import Record
+from speechbrain_llase.runs.unit_run import ResultFolder
 from speechbrain_llase.runs.units import Unit
 
-WAIT_S = 30.0  # for a machine that fits, before this is said
 LOOK_S = 0.2  # between two looks at whether to stop
 DIED = (
     "its worker died every time: out of memory, or a file that crashes the "
     "audio library"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """Which cluster, and what of it."""
-
-    address: str | None = None  # None: RAY_ADDRESS, or else this machine
-    actors: int | None = None  # None: as many as fit
-    cpus: float = 1  # of an actor
-    gpus: float = 0.0  # of an actor
-    files: int = 16  # that an actor takes at a time; shards go one by one
-
-
-def import_ray() -> Any:
-    """Import Ray quietly, or say what is missing."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as err:
-        raise ValueError(
-            "--engine ray needs a package that is missing here; pip install "
-            '"speechbrain_llase[ray]"'
-        ) from err
-    return ray
-
-
-@contextmanager
-def connected(cluster: Cluster) -> Iterator[Any]:
-    """Connect to a cluster, or start one on this machine, for a block."""
-    ray = import_ray()
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield ray
-        return
-    try:
-        ray.init(
-            address=cluster.address,
-            include_dashboard=None if cluster.address else False,
-            logging_level="ERROR",
-            log_to_driver=False,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as err:
-        reason = " ".join(str(err).split())
-        raise ValueError(
-            f"no Ray cluster at {cluster.address or 'this machine'}: {reason}"
-        ) from err
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def describe_there(
-    ray: Any, cluster: Cluster, model: dict[str, Any], say: Callable
-) -> Description:
-    """Load the model on some machine of the cluster and describe it.
-
-    Raises
-    ------
-    ValueError, OSError, RuntimeError, KeyError
-        The model cannot be loaded there.
-    """
-    task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(describe)
-    found = task.remote(model)
-    while not ray.wait([found], timeout=WAIT_S)[0]:
-        say(
-            f"waiting for a machine with {cluster.cpus:g} free CPUs and "
-            f"{cluster.gpus:g} free GPUs, or for the model to load there"
-        )
-    try:
-        return ray.get(found)
-    except ray.exceptions.RayTaskError as err:
-        if isinstance(err.cause, ValueError | OSError | KeyError):
-            raise err.cause from err
-        raise RuntimeError(str(err.cause)) from err
-    except ray.exceptions.RayError as err:
-        raise RuntimeError(f"Ray: {last_line(err)}") from err
-
-
-def count_actors(ray: Any, cluster: Cluster) -> int:
-    """Choose how many actors to start."""
-    if cluster.actors:
-        return cluster.actors
-    there = ray.cluster_resources()
-    fits = there.get("CPU", 1) // cluster.cpus
-    if cluster.gpus:
-        fits = min(fits, there.get("GPU", 0) // cluster.gpus)
-    return max(1, int(fits))
 
 
 class RayRun:
@@ -139,8 +49,8 @@ class RayRun:
         What `describe_there` gave.
     options : InsideOptions
         What is taken from shards and tables.
-    mark : str
-        Names the run in temporary files.
+    folder : ResultFolder
+        Where results go.
     stop : callable
         Asked often; true ends the work.
     """
@@ -152,12 +62,13 @@ class RayRun:
         model: dict[str, Any],
         run: Description,
         options: InsideOptions,
-        mark: str,
+        folder: ResultFolder,
         stop: Callable[[], bool],
     ):
         self.ray = ray
         self.cluster = cluster
-        self.arguments = (model, run, options, mark)
+        top = os.path.abspath(folder.here.top) if folder.here else None
+        self.arguments = (model, run, options, folder.mark, top)
         self.run = run
         self.stop = stop
         self.actors = count_actors(ray, cluster)
@@ -280,9 +191,3 @@ def group(units: list[Unit], files: int) -> list[list[Unit]]:
     others = [unit for unit in units if unit.kind == "file"]
     starts = range(0, len(others), files)
     return alone + [others[at : at + files] for at in starts]
-
-
-def last_line(err: Exception) -> str:
-    """Find what went wrong below Ray's long reports."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return lines[-1] if lines else type(err).__name__

@@ -7,12 +7,17 @@ Authors
 import argparse
 import dataclasses
 import json
+import platform
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase.runs.description import Description, describe_run
 from speechbrain_llase.runs.items import InsideOptions
 from speechbrain_llase.runs.units import Unit
+
+if TYPE_CHECKING:
+    from speechbrain_llase.runs.output_folder import OutputFolder
 
 ATTEMPTS = 3  # at a group, before its units are tried alone
 MODEL_OPTIONS = (  # of the command line, that a model is loaded by
@@ -37,6 +42,19 @@ def load_and_describe(model: dict[str, Any]) -> tuple[Any, Description]:
 def describe(model: dict[str, Any]) -> Description:
     """Describe the model, on a machine that can hold it."""
     return load_and_describe(model)[1]
+
+
+def find_folder(top: str, mark: str) -> "OutputFolder":
+    """Look at the output folder, which is there already; none is made."""
+    from speechbrain_llase.runs.output_folder import OutputFolder
+
+    try:
+        return OutputFolder(Path(top), mark)
+    except OSError as err:
+        raise ValueError(
+            f"{top} is not on {platform.node()}: --output must be a folder "
+            "that all machines share, or a URL"
+        ) from err
 
 
 class Attempts:
@@ -68,13 +86,16 @@ class RayWorker:
         What is taken from shards and tables.
     mark : str
         Names the run in temporary files.
+    top : str or None
+        Output folder, where it is one that machines share.
     attempts : ray.actor.ActorHandle
         Of `Attempts`.
 
     Raises
     ------
     ValueError
-        The model is another one here, or computes otherwise.
+        The model is another one here, or computes otherwise; or the output
+        folder is not here.
     """
 
     def __init__(
@@ -83,6 +104,7 @@ class RayWorker:
         run: Description,
         options: InsideOptions,
         mark: str,
+        top: str | None,
         attempts: Any,
     ):
         from speechbrain_llase.runs.unit_work import UnitWork
@@ -96,7 +118,8 @@ class RayWorker:
                 if ours.get(key) != theirs.get(key)
             )
             raise ValueError(f"a machine differs from the first: {differences}")
-        self.work = UnitWork(enhancer, run, options, mark=mark)
+        folder = find_folder(top, mark) if top else None
+        self.work = UnitWork(enhancer, run, options, mark=mark, folder=folder)
         self.attempts = attempts
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ Authors
 
 import io
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -152,3 +153,8 @@ def partial_name(name: str, mark: str) -> str:
     """A hidden name beside a file, of the form that `OutputFolder` tidies."""
     number = uuid.uuid4().int % 10**12
     return f".llase-{mark}-{number}.partial{Path(name).suffix or '.tmp'}"
+
+
+def is_partial(name: str, mark: str) -> bool:
+    """Tell whether `partial_name` gave a name to the run of this mark."""
+    return bool(re.fullmatch(rf"\.llase-{mark}-\d+\.partial\.\w+", name))

@@ -15,8 +15,8 @@ from speechbrain_llase.runs.description import Description
 from speechbrain_llase.runs.items import Contents, InsideOptions, renamed
 from speechbrain_llase.runs.local import check_source
 from speechbrain_llase.runs.open_file import CannotGoOn, Stopped
-from speechbrain_llase.runs.output_folder import FATAL
-from speechbrain_llase.runs.places import show
+from speechbrain_llase.runs.output_folder import FATAL, OutputFolder
+from speechbrain_llase.runs.places import local_path, show
 from speechbrain_llase.runs.pool import Outcome, enhance_many, one_line
 from speechbrain_llase.runs.records import Record, make_record
 from speechbrain_llase.runs.shards import enhance_shard
@@ -45,6 +45,8 @@ class UnitWork:
         Asked often; true ends the work.
     mark : str
         Names the run in temporary files; see `new_file`.
+    folder : OutputFolder, optional
+        Where results go on this machine; the work ends if it is lost.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class UnitWork:
         options: InsideOptions,
         stop: Callable[[], bool] = lambda: False,
         mark: str = "",
+        folder: OutputFolder | None = None,
     ):
         self.enhancer = enhancer
         self.run = run
         self.options = options
         self.stop = stop
         self.mark = mark
+        self.folder = folder
         self.losses: dict[str, str] = {}  # what open files lose
         self.copies: dict[str, str] = {}  # where they are read
 
@@ -117,7 +121,7 @@ class UnitWork:
         """Make a file's result appear."""
         rate = self.enhancer.hparams.sample_rate
         with (
-            kept_going(outcome.job),
+            self.kept_going(outcome.job),
             new_file(outcome.job.target, self.mark) as path,
         ):
             write_blocks(path, blocks, rate)
@@ -138,7 +142,8 @@ class UnitWork:
         enhance = enhance_shard if unit.kind == "shard" else enhance_table
         contents, error = Contents(), None
         try:
-            with kept_going(unit):
+            with self.kept_going(unit):
+                refuse_special(unit)
                 contents = enhance(
                     self.enhancer,
                     unit.source,
@@ -168,20 +173,36 @@ class UnitWork:
         ]
         return [*failed, make_record(whole, unit.input, unit.name, self.run)]
 
+    @contextmanager
+    def kept_going(self, unit: Unit) -> Iterator[None]:
+        """Tell a lost folder or a full disk from the trouble of one unit.
 
-@contextmanager
-def kept_going(unit: Unit) -> Iterator[None]:
-    """Tell a full or lost disk from the trouble of one unit."""
-    try:
-        yield
-    except OSError as err:
-        if err.errno not in FATAL:
-            raise
-        raise CannotGoOn(
-            f"{unit.target} cannot be written ({err.strerror}). The finished "
-            "files are complete: make room or mend the disk, and give the "
-            "same command again."
-        ) from err
+        Without this check a new folder would be made where the lost one was.
+        """
+        self.check_folder()
+        try:
+            yield
+        except OSError as err:
+            self.check_folder()
+            if err.errno not in FATAL:
+                raise
+            raise CannotGoOn(
+                f"{show(unit.target)} cannot be written ({err.strerror}). The "
+                "finished files are complete: make room or mend the disk, and "
+                "give the same command again."
+            ) from err
+
+    def check_folder(self) -> None:
+        """Refuse to go on where the output folder is lost."""
+        if self.folder:
+            self.folder.check()
+
+
+def refuse_special(unit: Unit) -> None:
+    """Refuse a pipe, which would block, and a broken link."""
+    path = local_path(unit.source)
+    if path and not path.is_file():
+        raise ValueError("not a regular file, or a broken link")
 
 
 def summary(contents: Contents) -> Iterator[str]:

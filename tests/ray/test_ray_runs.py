@@ -8,7 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from remote_runs import assert_same, lines, read_results, write_inputs
+from remote_runs import (
+    assert_same,
+    lines,
+    manifest_of,
+    read_results,
+    write_inputs,
+)
 
 pytest.importorskip("ray.data")
 pytest.importorskip("pyarrow")
@@ -48,7 +54,7 @@ def enhance(tiny_folder, tmp_path_factory):
 def alone(hdfs, enhance):
     """Results and lines of the local engine."""
     assert enhance(f"{hdfs}/in", "--output", f"{hdfs}/alone") == 1
-    return read_results(f"{hdfs}/alone"), lines(Path("alone.manifest.jsonl"))
+    return read_results(f"{hdfs}/alone"), lines(manifest_of(f"{hdfs}/alone"))
 
 
 class SlowWorker(RayWorker):
@@ -92,7 +98,7 @@ class Harm(threading.Thread):
 
 def run_with_harm(enhance, hdfs, name: str, harm) -> None:
     """Run on the cluster while harm is done in the middle."""
-    thread = Harm(Path(f"{name}.manifest.jsonl"), harm)
+    thread = Harm(manifest_of(f"{hdfs}/{name}"), harm)
     thread.start()
     output = f"{hdfs}/{name}"
     code = enhance(
@@ -109,25 +115,25 @@ def test_a_worker_is_killed(two_nodes, enhance, hdfs, alone, capsys):
     told = capsys.readouterr()
     assert f"{FILES + 2} enhanced" in told.out
     assert_same(read_results(f"{hdfs}/killed"), alone[0])
-    assert lines(Path("killed.manifest.jsonl")) == alone[1]
+    assert lines(manifest_of(f"{hdfs}/killed")) == alone[1]
 
 
 @pytest.mark.slow
 def test_resume(two_nodes, enhance, hdfs, alone, capsys):
     """A stop in the middle loses nothing and leaves little to do."""
     stop = lambda: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
-    Harm(Path("stopped.manifest.jsonl"), stop).start()
+    Harm(manifest_of(f"{hdfs}/stopped"), stop).start()
     output = "--output", f"{hdfs}/stopped"
     arguments = f"{hdfs}/in", *output, *RAY, "--files-per-task", "2"
     assert enhance(*arguments) == 130
-    before = lines(Path("stopped.manifest.jsonl"))
+    before = lines(manifest_of(f"{hdfs}/stopped"))
     assert 4 <= len(before) < len(alone[1])
     capsys.readouterr()
     assert enhance(*arguments) == 1
     done = sum(record.status == "done" for record in before.values())
     assert f"{done} skipped" in capsys.readouterr().out
     assert_same(read_results(f"{hdfs}/stopped"), alone[0])
-    assert lines(Path("stopped.manifest.jsonl")) == alone[1]
+    assert lines(manifest_of(f"{hdfs}/stopped")) == alone[1]
 
 
 @pytest.mark.slow
@@ -165,7 +171,7 @@ def test_s3(two_nodes, bucket, enhance, alone):
     output = "--output", f"{bucket}/s3"
     assert enhance(f"{bucket}/in", *output, *RAY) == 1
     assert_same(read_results(f"{bucket}/s3"), alone[0])
-    known = lines(Path("s3.manifest.jsonl"))
+    known = lines(manifest_of(f"{bucket}/s3"))
     assert known.keys() == alone[1].keys()
     for name, record in known.items():
         assert record.input.startswith(f"{bucket}/in/")
@@ -181,9 +187,25 @@ def test_refusals(two_nodes, tiny_folder, enhance, hdfs, tmp_path, capsys):
     assert "hyperparams.yaml" in told and len(told.splitlines()) == 1
 
 
+def test_a_lost_folder(two_nodes, enhance, tmp_path, capsys):
+    """Workers notice it, and do not make another one in its place."""
+    write_inputs(f"{tmp_path}/in", FILES)
+    output = tmp_path / "out"
+    lose = lambda: output.rename(tmp_path / "away")  # noqa: E731
+    Harm(output / "manifest.jsonl", lose).start()
+    files = f"{tmp_path}/in/day0", f"{tmp_path}/in/day1"
+    arguments = *files, "--output", str(output), *RAY, "--files-per-task", "2"
+    assert enhance(*arguments) == 3
+    assert "is not there any more" in capsys.readouterr().err
+    assert not output.exists()
+    (tmp_path / "away").rename(output)
+    assert enhance(*arguments) == 1
+    assert len(lines(output / "manifest.jsonl")) == 2 * FILES // 3 + 1
+
+
 @pytest.mark.slow
 def test_z_a_node_is_lost(two_nodes, enhance, hdfs, alone):
     """Half of the cluster goes, for good; the other half does the rest."""
     run_with_harm(enhance, hdfs, "lost", two_nodes.lose_node)
     assert_same(read_results(f"{hdfs}/lost"), alone[0])
-    assert lines(Path("lost.manifest.jsonl")) == alone[1]
+    assert lines(manifest_of(f"{hdfs}/lost")) == alone[1]

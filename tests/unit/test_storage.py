@@ -10,18 +10,6 @@ from speechbrain_llase.runs import listing, places, storage, systems
 
 
 @pytest.fixture
-def hdfs(tmp_path):
-    """URL of a server that shares no path with this machine's tree."""
-    pytest.importorskip("requests")
-    from web_hdfs import serve
-
-    folder = tmp_path / "behind_the_server"
-    folder.mkdir()
-    with serve(folder) as url:
-        yield url
-
-
-@pytest.fixture
 def s3():
     """URL of a bucket."""
     from s3_server import serve

@@ -1,47 +1,20 @@
 """Runs over URLs, shards and tables, in one process."""
 
-import os
-from pathlib import Path
-
 import pytest
 from remote_runs import (
     assert_same,
     encode,
+    leftovers,
     lines,
+    manifest_of,
     read_results,
     write_inputs,
 )
 
-from speechbrain_llase.cli import main
 from speechbrain_llase.runs import storage
 from speechbrain_llase.runs.listing import find_size
 
 pytest.importorskip("pyarrow")
-
-
-@pytest.fixture
-def hdfs(tmp_path):
-    """URL of another system, that shares no path with this one."""
-    pytest.importorskip("requests")
-    from web_hdfs import serve
-
-    folder = tmp_path / "behind_the_server"
-    folder.mkdir()
-    with serve(folder) as url:
-        yield url
-
-
-@pytest.fixture
-def enhance(tiny_folder, monkeypatch, tmp_path):
-    """A function that runs the command with the tiny model."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: str) -> int:
-        return main(
-            ["enhance", *args, "--source", str(tiny_folder), "--device", "cpu"]
-        )
-
-    return run
 
 
 @pytest.mark.parametrize("where", ["file", "hdfs"])
@@ -58,7 +31,7 @@ def test_run(enhance, where, tmp_path, request, capsys):
     assert "bad.wav: not readable as audio" in told.err
     manifest = tmp_path / "out/manifest.jsonl"
     if where == "hdfs":
-        manifest = tmp_path / "out.manifest.jsonl"
+        manifest = manifest_of(f"{top}/out")
         with storage.open_stream(f"{top}/out/manifest.jsonl") as file:
             assert file.read() == manifest.read_bytes()
     known = lines(manifest)
@@ -94,25 +67,19 @@ def test_run(enhance, where, tmp_path, request, capsys):
     assert leftovers(f"{top}/out") == []
 
 
-def leftovers(place: str) -> list[str]:
-    from speechbrain_llase.runs.systems import connect
-
-    fs, path = connect(place)
-    return [name for name in fs.find(path) if "partial" in name]
-
-
 def test_another_machine_goes_on(enhance, hdfs, tmp_path, capsys):
     """The copy of the manifest beside the results is taken over."""
     write_inputs(f"{hdfs}/in", 2)
     arguments = f"{hdfs}/in/day*/*.wav", "--output", f"{hdfs}/out"
     assert enhance(*arguments) == 1
-    known = lines(tmp_path / "out.manifest.jsonl")
-    for path in tmp_path.glob("out.*"):
+    manifest = manifest_of(f"{hdfs}/out")
+    known = lines(manifest)
+    for path in tmp_path.glob("out-*"):
         path.unlink()
     capsys.readouterr()
     assert enhance(*arguments) == 1
     assert "0 enhanced, 2 skipped" in capsys.readouterr().out
-    assert lines(tmp_path / "out.manifest.jsonl") == known
+    assert lines(manifest) == known
     assert enhance(*arguments, "--precision", "bf16") == 2
     assert "manifest of another run" in capsys.readouterr().err
 
@@ -141,6 +108,7 @@ def test_results_without_lines(enhance, tmp_path):
 def test_refusals_in_one_line(enhance, hdfs, tmp_path, capsys):
     """Nothing begins, and what to do is said."""
     storage.write_bytes(f"{hdfs}/a.wav", encode(4000, 0))
+    storage.write_bytes("x.tar", b"x")
     for arguments, told in (
         (("nosuch://a/b.wav", "--output", "out"), "not known to fsspec"),
         ((f"{hdfs}/b.wav", "--output", "out"), "there is no such file"),
@@ -150,28 +118,9 @@ def test_refusals_in_one_line(enhance, hdfs, tmp_path, capsys):
         assert enhance(*arguments) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert told in line
+    assert enhance("x.tar", "--output", "o", "--manifest", "x.tar") == 2
+    assert "manifest would take the place" in capsys.readouterr().err
     assert find_size(f"{hdfs}/out/a.wav") is None
-
-
-def test_a_lost_server(enhance, hdfs, tmp_path, monkeypatch, capsys):
-    """A file that cannot be written fails alone, in one line."""
-    write_inputs(f"{hdfs}/in", 3)
-    upload = storage.upload
-
-    def fail(path: Path, place: str, mark: str = "") -> None:
-        if place.endswith("a1.wav"):
-            raise OSError(f"{place}: the server is gone")
-        upload(path, place, mark)
-
-    monkeypatch.setattr(storage, "upload", fail)
-    arguments = f"{hdfs}/in/day*/a*.wav", "--output", f"{hdfs}/out"
-    assert enhance(*arguments) == 1
-    known = lines(tmp_path / "out.manifest.jsonl")
-    assert known["day1/a1.wav"].error.endswith("the server is gone")
-    assert sum(record.status == "done" for record in known.values()) == 2
-    monkeypatch.undo()
-    os.chdir(tmp_path)
-    assert enhance(*arguments) == 0
 
 
 def test_shard_option(enhance, hdfs, tmp_path):
@@ -182,6 +131,38 @@ def test_shard_option(enhance, hdfs, tmp_path):
         assert enhance(*arguments, "--shard", part) == 0
     assert len(read_results(f"{hdfs}/out")) == 3
     for part, count in (("1of2", 2), ("2of2", 1)):
-        name = f"out.manifest-{part}.jsonl"
-        assert len(lines(tmp_path / name)) == count
-        assert find_size(f"{hdfs}/out/manifest-{part}.jsonl") > 0
+        name = f"manifest-{part}.jsonl"
+        assert len(lines(manifest_of(f"{hdfs}/out", name))) == count
+        assert find_size(f"{hdfs}/out/{name}") > 0
+
+
+def test_the_newer_manifest_is_believed(enhance, hdfs, monkeypatch, tmp_path):
+    """That of the machine that went on last, be it smaller or not."""
+    write_inputs(f"{hdfs}/in", 3)
+    output = "--output", f"{hdfs}/out"
+    assert enhance(f"{hdfs}/in/day[1]/*.wav", *output) == 0
+    manifest = manifest_of(f"{hdfs}/out").resolve()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert enhance(f"{hdfs}/in/day[12]/*.wav", *output) == 0
+    manifest.write_bytes(20 * manifest.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert enhance(f"{hdfs}/in/day[1]/*.wav", *output) == 0
+    assert lines(manifest).keys() == {"day1/a1.wav", "day2/a2.wav"}
+
+
+def test_two_outputs_of_one_name(enhance, hdfs, capsys):
+    """Each has its manifest, and that of another output is refused."""
+    storage.write_bytes(f"{hdfs}/a.wav", encode(4000, 0))
+    storage.write_bytes(f"{hdfs}/b.wav", encode(4000, 1))
+    first, second = (f"{hdfs}/day{k}/clean" for k in (1, 2))
+    assert enhance(f"{hdfs}/a.wav", "--output", first) == 0
+    for _ in range(2):
+        assert enhance(f"{hdfs}/b.wav", "--output", second) == 0
+    assert lines(manifest_of(first)).keys() == {"a.wav"}
+    assert lines(manifest_of(second)).keys() == {"b.wav"}
+    other = "--manifest", str(manifest_of(first))
+    assert enhance(f"{hdfs}/b.wav", "--output", second, *other) == 2
+    told = capsys.readouterr().err
+    assert f"the manifest of another output, {first}" in told
+    assert lines(manifest_of(first)).keys() == {"a.wav"}
