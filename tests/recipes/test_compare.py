@@ -95,6 +95,23 @@ def test_repeats_of_an_utterance_stay_together(compare):
     )
 
 
+def test_audio_that_cannot_be_used(compare, work, tmp_path, capsys):
+    """Said in a line, before a model is loaded; the exit code is that of usage."""
+    good = work / "folders/clean/valid"
+    given = ["--after", "nowhere", "--output", str(tmp_path / "r.json")]
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/broken.wav").write_bytes(b"RIFF but not really")
+    for clean, noise, message in (
+        (tmp_path / "none", good, f"error: There is no audio below {tmp_path}"),
+        (tmp_path / "bad", good, "broken.wav cannot be read as audio"),
+        (good, tmp_path / "none", "There is no audio below"),
+        (good, tmp_path / "bad", "1 of 1 entries cannot be used"),
+    ):
+        flags = ["--clean", str(clean), "--noise", str(noise)]
+        assert compare.main([*given, *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_flags_that_cannot_be(compare, tmp_path, capsys):
     """Refused before anything is loaded."""
     given = ["--after", "x", "--clean", "x", "--output"]

@@ -32,7 +32,7 @@ from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
 from speechbrain_llase.extraction import SpeechTokenizer
 from speechbrain_llase.fsq import NUM_DIGITS
-from speechbrain_llase.manifests import list_folder
+from speechbrain_llase.manifests import check_entries, list_folder
 from speechbrain_llase.mixture import mix
 from speechbrain_llase.noises import NOISE_KINDS, synthesise_noise
 from speechbrain_llase.recordings import read_piece, read_speech
@@ -68,9 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0.
+        0, or 2 where speech or noise cannot be used.
     """
     args = parse(arguments)
+    try:
+        speech = find_audio(args.clean, resample=False)
+        noises = find_audio(args.noise, resample=True) if args.noise else []
+    except (FileNotFoundError, ValueError) as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 2
     options = {"device": args.device}
     models = {
         name: EnhanceLLaSE.from_hparams(source, run_opts=options)
@@ -78,18 +84,17 @@ def main(arguments: list[str] | None = None) -> int:
     }
     tokenizer = SpeechTokenizer(args.before, args.device)
     scorers = make_scorers(args)
-    utterances = list(list_folder(args.clean).items())
     clips = []
-    for at, (name, entry) in enumerate(tqdm(utterances, unit="utterance")):
-        clean = read_speech(entry["clean_wav"], SAMPLE_RATE)[1]
+    for at, (name, path) in enumerate(tqdm(speech, unit="utterance")):
+        clean = read_speech(path, SAMPLE_RATE)[1]
         for repeat in range(args.repeats):
             rng = np.random.default_rng([SEED, at, repeat])
-            mixture = draw(clean, args, rng)
+            mixture = draw(clean, noises, args.snr_db, rng)
             rows = compare(mixture, models, tokenizer, scorers)
             about = {"kind": mixture.kind, "snr_db": mixture.snr_db}
             clips.append({"utterance": name, **about, "rows": rows})
     summary = summarise(clips)
-    print(f"\n{len(clips)} mixtures of {len(utterances)} utterances\n")
+    print(f"\n{len(clips)} mixtures of {len(speech)} utterances\n")
     print(table(summary))
     report = {"settings": vars(args), "summary": summary, "clips": clips}
     write_text(args.output, json.dumps(report, indent=1, default=str))
@@ -139,15 +144,25 @@ def make_scorers(args) -> tuple[Scorer, Scorer]:
     )
 
 
-def draw(clean, args, rng):
+def find_audio(folder: Path, resample: bool) -> list[tuple[str, str]]:
+    """Name and path of every file of a folder, of which none may be bad."""
+    entries = check_entries(
+        list_folder(folder), SAMPLE_RATE, most_bad=0.0, resample=resample
+    )
+    return [(name, entry["clean_wav"]) for name, entry in entries.items()]
+
+
+def draw(clean, noises, snr_db, rng):
     """Mix one utterance (T,) with one noise.
 
     Arguments
     ---------
     clean : torch.Tensor
         float32 (T,).
-    args : argparse.Namespace
-        With noise and snr_db.
+    noises : list of tuple
+        Names and paths; without any, noise is synthesised.
+    snr_db : tuple
+        Lowest and highest ratio in dB.
     rng : np.random.Generator
         Source of all randomness.
 
@@ -156,15 +171,14 @@ def draw(clean, args, rng):
     mixture : Mixture
     """
     size = len(clean)
-    if args.noise is None:
+    if not noises:
         kind = str(rng.choice(NOISE_KINDS))
         noise = synthesise_noise(kind, size, SAMPLE_RATE, rng)
     else:
-        files = [e["clean_wav"] for e in list_folder(args.noise).values()]
-        path = files[rng.integers(len(files))]
+        path = noises[rng.integers(len(noises))][1]
         kind = Path(path).name
         noise = read_piece(path, size, SAMPLE_RATE, True, rng)
-    return mix(clean, noise, rng.uniform(*args.snr_db), kind=kind)
+    return mix(clean, noise, rng.uniform(*snr_db), kind=kind)
 
 
 def compare(mixture, models, tokenizer, scorers) -> dict[str, dict]:
