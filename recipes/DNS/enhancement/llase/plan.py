@@ -6,7 +6,8 @@ To run this script, do the following:
 
 It needs no data and no model: the networks of the YAML are built with random
 weights, and a few steps of training, the mixing and the extraction of tokens
-are timed, on one device. The plan is arithmetic on these figures: its hours
+are timed, on one device. The tokens are those of the YAML's `base` where it
+names one, else of Xcodec2 with random weights. The plan is arithmetic on these figures: its hours
 hold if all GPUs are like the one measured and nothing else holds them up.
 
 Authors
@@ -14,6 +15,7 @@ Authors
 """
 
 import argparse
+import re
 import resource
 import sys
 import tempfile
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
+from speechbrain_llase.extraction import SpeechTokenizer
 from speechbrain_llase.noise_mixer import NoiseMixer
 from speechbrain_llase.tokenizer import (
     CodecEncoder,
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         hparams = read(args.yaml, scratch)
     batch_s = args.batch_s or hparams["batching"]["max_batch_length"]
-    extraction = time_extraction(args.device, args.steps)
+    extraction = time_extraction(hparams["base"], args.device, args.steps)
     free(args.device)
     training, memory = time_training(hparams, batch_s, args)
     mixing = time_mixing(hparams)
@@ -91,9 +94,9 @@ def read(file: str, scratch: str) -> dict:
     """Build what a YAML says; what it writes goes to a scratch folder."""
     with open(file, encoding="utf-8") as fin:
         text = fin.read()
-    unset = {"base": "", "clean": "", "noise": "", "data_folder": ""}
-    given = {k: v for k, v in unset.items() if f"\n{k}: " in text}
-    return load_hyperpyyaml(text, given | {"output_folder": scratch})
+    unset = re.findall(r"^(\w+): !PLACEHOLDER", text, re.MULTILINE)
+    given = dict.fromkeys(unset, "") | {"output_folder": scratch}
+    return load_hyperpyyaml(text, given)
 
 
 def settle(network: torch.nn.Module) -> torch.nn.Module:
@@ -104,13 +107,16 @@ def settle(network: torch.nn.Module) -> torch.nn.Module:
     return network
 
 
-def time_extraction(device: str, steps: int) -> float:
-    """Seconds of audio a second of the encoding half of Xcodec2."""
-    tokenizer = Xcodec2Tokenizer(
-        SemanticEncoder(1024, 16, 16, 4096), CodecEncoder(1024, 1024, 48)
-    )
-    tokenizer = settle(tokenizer).to(device).eval()
+def time_extraction(base: str, device: str, steps: int) -> float:
+    """Seconds of audio a second of a base's encoder, or of Xcodec2's."""
     wavs = torch.rand(1, round(UTTERANCE_S * RATE), device=device) - 0.5
+    if base:
+        tokenizer, wavs = SpeechTokenizer(base, device), wavs[0]
+    else:
+        tokenizer = Xcodec2Tokenizer(
+            SemanticEncoder(1024, 16, 16, 4096), CodecEncoder(1024, 1024, 48)
+        )
+        tokenizer = settle(tokenizer).to(device).eval()
     with torch.no_grad():
         wall = timed(lambda: tokenizer(wavs), device, steps)
     return steps * UTTERANCE_S / wall
@@ -120,8 +126,10 @@ def time_training(hparams, batch_s, args) -> tuple[float, int]:
     """Seconds of audio a second, and the bytes that it takes at most."""
     device = args.device
     for name in ("frontend", "token_lm"):
-        settle(hparams[name]).to(device)
-    hparams["fine_tuned"].adapt().to(device)
+        settle(hparams[name])
+    hparams["fine_tuned"].adapt()
+    for network in hparams["modules"].values():  # the vocoder, too
+        network.to(device)
     frontend = hparams["modules"]["frontend"]
     loss_of = hparams["token_loss"]
     weights = [w for w in loss_of.parameters() if w.requires_grad]
