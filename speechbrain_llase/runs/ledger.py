@@ -21,6 +21,7 @@ from speechbrain_llase.runs.locking import Lock
 from speechbrain_llase.runs.records import (
     Record,
     cut_torn_line,
+    last_records,
     read_records,
     refuse_foreign,
 )
@@ -167,18 +168,16 @@ class Ledger:
     def recover(self, holds: Callable[[str], bool]) -> None:
         """Write the line that a killed process did not come to write.
 
-        It had noted the record, and then moved the complete output to its
-        place: the temporary file is gone. `holds` tells what the output
-        folder held at first, by name.
+        It had noted the record, and moved the complete output to its place:
+        the temporary file is gone. `holds` tells what was in the folder.
         """
         note = self.lock.found
         if note:
             record = Record.from_dict(note["record"])
             partial = Path(note["partial"]).name
-            partial = PurePosixPath(record.output).with_name(partial)
+            partial = str(PurePosixPath(record.output).with_name(partial))
             status, _ = self.lines.get(record.output, (None, None))
-            is_moved = not holds(str(partial)) and holds(record.output)
-            if status != "done" and is_moved:
+            if status != "done" and not holds(partial) and holds(record.output):
                 self.append(record)
         self.lock.forget()
 
@@ -225,12 +224,8 @@ class Ledger:
         """Leave one line for each output: its last one."""
         if not self.lost and not self.extra:
             return
-        last = {r.output: k for k, r in enumerate(read_records(self.path))}
-        kept = (
-            record.as_json() + "\n"
-            for k, record in enumerate(read_records(self.path))
-            if last[record.output] == k and record.output not in self.lost
-        )
+        kept = last_records(self.path)
+        kept = (r.as_json() + "\n" for r in kept if r.output not in self.lost)
         self.close_file()  # some systems replace no open file
         try:
             write_text(self.path, kept)

@@ -9,37 +9,24 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import soundfile
 import torch
 
 from speechbrain_llase.files import Job
-from speechbrain_llase.reader import to_source
 from speechbrain_llase.runs.description import Description
 from speechbrain_llase.runs.ledger import HOW, Ledger
 from speechbrain_llase.runs.output_folder import OutputFolder
 from speechbrain_llase.runs.pool import Outcome, enhance_many
 from speechbrain_llase.runs.records import Record, make_record
 from speechbrain_llase.runs.refusals import refuse
+from speechbrain_llase.runs.source_check import check_source
 from speechbrain_llase.runs.stopper import Stopper
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference import EnhanceLLaSE
     from speechbrain_llase.runs.progress import Progress
 
-# libsndfile's names of the encodings that hold more; lossy ones have no width
-WIDE_SUBTYPES = {
-    "PCM_24": "24-bit",
-    "PCM_32": "32-bit",
-    "FLOAT": "32-bit float",
-    "DOUBLE": "64-bit float",
-    "ALAC_20": "20-bit",
-    "ALAC_24": "24-bit",
-    "ALAC_32": "32-bit",
-    "DWVW_24": "24-bit",
-}
 SYNC_S = 1.0  # between two waits for names and lines
 
 
@@ -230,36 +217,3 @@ class LocalRun:
         if not loss:
             return record
         return replace(record, warnings=(loss, *record.warnings))
-
-
-def check_source(path: Path, sample_rate: int) -> str:
-    """Look into a file; say what of it a 16-bit mono output loses."""
-    if not path.is_file():  # a pipe would block, a broken link confuse
-        raise ValueError("not a regular file, or a broken link")
-    if not path.stat().st_size:
-        raise ValueError("the file is empty")
-    with path.open("rb"):
-        pass  # the system's reason is clearer than the audio library's
-    try:
-        info = soundfile.info(to_source(path))
-    except soundfile.LibsndfileError as err:
-        reason = str(err).rpartition(": ")[2]
-        raise ValueError(f"not readable as audio: {reason}") from err
-    return reduction(info, sample_rate)
-
-
-def reduction(info: Any, sample_rate: int) -> str:
-    """Say what of an input a mono 16-bit output at `sample_rate` loses.
-
-    `info` is that of `soundfile.info`.
-    """
-    losses = []
-    if info.channels > 1:
-        losses.append(f"{info.channels} channels averaged to one")
-    if info.samplerate > sample_rate:
-        losses.append(f"{info.samplerate} Hz reduced to {sample_rate} Hz")
-    if info.subtype in WIDE_SUBTYPES:
-        losses.append(
-            f"{WIDE_SUBTYPES[info.subtype]} samples reduced to 16-bit"
-        )
-    return ", ".join(losses)

@@ -140,6 +140,14 @@ def read_records(path: str | Path) -> Iterator[Record]:
                 ) from err
 
 
+def last_records(path: Path) -> Iterator[Record]:
+    """Read a manifest; of each output, only the last line."""
+    last = {r.output: k for k, r in enumerate(read_records(path))}
+    for k, record in enumerate(read_records(path)):
+        if last[record.output] == k:
+            yield record
+
+
 def refuse_foreign(path: Path) -> None:
     """Refuse a file without a whole line that does not begin as ours do.
 
