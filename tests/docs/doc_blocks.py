@@ -21,7 +21,6 @@ NEEDS = (
     "a GPU",
     "a data set",
     "a cluster",
-    "a browser",  # or somebody who stops a server
     "hours",
     "its surroundings",  # lines of a longer program
 )

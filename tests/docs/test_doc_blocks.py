@@ -2,9 +2,11 @@
 
 Python runs; of bash, `speechbrain-llase` runs and everything else is looked up
 (programs, YAMLs, options, targets, extras); YAML and JSON are read. The blocks
-of a page run in one folder that holds noisy.wav and a few recordings, in
-order. A word in capitals (DATA) stands for something of the reader's. What a
-block needs beyond that stands above it, see doc_blocks.py.
+of a page run in one folder that holds noisy.wav, a few recordings, users.txt
+and, as models/llase, a tiny model in the official formats, in order. A page
+that is served is ended when it stands. A word in capitals (DATA) stands for
+something of the reader's. What a block needs beyond that stands above it, see
+doc_blocks.py.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -12,8 +14,13 @@ Authors
 
 import csv
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,11 +31,7 @@ from shell_lines import Shell, check, options_of, split, strip
 
 BLOCKS = [block for path in pages() for block in read_blocks(path)]
 RUN_IN = ("README.md", "docs/")  # elsewhere data sets are meant
-SERVED = {
-    "benchmark-dns": "needs the test set",
-    "demo": "serves until somebody stops it",
-    "download": "needs the hub",
-}
+LEFT_OUT = {"benchmark-dns": "needs the test set", "download": "needs the hub"}
 STANDS_FOR = re.compile(r"(?<![\w.])[A-Z]{3,}(?!\w)")  # DATA, MODEL
 COMMAND = re.compile(r"^(\$ |(speechbrain-llase|python|pip|make) [a-z-])", re.M)
 
@@ -43,7 +46,7 @@ def chosen(*languages):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, tiny_folder):
     """A folder a page, made when it is asked for."""
     made = {}
 
@@ -51,6 +54,7 @@ def folders(tmp_path_factory):
         if page not in made:
             made[page] = tmp_path_factory.mktemp("page")
             fill(made[page])
+            shutil.copytree(tiny_folder, made[page] / "models" / "llase")
         return made[page]
 
     return get
@@ -63,13 +67,15 @@ def names():
 
 
 def fill(folder):
-    """Write noisy.wav, recordings/ and pairs in noisy/ and clean/."""
+    """Write noisy.wav, recordings/, noisy/ and users.txt."""
     wav, sample_rate = soundfile.read(ROOT / "examples" / "noisy.wav")
     soundfile.write(folder / "noisy.wav", wav, sample_rate)
     for name in ("recordings/day1/a.flac", "recordings/b.wav", "noisy/a.wav"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, wav[12000:28000], sample_rate)
+    (folder / "users.txt").write_text("ada:a password\n")
+    (folder / "users.txt").chmod(0o600)
 
 
 def test_every_kind_of_block_is_there():
@@ -142,11 +148,33 @@ def run(words: list[str], block: Block) -> bool:
     """Run a command of ours; False where that cannot be done here."""
     from speechbrain_llase.cli import main
 
-    if words[1] in SERVED or any(map(STANDS_FOR.search, words)):
+    if words[1] in LEFT_OUT or any(map(STANDS_FOR.search, words)):
         return False
+    if words[1] == "demo":
+        serve(words[2:], block)
+        return True
     if words[-1] not in ("--help", "--version"):  # these are parsed by now
         assert main(words[1:]) == 0, f"{block}: {' '.join(words)}"
     return True
+
+
+def serve(arguments: list[str], block: Block) -> None:
+    """Start a page at a free port, and end it as soon as it stands."""
+    if find_spec("gradio") is None:
+        return
+    command = [sys.executable, "-m", "speechbrain_llase.cli", "demo"]
+    with subprocess.Popen(
+        [*command, *arguments, "--port", "0"],
+        env=os.environ | {"BROWSER": "true"},  # the program, which does nothing
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as page:
+        said = page.stdout.readline()
+        page.terminate()
+        _, errors = page.communicate(timeout=60)
+    assert said.startswith("The page is at http"), f"{block}: {errors}"
+    assert page.returncode == 0, f"{block}: {errors}"
 
 
 @pytest.mark.parametrize("block", chosen("yaml"))
