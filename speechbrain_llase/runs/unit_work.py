@@ -13,13 +13,13 @@ import torch
 from speechbrain_llase.audio import write_blocks
 from speechbrain_llase.runs.description import Description
 from speechbrain_llase.runs.items import Contents, InsideOptions, renamed
-from speechbrain_llase.runs.local import check_source
 from speechbrain_llase.runs.open_file import CannotGoOn, Stopped
 from speechbrain_llase.runs.output_folder import FATAL, OutputFolder
 from speechbrain_llase.runs.places import local_path, show
 from speechbrain_llase.runs.pool import Outcome, enhance_many, one_line
 from speechbrain_llase.runs.records import Record, make_record
 from speechbrain_llase.runs.shards import enhance_shard
+from speechbrain_llase.runs.source_check import check_source
 from speechbrain_llase.runs.storage import local_copy, new_file
 from speechbrain_llase.runs.tables import enhance_table
 from speechbrain_llase.runs.units import Unit
