@@ -21,8 +21,9 @@ from pickle import UnpicklingError
 
 import torch
 
+from speechbrain_llase.file_checks import THREADS, keep_good
 from speechbrain_llase.frontend import MIN_SAMPLES
-from speechbrain_llase.manifests import THREADS, keep_good, some
+from speechbrain_llase.manifests import some
 from speechbrain_llase.preparation import refuse_missing_lists
 from speechbrain_llase.training_items import Recording
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_llase.file_checks import check_entries
 from speechbrain_llase.files import AUDIO_SUFFIXES
 from speechbrain_llase.manifests import (
-    check_entries,
     pair_folders,
     read_manifest,
     write_manifest,

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
 
 from speechbrain_llase.extraction import SpeechTokenizer, extract
-from speechbrain_llase.manifests import check_entries, list_folder
+from speechbrain_llase.file_checks import check_entries
+from speechbrain_llase.manifests import list_folder
 from speechbrain_llase.token_cache import TokenCache
 from speechbrain_llase.training_items import FileReader
 

@@ -14,7 +14,8 @@ from speechbrain_llase.extraction import (
     open_tokens,
     parse_shard,
 )
-from speechbrain_llase.manifests import check_entries, list_folder
+from speechbrain_llase.file_checks import check_entries
+from speechbrain_llase.manifests import list_folder
 from speechbrain_llase.signal import to_active_level
 from speechbrain_llase.sources import resolve_source
 from speechbrain_llase.token_cache import TokenCache, TokenWriter

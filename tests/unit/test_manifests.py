@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from speechbrain_llase import manifests
+from speechbrain_llase.file_checks import check_entries
 from speechbrain_llase.manifests import (
-    check_entries,
     list_folder,
     pair_folders,
     read_manifest,

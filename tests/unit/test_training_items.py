@@ -5,8 +5,9 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_llase.file_checks import check_entries
 from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.manifests import check_entries, list_folder
+from speechbrain_llase.manifests import list_folder
 from speechbrain_llase.noise_mixer import NoiseMixer
 from speechbrain_llase.recordings import read_speech
 from speechbrain_llase.token_cache import TokenCache, TokenWriter

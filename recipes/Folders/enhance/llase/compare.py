@@ -31,8 +31,9 @@ from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
 from speechbrain_llase.extraction import SpeechTokenizer
+from speechbrain_llase.file_checks import check_entries
 from speechbrain_llase.fsq import NUM_DIGITS
-from speechbrain_llase.manifests import check_entries, list_folder
+from speechbrain_llase.manifests import list_folder
 from speechbrain_llase.mixture import mix
 from speechbrain_llase.noises import NOISE_KINDS, synthesise_noise
 from speechbrain_llase.recordings import read_piece, read_speech
