@@ -41,6 +41,8 @@ def split_batch(
         )
     if lengths is None:
         return list(noisy)
+    if isinstance(lengths, torch.Tensor):
+        lengths = lengths.cpu()  # not every device has float64
     lengths = torch.as_tensor(lengths, dtype=torch.float64)
     if lengths.shape != noisy.shape[:1]:
         raise ValueError(

@@ -190,9 +190,7 @@ def wave_loss(
     return with_gradient(loss.detach(), wavs, gradient)
 
 
-def share_at(
-    step: int, share: float | None, alone_steps: int
-) -> float | None:
+def share_at(step: int, share: float | None, alone_steps: int) -> float | None:
     """How much the adversary has to say at a step, None for nothing.
 
     Arguments

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from speechbrain_llase.runs.description import Description, differences
-from speechbrain_llase.runs.locking import Lock
+from speechbrain_llase.runs.locking import BINARY, Lock
 from speechbrain_llase.runs.records import (
     Record,
     cut_torn_line,
@@ -132,7 +132,9 @@ class Ledger:
     def open(self) -> None:
         """Open the manifest to append lines."""
         self.file = os.open(
-            self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
+            self.path,
+            os.O_WRONLY | os.O_APPEND | os.O_CREAT | BINARY,
+            0o644,
         )
 
     def write_state(self) -> None:

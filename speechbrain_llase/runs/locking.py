@@ -17,11 +17,11 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-
 # What flock and msvcrt say of a lock that somebody has
 HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 # and where there are no locks
 MISSING = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+BINARY = getattr(os, "O_BINARY", 0)  # Windows: bytes stay as they are
 
 
 class Lock:
@@ -45,7 +45,7 @@ class Lock:
     def __init__(self, path: Path):
         self.path = path
         while True:
-            self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self.file = os.open(path, os.O_RDWR | os.O_CREAT | BINARY, 0o644)
             try:
                 take(self.file)
             except OSError as err:

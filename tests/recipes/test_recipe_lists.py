@@ -116,7 +116,9 @@ def test_recipe(row, run):
     folder = output.with_name(output.name + "-published")
     manifest = publish(output, folder, "float32")
     best = min(logged(output, "valid loss"))
-    assert manifest["training"]["checkpoint_loss"] == pytest.approx(best, rel=1e-5)
+    assert manifest["training"]["checkpoint_loss"] == pytest.approx(
+        best, rel=1e-5
+    )
     enhancer = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
     assert enhancer.enhance_batch(torch.rand(1, 8000) - 0.5).shape == (1, 8000)
 

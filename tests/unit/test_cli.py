@@ -14,7 +14,7 @@ from copier import Copier, describe_run
 
 from speechbrain_llase import __version__, cli
 from speechbrain_llase.commands import common, enhance as command
-from speechbrain_llase.runs import description, local
+from speechbrain_llase.runs import description, source_check
 
 RATE = 16000
 
@@ -319,7 +319,7 @@ def test_an_input_that_fits_gives_no_warning(enhance, capsys, name, kwargs):
 
 
 def test_the_wide_encodings_are_libsndfile_s():
-    assert set(local.WIDE_SUBTYPES) <= set(sf.available_subtypes())
+    assert set(source_check.WIDE_SUBTYPES) <= set(sf.available_subtypes())
 
 
 @pytest.mark.parametrize(
