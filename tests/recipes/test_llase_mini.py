@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,13 @@ def test_encoder_stays_what_it_was(results):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def publish(*arguments: str, status: int = 0) -> None:
+    """Run publish.py."""
+    script = str(RECIPE / "publish.py")
+    done = subprocess.run([sys.executable, script, *arguments])
+    assert done.returncode == status
+
+
 def test_publish_round_trip(results, tmp_path):
     """The published folder loads by from_hparams and enhances."""
     from speechbrain_llase import EnhanceLLaSE
@@ -173,15 +181,7 @@ def test_publish_round_trip(results, tmp_path):
 
     run = checkpoint(results / "vocoder")
     output = tmp_path / "model"
-    subprocess.run(
-        [
-            sys.executable,
-            str(RECIPE / "publish.py"),
-            f"--checkpoint={run}",
-            f"--output={output}",
-        ],
-        check=True,
-    )
+    publish(f"--checkpoint={run}", f"--output={output}")
     names = {path.name for path in output.iterdir()}
     ckpts = {
         f"{n}.ckpt" for n in ("frontend", "token_lm", "vocoder", "encoder")
@@ -220,3 +220,30 @@ def test_every_key_is_used(yaml):
             or key in ("precision", "ckpt_interval_minutes")
         )
         assert used, key
+
+
+def test_publish_with_another_decoder(results, tmp_path):
+    """The token LM of one run, the decoder of another one of its codec."""
+    from speechbrain_llase.tensors import read_tensors
+
+    lm = checkpoint(results / "token_lm")
+    decoder = checkpoint(results / "codec_adversarial")
+    output = tmp_path / "model"
+    publish(f"--checkpoint={lm}", f"--decoder={decoder}", f"--output={output}")
+    averaged = torch.load(decoder / "average.ckpt")
+    for key, tensor in read_tensors(output / "vocoder.ckpt").items():
+        assert torch.equal(tensor, averaged[f"module.vocoder.{key}"].half())
+
+    other = tmp_path / "other"
+    shutil.copytree(decoder, other)
+    encoder = torch.load(other / "encoder.ckpt")
+    encoder["norm.bias"] += 1
+    torch.save(encoder, other / "encoder.ckpt")
+    output = tmp_path / "none"
+    publish(
+        f"--checkpoint={lm}",
+        f"--decoder={other}",
+        f"--output={output}",
+        status=1,
+    )
+    assert not output.exists()

@@ -6,7 +6,8 @@ To run this step, do the following:
 
 CKPT is a CKPT+ folder below the results of train_token_lm.py; the averaged
 weights of its modules are taken, what was not trained there comes from the
-files that run started from. Everything is read back and compared.
+files that run started from. `--decoder` takes the averaged decoder of another
+run of the same codec. Everything is read back and compared.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -44,12 +45,20 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--checkpoint", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument(
+        "--decoder",
+        type=Path,
+        metavar="CKPT",
+        help="a CKPT+ folder of train_codec.py, whose decoder is taken",
+    )
+    parser.add_argument(
         "--dtype", default="float16", choices=["float16", "bfloat16", "float32"]
     )
     return parser.parse_args(argv)
 
 
-def trained_modules(checkpoint: Path) -> dict[str, torch.nn.Module]:
+def trained_modules(
+    checkpoint: Path, decoder: Path | None
+) -> dict[str, torch.nn.Module]:
     """Build the networks of a run and load their final weights."""
     with open(checkpoint.parents[1] / "hyperparams.yaml") as fin:
         hparams = load_hyperpyyaml(fin)
@@ -59,7 +68,22 @@ def trained_modules(checkpoint: Path) -> dict[str, torch.nn.Module]:
     names = {key.split(".")[1] for key in read_tensors(averaged) if "." in key}
     for name in names & set(NETWORKS):
         load_averaged(hparams[name], averaged, name)
+    if decoder is not None:
+        refuse_other_tokens(hparams["encoder"], decoder / "encoder.ckpt")
+        load_averaged(hparams["vocoder"], decoder / "average.ckpt", "vocoder")
     return {name: hparams[name] for name in NETWORKS}
+
+
+def refuse_other_tokens(encoder: torch.nn.Module, path: Path) -> None:
+    """Refuse a decoder whose run had another encoder: other tokens."""
+    theirs, ours = read_tensors(path), encoder.state_dict()
+    if theirs.keys() != ours.keys() or not all(
+        torch.equal(theirs[key], tensor) for key, tensor in ours.items()
+    ):
+        raise ValueError(
+            f"{path} is not the encoder that the token LM learned from; give "
+            "a decoder that was trained on from the same codec."
+        )
 
 
 def blocks(yaml: str, keys: list[str]) -> str:
@@ -116,7 +140,7 @@ def check_folder(
 def main(argv: list[str]) -> None:
     """Write beside the output, check, then move into place."""
     args = parse_arguments(argv)
-    modules = trained_modules(args.checkpoint)
+    modules = trained_modules(args.checkpoint, args.decoder)
     yaml = (args.checkpoint.parents[1] / "hyperparams.yaml").read_text()
     args.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
