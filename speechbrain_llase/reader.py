@@ -18,6 +18,8 @@ import soundfile
 import torch
 from speechbrain.augment.time_domain import Resample
 
+from speechbrain_llase.audio import signals_later
+
 BLOCK_S = 8  # seconds read at a time
 REACH = 8  # resampling kernels reach fewer periods of the lower rate
 MAX_TERM = 1000  # of the reduced fraction of two rates; kernels grow with it
@@ -49,12 +51,14 @@ def read_blocks(
     """
     count = 0
     try:
-        with soundfile.SoundFile(to_source(path)) as file:
+        with signals_later():
+            opened = soundfile.SoundFile(to_source(path))
+        with opened as file:
             frames = BLOCK_S * file.samplerate
             blocks = file.blocks(frames, dtype="float32", always_2d=True)
             check_rate(path, file.samplerate, sample_rate)
             resampler = BlockResampler(file.samplerate, sample_rate)
-            for block in map(to_tensor, blocks):
+            for block in map(to_tensor, undisturbed(blocks)):
                 count += len(block)
                 if not block.isfinite().all():
                     raise ValueError(f"{path} holds NaN or infinite samples.")
@@ -67,6 +71,20 @@ def read_blocks(
         ) from err
     if not count:
         raise ValueError(f"{path} holds no samples.")
+
+
+def undisturbed(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Let signals wait while libsndfile reads.
+
+    It reads an open file through Python functions, in which an interrupt
+    would be lost and look like the file's end.
+    """
+    while True:
+        with signals_later():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
 
 
 def check_rate(name: str | Path | BinaryIO, source: int, target: int) -> None:

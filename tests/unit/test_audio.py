@@ -1,5 +1,6 @@
-"""Writing audio files: whole, or with the reason why not."""
+"""Writing audio files, whole or with the reason why not, and reading them."""
 
+import io
 import signal
 import threading
 
@@ -8,6 +9,7 @@ import soundfile as sf
 import torch
 
 from speechbrain_llase import audio
+from speechbrain_llase.reader import read_blocks
 
 SUFFIXES = [".wav", ".flac", ".ogg"]
 
@@ -99,3 +101,39 @@ def test_in_another_thread(tmp_path):
     thread.start()
     thread.join()
     assert sf.info(tmp_path / "a.wav").frames == 300
+
+
+class InterruptedFile(io.BytesIO):
+    """An open file in which Ctrl-C comes at one of the reads."""
+
+    number = reads = 0
+
+    def readinto(self, buffer):
+        self.reads += 1
+        if self.reads == self.number:
+            signal.raise_signal(signal.SIGINT)
+        return super().readinto(buffer)
+
+    def read(self, size=-1):
+        self.reads += 1
+        if self.reads == self.number:
+            signal.raise_signal(signal.SIGINT)
+        return super().read(size)
+
+
+def read_all(file) -> int:
+    return sum(len(block) for block in read_blocks(file, 16000))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_ctrl_c_while_libsndfile_reads(tmp_path, suffix):
+    """At any call from libsndfile: heard, never taken for the file's end."""
+    path = tmp_path / f"a{suffix}"
+    audio.write_whole(path, [torch.rand(300000) - 0.5], 16000)
+    file = InterruptedFile(path.read_bytes())
+    assert read_all(file) == 300000 and file.reads > 3
+    for number in range(1, file.reads + 1, max(1, file.reads // 20)):
+        interrupted = InterruptedFile(path.read_bytes())
+        interrupted.number = number
+        with pytest.raises(KeyboardInterrupt):
+            read_all(interrupted)
