@@ -21,6 +21,7 @@ PREFIX = "/webhdfs/v1"
 class Handler(BaseHTTPRequestHandler):
     """Answers to the operations of WebHDFS, on `self.server.folder`."""
 
+    disable_nagle_algorithm = True  # or each answer waits for 40 ms
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):

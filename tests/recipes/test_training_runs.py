@@ -91,7 +91,9 @@ def start_ranks(count: int, *given: str, **token_lm) -> list:
     return [start(*given, gloo, env=place, **token_lm) for place in places]
 
 
-@pytest.mark.parametrize("ranks, seconds", [(1, 2.5), (2, 1.3)])
+@pytest.mark.parametrize(
+    "ranks, seconds", [(1, 2.5), pytest.param(2, 1.3, marks=pytest.mark.slow)]
+)
 def test_killed_and_resumed(work, ranks, seconds):
     """Same log and the same weights, bit by bit, as without the kill."""
     whole, broken = f"whole{ranks}", f"killed{ranks}"
