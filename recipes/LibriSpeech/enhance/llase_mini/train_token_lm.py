@@ -30,6 +30,7 @@ from speechbrain_llase.mixing import (
     load_folder,
 )
 from speechbrain_llase.signal import to_active_level, to_peak
+from speechbrain_llase.straight_through import straight_through_codes
 
 
 class TokenLMBrain(sb.Brain):
@@ -150,11 +151,13 @@ class TokenLMBrain(sb.Brain):
                 f"decoder_hears={self.hparams.decoder_hears!r}; choose mean "
                 "or best."
             )
-        values = levels_to_codes(torch.arange(logits.shape[-1]))
-        codes = logits.softmax(-1) @ values.to(logits)
         if self.hparams.decoder_hears == "best":
-            best = levels_to_codes(logits.argmax(-1))
-            codes = codes + (best - codes).detach()
+            codes = straight_through_codes(logits, "digits")
+        else:
+            values = levels_to_codes(torch.arange(logits.shape[-1]))
+            codes = logits.softmax(-1) @ values.to(logits)
+        if not self.hparams.right_prob:
+            return codes
         right = torch.rand(len(codes), 1, 1) < self.hparams.right_prob
         return torch.where(
             right.to(codes.device),
