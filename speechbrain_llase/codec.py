@@ -3,7 +3,7 @@
 Clean speech -> Xcodec2-like tokens -> speech. The quantiser and the decoder
 have Xcodec2's structure; the encoder is our own and small: log-mel frames,
 ConvNeXt blocks (Liu et al., arXiv:2201.03545) and a projection to the eight
-digits. Needed for training and for measuring the codec's ceiling only.
+digits; beside the mel frames it can see what carries pitch. Needed for training and for measuring the codec's ceiling only.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -25,6 +25,10 @@ from speechbrain_llase.signal import fit_length, match_gain, to_active_level
 HOP_LENGTH = 160  # samples; two mel frames a token
 WINDOW_LENGTH = 512  # samples
 FLOOR = 1e-5  # smallest mel magnitude
+SPECTRUM_LENGTH = 1280  # samples; the window of the decoder's spectra
+LOW_BINS = 96  # of that spectrum, to 1.2 kHz
+LAG_WINDOW = 1024  # samples; the window of the autocorrelation
+PITCH_LAGS = (40, 268)  # samples, from the first to before the second
 # A normal distribution with this mean and deviation uses the four levels of
 # `quantise` equally: its quartiles are the bounds -1.15, -0.35 and 0.46. A
 # plain projection left one digit of eight on one level for good.
@@ -81,14 +85,92 @@ class MelEncoder(torch.nn.Module):
         """
         count = num_rows(wavs.shape[-1])
         wavs = fit_length(wavs, 2 * HOP_LENGTH * count)
-        side = (WINDOW_LENGTH - HOP_LENGTH) // 2
-        mel = self.mel(torch.nn.functional.pad(wavs, (side, side)))
-        mel = mel.clamp(min=FLOOR).log()  # (B, mels, 2 N)
-        mel = mel.unflatten(-1, (count, 2)).transpose(2, 3).flatten(1, 2)
-        hidden = self.blocks(self.embed(mel))  # (B, width, N)
+        hidden = self.blocks(self.enter(wavs))  # (B, width, N)
         latents = self.project(self.norm(hidden.transpose(1, 2)))
         latents = self.spread(latents.transpose(1, 2)).transpose(1, 2)
         return LATENT_STD * latents + LATENT_MEAN
+
+    def enter(self, wavs: torch.Tensor) -> torch.Tensor:
+        """Embed (B, 320 N) as (B, width, N)."""
+        mel = self.mel(fringe(wavs, WINDOW_LENGTH, HOP_LENGTH))
+        mel = mel.clamp(min=FLOOR).log()  # (B, mels, 2 N)
+        mel = mel.unflatten(-1, (-1, 2)).transpose(2, 3).flatten(1, 2)
+        return self.embed(mel)
+
+
+class PitchEncoder(MelEncoder):
+    """The encoder, with eyes for pitch.
+
+    Mel bands of a short window blur a low voice's harmonics, and tokens of
+    such frames came to say nothing of pitch. Beside them, this encoder sees
+    the lowest bins of a long window and the autocorrelation.
+
+    Arguments
+    ---------
+    num_mels, width, num_blocks : int
+        See `MelEncoder`.
+
+    Example
+    -------
+    >>> PitchEncoder(20, 32, 1)(torch.rand(2, 16000)).shape
+    torch.Size([2, 50, 8])
+    """
+
+    def __init__(self, num_mels: int, width: int, num_blocks: int):
+        super().__init__(num_mels, width, num_blocks)
+        lags = (PITCH_LAGS[1] - PITCH_LAGS[0]) // 2
+        self.fine = torch.nn.Conv1d(LOW_BINS + lags, width, 3, padding=1)
+
+    def enter(self, wavs: torch.Tensor) -> torch.Tensor:
+        """Embed (B, 320 N) as (B, width, N)."""
+        with torch.autocast(wavs.device.type, enabled=False):
+            low = magnitudes(wavs)[..., :LOW_BINS].add(0.01).log()
+            lags = autocorrelation(wavs)
+            lags = torch.nn.functional.avg_pool1d(lags, 2)
+            fine = torch.cat([low, 3 * lags], -1).transpose(1, 2)
+        return super().enter(wavs) + self.fine(fine)
+
+
+def fringe(wavs: torch.Tensor, window: int, hop: int) -> torch.Tensor:
+    """Pad (B, T) so that T / hop frames fit, one in the middle of each hop."""
+    side = (window - hop) // 2
+    return torch.nn.functional.pad(wavs, (side, side))
+
+
+def magnitudes(wavs: torch.Tensor) -> torch.Tensor:
+    """Magnitudes (B, N, 641) of (B, 320 N), as the decoder's head has them."""
+    window = torch.hann_window(SPECTRUM_LENGTH, device=wavs.device)
+    frames = fringe(wavs, SPECTRUM_LENGTH, 2 * HOP_LENGTH)
+    frames = frames.unfold(-1, SPECTRUM_LENGTH, 2 * HOP_LENGTH)
+    return torch.fft.rfft(frames * window).abs()
+
+
+def autocorrelation(wavs: torch.Tensor) -> torch.Tensor:
+    """Autocorrelation of windows of 64 ms, normalised.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        float32 (B, 320 N) at 16 kHz.
+
+    Returns
+    -------
+    lags : torch.Tensor
+        (B, N, 228), at lags from 40 to 267 samples: pitch of 400 to 60 Hz.
+        Near 1 at the period of a vowel.
+    """
+    window = torch.hann_window(LAG_WINDOW, device=wavs.device)
+    frames = fringe(wavs, LAG_WINDOW, 2 * HOP_LENGTH)
+    frames = frames.unfold(-1, LAG_WINDOW, 2 * HOP_LENGTH)
+    frames = (frames - frames.mean(-1, keepdim=True)) * window
+
+    def correlate(x):
+        power = torch.fft.rfft(x, 2 * LAG_WINDOW).abs().square()
+        return torch.fft.irfft(power)[..., : PITCH_LAGS[1]]
+
+    taper = correlate(window)  # what the window takes from longer lags
+    lags = correlate(frames) * (taper[0] / taper)
+    return lags[..., PITCH_LAGS[0] :] / (lags[..., :1] + 1e-4)
 
 
 class ConvNeXtBlock(torch.nn.Module):

@@ -21,7 +21,9 @@ from speechbrain_llase.fsq import (
 )
 from speechbrain_llase.layers import project
 from speechbrain_llase.packing import Runs, pack, unpack
-from speechbrain_llase.xcodec2 import decode
+from speechbrain_llase.xcodec2 import decode, run_backbone
+
+PHASES = ("predicted", "pitch")
 
 
 class Xcodec2Vocoder(torch.nn.Module):
@@ -40,6 +42,13 @@ class Xcodec2Vocoder(torch.nn.Module):
         codec joins an acoustic and a semantic half.
     ffn_size : int
         Width of the feed-forward layers (4096).
+    phases : str
+        `predicted`: those of the head, as released. `pitch`: those of pulses
+        at the pitch of the predicted magnitudes, for a decoder that was
+        trained on magnitudes alone; see phases.py.
+    contrast : float
+        Power of the predicted magnitudes, in [1, 2]; 1 leaves them. What is
+        learned from an L1 distance is too even; more deepens its valleys.
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto; see
         compute.py.
@@ -60,9 +69,20 @@ class Xcodec2Vocoder(torch.nn.Module):
         num_heads: int,
         quantization_dim: int,
         ffn_size: int,
+        phases: str = "predicted",
+        contrast: float = 1.0,
         compute: str = "float32",
     ):
         super().__init__()
+        if phases not in PHASES:
+            raise ValueError(
+                f"phases={phases!r} is not known; choose one of "
+                f"{', '.join(PHASES)}."
+            )
+        if not 1 <= contrast <= 2:
+            raise ValueError(
+                f"contrast={contrast} must be from 1 (as predicted) to 2."
+            )
         if quantization_dim <= hidden_size:
             raise ValueError(
                 f"quantization_dim={quantization_dim} must be above "
@@ -86,6 +106,7 @@ class Xcodec2Vocoder(torch.nn.Module):
         with weights_to_come():
             self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
             self.decoder = Xcodec2Decoder(config)
+        self.phases, self.contrast = phases, contrast
         self.compute = hold(self, compute, ("decoder.head.linear",))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -151,7 +172,33 @@ class Xcodec2Vocoder(torch.nn.Module):
     def decode_rows(self, codes: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Decode packed codes (total, 8) to float32 (320 * total,)."""
         rows = project(self.project_out, codes)
-        return decode(self.decoder, rows, runs)
+        return decode(self.decoder, rows, runs, self.phases, self.contrast)
+
+    def log_magnitudes(
+        self, codes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict spectra, to train on them.
+
+        Arguments
+        ---------
+        codes : torch.Tensor
+            float (B, N, 8), in [-1, 0.5].
+
+        Returns
+        -------
+        log_magnitudes : torch.Tensor
+            float32 (B, N, 641), natural logarithms, of the Hann-windowed
+            STFT of 1280 samples whose frame n is centred on sample
+            320 (n + 0.5).
+        hidden : torch.Tensor
+            (B, N, hidden_size), what the head is given.
+        """
+        rows = project(self.project_out, codes.flatten(0, 1))
+        hidden = run_backbone(self.decoder, rows, [tuple(codes.shape[:2])])
+        spectra = project(self.decoder.head.linear, hidden).float()
+        shape = codes.shape[:2]
+        magnitudes = spectra.chunk(2, dim=-1)[0].unflatten(0, shape)
+        return magnitudes, hidden.unflatten(0, shape)
 
 
 def tokens_to_codes(tokens: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+from functools import partial
+
 import torch
 from torch.nn import functional as F
 
@@ -22,13 +24,18 @@ from speechbrain_llase.layers import (
     rms_norm,
 )
 from speechbrain_llase.packing import Runs, each_run
+from speechbrain_llase.phases import pitched_phases
 
 MAX_MAGNITUDE = 1e2
 MIN_ENVELOPE = 1e-11
 
 
 def decode(
-    decoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
+    decoder: torch.nn.Module,
+    rows: torch.Tensor,
+    runs: Runs,
+    phases: str = "predicted",
+    contrast: float = 1.0,
 ) -> torch.Tensor:
     """Turn projected codes into a waveform.
 
@@ -40,12 +47,26 @@ def decode(
         (total, quantization_dim).
     runs : list of (int, int)
         Where items end.
+    phases : str
+        `predicted` by the head, as released, or of its magnitudes' `pitch`.
+    contrast : float
+        Power of the magnitudes.
 
     Returns
     -------
     wav : torch.Tensor
         float32 (hop_length * total,).
     """
+    rows = run_backbone(decoder, rows, runs)
+    rows = project(decoder.head.linear, rows).float()
+    finish = partial(to_wave, decoder.head, phases=phases, contrast=contrast)
+    return each_run(finish, rows, runs)
+
+
+def run_backbone(
+    decoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> torch.Tensor:
+    """Run all in front of the head: what it is given, (total, hidden_size)."""
     rows = project(decoder.fc, rows)
 
     def enter(x):
@@ -64,9 +85,7 @@ def decode(
     rows = each_run(enter, rows, runs)
     for layer in decoder.layers:
         rows = run_layer(layer, rows, runs)
-    rows = layer_norm(decoder.norm, each_run(leave, rows, runs))
-    rows = project(decoder.head.linear, rows).float()
-    return each_run(lambda x: to_wave(decoder.head, x), rows, runs)
+    return layer_norm(decoder.norm, each_run(leave, rows, runs))
 
 
 def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -110,10 +129,20 @@ def run_layer(
     return rows + project(mlp.fc2, hidden)
 
 
-def to_wave(head: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+def to_wave(
+    head: torch.nn.Module,
+    x: torch.Tensor,
+    phases: str = "predicted",
+    contrast: float = 1.0,
+) -> torch.Tensor:
     """Invert the STFT: (B, N, n_fft + 2) -> (B, N * hop_length)."""
     magnitude, phase = x.chunk(2, dim=-1)
     magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
+    if phases == "pitch":
+        window = head.window.float()
+        phase = pitched_phases(magnitude, window, head.hop_length)
+    if contrast != 1:
+        magnitude = magnitude.pow(contrast)
     frames = torch.fft.irfft(torch.polar(magnitude, phase), head.n_fft)
     window = head.window.float()
     wavs = overlap_add(frames * window, head.hop_length)

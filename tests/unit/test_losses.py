@@ -1,29 +1,10 @@
-"""Losses of the recipe and the discriminators' game."""
+"""Losses of the recipe of llase_mini."""
 
 import pytest
 import torch
 
-from speechbrain_llase.discriminators import (
-    Adversary,
-    PeriodDiscriminator,
-    STFTDiscriminator,
-    feature_distance,
-)
-from speechbrain_llase.losses import (
-    CompressedSTFTLoss,
-    MultiScaleMelLoss,
-    SpectralLoss,
-    digit_loss,
-    wave_loss,
-    with_gradient,
-)
-
-JUDGES = [
-    lambda: STFTDiscriminator(64, 4),
-    lambda: STFTDiscriminator(256, 4),
-    lambda: PeriodDiscriminator(2, 4),
-    lambda: PeriodDiscriminator(7, 4),
-]
+from speechbrain_llase.codec import autocorrelation, magnitudes
+from speechbrain_llase.losses import MagnitudeLoss, digit_loss, pitch_loss
 
 
 @pytest.fixture(autouse=True)
@@ -32,148 +13,77 @@ def _seeded():
 
 
 @pytest.fixture
-def tones() -> torch.Tensor:
-    """Two tones (2, 4000) of speech's level."""
-    time = torch.arange(4000) / 16000
-    return 0.07 * torch.sin(2000 * torch.tensor([[1.0], [1.3]]) * time)
+def vowels() -> torch.Tensor:
+    """Two tones of ten harmonics (2, 9600), of 125 and 200 Hz."""
+    time = torch.arange(9600) / 16000
+    pitch = torch.tensor([[125.0], [200.0]])
+    waves = (torch.cos(2 * torch.pi * k * pitch * time) for k in range(1, 11))
+    return 0.02 * sum(waves)
 
 
-def game(judges, plays=1, lr=2e-3):
-    """An adversary and its optimizer."""
-    adversary = Adversary(judges, feature_weight=2.0, plays=plays)
-    return adversary, torch.optim.AdamW(adversary.parameters(), lr)
+def test_magnitudes_are_those_of_the_decoder(vowels):
+    """With the phases of the same frames, the head's inverse gives the wave."""
+    from speechbrain_llase.vocoder import Xcodec2Vocoder
+    from speechbrain_llase.xcodec2 import to_wave
+
+    head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
+    frames = torch.nn.functional.pad(vowels, (480, 480)).unfold(1, 1280, 320)
+    phase = torch.fft.rfft(frames * torch.hann_window(1280)).angle()
+    spectra = torch.cat([magnitudes(vowels).log(), phase], -1)
+    wavs = to_wave(head, spectra)
+    assert torch.allclose(wavs, vowels, atol=1e-4)
 
 
-@pytest.mark.parametrize("make", JUDGES)
-def test_every_judge_learns_to_tell(make, tones):
-    """After some steps, real tones score above noise of their level."""
-    adversary, optimizer = game([make()])
-    for _ in range(60):
-        noise = 0.05 * torch.randn_like(tones)
-        adversary.play(noise, tones, optimizer)
-    judge = adversary.discriminators[0]
-    real = judge(tones)[0].mean()
-    made = judge(0.05 * torch.randn_like(tones))[0].mean()
-    assert real > made + 0.5
+def test_magnitude_loss_sees_levels_and_harmonics(vowels):
+    """Nothing for the same speech, more the further away it is."""
+    loss = MagnitudeLoss(4.0, 0.01, 0.3)
+    spectra = magnitudes(vowels).log()
+    assert loss(spectra, vowels) < 1e-4
+    near, far = loss(spectra + 0.1, vowels), loss(spectra + 0.5, vowels)
+    assert 0 < near < far
+    assert loss(spectra.flip(0), vowels) > far  # the other pitch
 
 
-@pytest.mark.parametrize("make", JUDGES)
-def test_gradient_points_to_the_real(make, tones):
-    """A step against it brings the feature maps nearer."""
-    adversary, optimizer = game([make()], lr=0.0)
-    made = 0.5 * tones + 0.01 * torch.randn_like(tones)
-    gradient = adversary.play(made, tones, optimizer)
-    assert gradient.shape == made.shape
-    torch.testing.assert_close(gradient.norm(dim=1), torch.ones(2))
-    judge = adversary.discriminators[0]
-
-    def fooling(wavs):
-        matching = feature_distance(judge(wavs)[1], judge(tones)[1])
-        return 2.0 * matching - judge(wavs)[0].mean()
-
-    assert fooling(made - 1e-3 * gradient) < fooling(made)
+def test_low_bins_weigh_more(vowels):
+    """An error below 1 kHz costs `low_weight` times one above 2.5 kHz."""
+    loss = MagnitudeLoss(4.0, 0.01, 0.3)
+    low = torch.zeros_like(magnitudes(vowels))
+    high = low.clone()
+    low[..., 40:50], high[..., 300:310] = 0.3, 0.3
+    silence = torch.zeros_like(vowels)
+    nothing = loss(torch.full_like(low, -20), silence)
+    costs = [loss(x.add(1e-9).log(), silence) - nothing for x in (low, high)]
+    assert costs[0] / costs[1] == pytest.approx(4, rel=1e-3)
 
 
-def test_all_play_when_asked(tones):
-    """With plays = number, every discriminator changes in one step."""
-    adversary, optimizer = game([make() for make in JUDGES], plays=4)
-    before = [p.clone() for p in adversary.parameters()]
-    adversary.play(0.5 * tones, tones, optimizer)
-    for old, new in zip(before, adversary.parameters(), strict=True):
-        assert not torch.equal(old, new)
-
-
-@pytest.mark.parametrize("plays", [0, 2])
-def test_impossible_number_of_plays(plays):
-    """Neither none nor more than there are."""
-    with pytest.raises(ValueError, match=f"plays={plays}"):
-        Adversary([STFTDiscriminator(64, 4)], 2.0, plays)
-
-
-@pytest.mark.parametrize("share", [None, 0.0, 0.5])
-def test_share_of_the_adversary(share, tones):
-    """Its gradient is that share of the spectral one, and its scale alone."""
-    mel_loss = MultiScaleMelLoss([64, 256], [5, 20])
-    adversary, optimizer = game([STFTDiscriminator(64, 4)])
-    before = [p.clone() for p in adversary.parameters()]
-    wavs = (0.8 * tones + 0.01 * torch.randn_like(tones)).requires_grad_()
-    (spectral,) = torch.autograd.grad(mel_loss(wavs, tones), wavs)
-    loss = wave_loss(wavs, tones, mel_loss, adversary, optimizer, share)
-    loss.backward()
-    assert loss.item() == pytest.approx(mel_loss(wavs, tones).item())
-    added = (wavs.grad - spectral).norm(dim=1) / spectral.norm(dim=1)
-    expected = torch.full((2,), share or 0.0)
-    torch.testing.assert_close(added, expected, atol=1e-4, rtol=0)
-    learned = any(
-        not torch.equal(old, new)
-        for old, new in zip(before, adversary.parameters(), strict=True)
-    )
-    assert learned == (share is not None)
-
-
-LOSSES = [
-    lambda: MultiScaleMelLoss([64, 256], [5, 20]),
-    lambda: CompressedSTFTLoss([64, 256], 0.3, 0.05),
-]
-
-
-@pytest.mark.parametrize("make", LOSSES)
-def test_spectral_losses_are_float32_under_autocast(make, tones):
-    """Half precision of the networks must not coarsen a loss."""
-    loss = make()
+def test_magnitude_loss_is_float32_under_autocast(vowels):
+    """Half precision would lose the quiet bins."""
+    loss = MagnitudeLoss(4.0, 0.01, 0.3)
+    spectra = magnitudes(vowels).log() + 0.1
     with torch.autocast("cpu", torch.bfloat16):
-        inside = loss(0.9 * tones, tones)
-    assert inside.dtype == torch.float32
-    assert inside == loss(0.9 * tones, tones)
+        assert torch.equal(loss(spectra, vowels), loss(spectra, vowels).float())
 
 
-def test_magnitudes_alone_count(tones):
-    """A wave of the other sign is the same; half a wave is not."""
-    loss = CompressedSTFTLoss([256], 0.3, 0.05)
-    assert loss(-tones, tones) < 1e-6
-    assert loss(0.5 * tones, tones) > 0.01
+@pytest.mark.parametrize("row, lag", [(0, 128), (1, 80)])
+def test_autocorrelation_peaks_at_the_period(vowels, row, lag):
+    """In every frame that the tone fills."""
+    lags = autocorrelation(vowels)[row, 3:-3]
+    assert lags.shape[1] == 228
+    assert ((lags.argmax(-1) + 40) % lag <= 1).all()
+    assert lags[:, lag - 40].min() > 0.95
 
 
-def test_harmonics_above_the_mel_bands():
-    """Tones a pitch apart at 5 kHz: one mel band, several bins."""
-    time = torch.arange(8000) / 16000
-    one, other = (
-        0.05 * torch.sin(2 * torch.pi * f * time)[None] for f in (5000, 5080)
-    )
-    mel = MultiScaleMelLoss([1024], [40])
-    bins = CompressedSTFTLoss([1024], 0.3, 0.05)
-    quieter = 0.5 * one
-    assert mel(one, other) < mel(one, quieter)
-    assert bins(one, other) > bins(one, quieter)
-
-
-def test_weighted_sum(tones):
-    """As it says, value and gradient."""
-    terms = [make() for make in LOSSES]
-    wavs = 0.7 * tones
-    total = SpectralLoss(terms, [1.0, 20.0])(wavs, tones)
-    expected = terms[0](wavs, tones) + 20 * terms[1](wavs, tones)
-    torch.testing.assert_close(total, expected)
-    with pytest.raises(ValueError):
-        SpectralLoss(terms, [1.0])
-
-
-def test_silence_has_a_gradient():
-    """Digital silence gives neither NaN nor infinity."""
-    for make in LOSSES:
-        wavs = torch.zeros(1, 4000, requires_grad=True)
-        make()(wavs, torch.zeros(1, 4000)).backward()
-        assert wavs.grad.isfinite().all()
-
-
-def test_value_and_gradient_are_apart():
-    """with_gradient takes both as given."""
-    wavs = torch.randn(2, 5, requires_grad=True)
-    gradient = torch.randn(2, 5)
-    loss = with_gradient(torch.tensor(3.0), wavs, gradient)
-    loss.backward()
-    assert loss.item() == pytest.approx(3.0)
-    torch.testing.assert_close(wavs.grad, gradient)
+def test_pitch_counts_where_there_is_speech(vowels):
+    """Errors in silence are free."""
+    wavs = vowels.clone()
+    wavs[:, 4800:] = 0
+    lags = autocorrelation(wavs)
+    assert pitch_loss(lags, wavs) == 0
+    silent, loud = lags.clone(), lags.clone()
+    silent[:, 20:] += 1  # two frames after the end
+    loud[:, 5] += 1
+    assert pitch_loss(silent, wavs) == 0
+    assert pitch_loss(loud, wavs) > 0.01
 
 
 def test_plain_digit_loss_is_cross_entropy():

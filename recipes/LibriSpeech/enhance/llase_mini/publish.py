@@ -48,7 +48,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--decoder",
         type=Path,
         metavar="CKPT",
-        help="a CKPT+ folder of train_codec.py, whose decoder is taken",
+        help="a CKPT+ folder of train_codec.py or train_vocoder.py, for its decoder",
     )
     parser.add_argument(
         "--dtype", default="float16", choices=["float16", "bfloat16", "float32"]
@@ -69,20 +69,21 @@ def trained_modules(
     for name in names & set(NETWORKS):
         load_averaged(hparams[name], averaged, name)
     if decoder is not None:
-        refuse_other_tokens(hparams["encoder"], decoder / "encoder.ckpt")
+        refuse_other_tokens(hparams["encoder"], decoder / "average.ckpt")
         load_averaged(hparams["vocoder"], decoder / "average.ckpt", "vocoder")
     return {name: hparams[name] for name in NETWORKS}
 
 
 def refuse_other_tokens(encoder: torch.nn.Module, path: Path) -> None:
     """Refuse a decoder whose run had another encoder: other tokens."""
-    theirs, ours = read_tensors(path), encoder.state_dict()
-    if theirs.keys() != ours.keys() or not all(
-        torch.equal(theirs[key], tensor) for key, tensor in ours.items()
+    theirs, prefix = read_tensors(path), "module.encoder."
+    if not all(
+        torch.equal(theirs.get(prefix + key, torch.tensor(())), tensor)
+        for key, tensor in encoder.state_dict().items()
     ):
         raise ValueError(
-            f"{path} is not the encoder that the token LM learned from; give "
-            "a decoder that was trained on from the same codec."
+            f"{path} does not hold the encoder that the token LM learned "
+            "from; give a decoder that was trained on from the same codec."
         )
 
 

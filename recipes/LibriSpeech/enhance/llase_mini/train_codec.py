@@ -3,11 +3,11 @@
 
 To run this recipe, do the following:
 > python train_codec.py hparams/codec.yaml --data_folder=DATA
-> python train_codec.py hparams/codec_adversarial.yaml --data_folder=DATA
 
 DATA holds `clean/train` and `clean/valid`, folders of 16 kHz speech. The
-first run learns encoder and decoder from spectral losses; the second one
-goes on from it against an adversary.
+decoder learns to predict magnitudes; phases are made of their pitch
+(speechbrain_llase/phases.py). With a trained codec as `--codec_folder` a run
+goes on from it, and with `--train_encoder=False` the decoder does so alone.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -21,7 +21,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_tokens, quantise
-from speechbrain_llase.losses import share_at, wave_loss
+from speechbrain_llase.losses import pitch_loss
 from speechbrain_llase.mixing import load_folder
 from speechbrain_llase.mixture import power, vary
 from speechbrain_llase.signal import to_active_level
@@ -30,80 +30,74 @@ RATE = 16000  # Hz
 
 
 class CodecBrain(sb.Brain):
-    """Trains the codec; by spectral losses and an adversary."""
+    """Trains encoder and decoder on spectra, and on pitch beside them."""
 
     def init_optimizers(self):
-        """Make one optimizer for the codec, one for the adversary."""
-        self.hparams.spectral_loss.to(self.device)
-        trained = [*self.modules.vocoder.parameters()]
+        """Make the optimizer and the averages of what is trained."""
+        self.hparams.magnitude_loss.to(self.device)
+        self.trained = ["vocoder", "pitch_head"]
         if self.hparams.train_encoder:
-            trained += self.modules.encoder.parameters()
+            self.trained.append("encoder")
         else:
             self.modules.encoder.requires_grad_(False)
-        self.optimizer = self.opt_class(trained)
-        self.disc_optimizer = self.opt_class(
-            self.modules.adversary.parameters()
+        self.averaged = torch.nn.ModuleDict(self.modules.items())
+        self.optimizer = self.opt_class(
+            [
+                p
+                for name in self.trained
+                for p in self.modules[name].parameters()
+            ]
         )
-        self.optimizers_dict = {
-            "opt_class": self.optimizer,
-            "disc_optimizer": self.disc_optimizer,
-        }
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(
-            self.hparams.average_decay
-        )
-        self.averaged = torch.nn.ModuleDict({"vocoder": self.modules.vocoder})
+        self.optimizers_dict = {"opt_class": self.optimizer}
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.averaged, multi_avg_fn=average
+            self.averaged,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
+                self.hparams.average_decay
+            ),
         )
         self.checkpointer.add_recoverable("optimizer", self.optimizer)
-        self.checkpointer.add_recoverable("disc_opt", self.disc_optimizer)
         self.checkpointer.add_recoverable("average", self.average)
 
     def compute_forward(self, batch, stage):
-        """Resynthesise the clean batch (B, T)."""
-        self.modules.encoder.train(
-            stage == sb.Stage.TRAIN and self.hparams.train_encoder
-        )
-        codes = quantise(self.modules.encoder(batch.to(self.device)))
-        if stage == sb.Stage.TRAIN:
-            return self.modules.vocoder.decode_codes(codes)
-        self.tokens_seen.append(levels_to_tokens(codes_to_levels(codes)))
-        return self.average.module["vocoder"].decode_codes(codes)
-
-    def compute_objectives(self, predictions, batch, stage):
-        """Compare with the input: distance of spectra."""
-        return self.hparams.spectral_loss(predictions, self.target(batch))
+        """Predict spectra (B, N, 641) and autocorrelations (B, N, 228)."""
+        train = stage == sb.Stage.TRAIN
+        models = dict(self.modules.items())
+        if not train:
+            models.update(self.average.module.items())
+        models["encoder"].train(train and self.hparams.train_encoder)
+        codes = quantise(models["encoder"](self.target(batch)))
+        if not train:
+            self.tokens_seen.append(levels_to_tokens(codes_to_levels(codes)))
+        spectra, hidden = models["vocoder"].log_magnitudes(codes)
+        return spectra, models["pitch_head"](hidden)
 
     def target(self, batch):
-        """The waves (B, T) that are to come out."""
+        """The waves (B, 320 N) whose spectra are to come out."""
         return batch.to(self.device)
 
+    def compute_objectives(self, predictions, batch, stage):
+        """Distance of the spectra; in training, that of the pitch, too."""
+        spectra, lags = predictions
+        loss = self.hparams.magnitude_loss(spectra, self.target(batch))
+        if stage != sb.Stage.TRAIN:
+            return loss
+        pitch = pitch_loss(lags, self.target(batch))
+        return loss + self.hparams.pitch_weight * pitch
+
     def fit_batch(self, batch):
-        """Update the adversary, then the codec."""
-        target = self.target(batch)
-        share = share_at(
-            self.hparams.lr_annealing.step,
-            self.hparams.adversarial_share,
-            self.hparams.alone_steps,
-        )
+        """Update once; gradients are clipped network by network."""
         with self.training_ctx:
-            wavs = self.compute_forward(batch, sb.Stage.TRAIN)
-            loss = wave_loss(
-                wavs,
-                target,
-                self.hparams.spectral_loss,
-                self.modules.adversary,
-                self.disc_optimizer,
-                share,
-            )
+            predictions = self.compute_forward(batch, sb.Stage.TRAIN)
+        loss = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(
-            self.modules.vocoder.parameters(), self.hparams.clip_norm
-        )
+        for name in self.trained:
+            torch.nn.utils.clip_grad_norm_(
+                self.modules[name].parameters(), self.hparams.clip_norm
+            )
         self.optimizer.step()
         self.average.update_parameters(self.averaged)
-        self.hparams.lr_annealing(self.optimizer, self.disc_optimizer)
+        self.hparams.lr_annealing(self.optimizer)
         return loss.detach()
 
     def on_stage_start(self, stage, epoch=None):
@@ -120,11 +114,11 @@ class CodecBrain(sb.Brain):
         used = torch.cat(self.tokens_seen, 1).unique().numel()
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
-            train_stats={"spectral": self.train_loss},
-            valid_stats={"spectral": stage_loss, "codes_used": used},
+            train_stats={"loss": self.train_loss},
+            valid_stats={"magnitude": stage_loss, "codes_used": used},
         )
         self.checkpointer.save_and_keep_only(
-            meta={"spectral": float(stage_loss)},
+            meta={"magnitude": float(stage_loss)},
             num_to_keep=2,
             keep_recent=True,
         )
@@ -232,8 +226,9 @@ if __name__ == "__main__":
     )
     train_data, valid_data = dataio_prep(hparams)
     hparams["train_data"] = train_data
-    hparams["pretrainer"].collect_files()
-    hparams["pretrainer"].load_collected()
+    if hparams["codec_folder"] is not None:
+        hparams["pretrainer"].collect_files()
+        hparams["pretrainer"].load_collected()
     brain = CodecBrain(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],

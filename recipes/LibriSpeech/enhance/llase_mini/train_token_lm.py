@@ -4,13 +4,13 @@
 To run this recipe, do the following, after train_codec.py:
 > python train_token_lm.py hparams/token_lm.yaml --data_folder=DATA \
     --codec_folder=CKPT
-> python train_token_lm.py hparams/token_lm_wave.yaml --data_folder=DATA \
+> python train_token_lm.py hparams/token_lm_joint.yaml --data_folder=DATA \
     --codec_folder=CKPT --token_lm_folder=CKPT
 
 DATA holds `clean/{train,valid}`, `noise/{train,valid}` and `rir`. The first
 run learns to predict the codec's tokens of clean speech from mixtures made
-on the fly. The second one goes on through the decoder: the wave of the
-predicted tokens is compared with the clean speech.
+on the fly. The second one goes on through the decoder, which learns, too: the
+spectra of the predicted tokens are compared with those of the clean speech.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -23,39 +23,35 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.fsq import codes_to_levels, levels_to_codes, quantise
-from speechbrain_llase.losses import digit_loss, share_at, wave_loss
+from speechbrain_llase.losses import digit_loss, pitch_loss
 from speechbrain_llase.mixing import (
     MixtureDataset,
     MixtureSampler,
     load_folder,
 )
-from speechbrain_llase.signal import to_active_level, to_peak
+from speechbrain_llase.signal import fit_length, to_active_level, to_peak
 from speechbrain_llase.straight_through import straight_through_codes
+from speechbrain_llase.vocoder import Xcodec2Vocoder
 
 
 class TokenLMBrain(sb.Brain):
     """Trains the frontend and the token LM on digits of clean tokens."""
 
     def init_optimizers(self):
-        """Make one optimizer for the enhancer, one for the adversary."""
-        self.hparams.spectral_loss.to(self.device)
+        """Make the optimizer and the averages of what is trained."""
+        self.hparams.magnitude_loss.to(self.device)
         self.modules.encoder.requires_grad_(False)
         self.trained = ["frontend", "token_lm"]
         if self.hparams.train_vocoder:
-            self.trained.append("vocoder")
+            self.trained += ["vocoder", "pitch_head"]
         else:
             self.modules.vocoder.requires_grad_(False)
+            self.modules.pitch_head.requires_grad_(False)
         self.averaged = torch.nn.ModuleDict(
             {name: self.modules[name] for name in self.trained}
         )
         self.optimizer = self.opt_class(self.averaged.parameters())
-        self.disc_optimizer = self.opt_class(
-            self.modules.adversary.parameters()
-        )
-        self.optimizers_dict = {
-            "opt_class": self.optimizer,
-            "disc_optimizer": self.disc_optimizer,
-        }
+        self.optimizers_dict = {"opt_class": self.optimizer}
         self.average = torch.optim.swa_utils.AveragedModel(
             self.averaged,
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
@@ -63,7 +59,6 @@ class TokenLMBrain(sb.Brain):
             ),
         )
         self.checkpointer.add_recoverable("optimizer", self.optimizer)
-        self.checkpointer.add_recoverable("disc_opt", self.disc_optimizer)
         self.checkpointer.add_recoverable("average", self.average)
 
     def compute_forward(self, batch, stage):
@@ -100,9 +95,9 @@ class TokenLMBrain(sb.Brain):
         with self.training_ctx:
             logits = self.compute_forward(batch, sb.Stage.TRAIN).float()
         loss = self.compute_objectives(logits, batch, sb.Stage.TRAIN)
-        if self.hparams.wave_weight > 0:
+        if self.hparams.spectra_weight > 0:
             spectral = self.decoded_loss(logits, batch)
-            loss = loss + self.hparams.wave_weight * spectral
+            loss = loss + self.hparams.spectra_weight * spectral
         self.optimizer.zero_grad()
         loss.backward()
         for name in self.trained:
@@ -111,32 +106,21 @@ class TokenLMBrain(sb.Brain):
             )
         self.optimizer.step()
         self.average.update_parameters(self.averaged)
-        self.hparams.lr_annealing(self.optimizer, self.disc_optimizer)
+        self.hparams.lr_annealing(self.optimizer)
         return loss.detach()
 
     def decoded_loss(self, logits, batch):
-        """Compare the decoded prediction with the clean wave."""
-        clean = self.target(batch)
+        """Compare the decoder's spectra with those of the clean wave."""
         with self.training_ctx:
-            wavs = self.modules.vocoder.decode_codes(self.heard(logits, batch))
-        wavs = wavs[:, : clean.shape[1]]
-        clean = clean[:, : wavs.shape[1]]
-        share = share_at(
-            self.hparams.lr_annealing.step,
-            self.hparams.adversarial_share,
-            self.hparams.alone_steps,
-        )
-        with self.training_ctx:
-            spectral = wave_loss(
-                wavs,
-                clean,
-                self.hparams.spectral_loss,
-                self.modules.adversary,
-                self.disc_optimizer,
-                share,
+            spectra, hidden = self.modules.vocoder.log_magnitudes(
+                self.heard(logits, batch)
             )
-        self.spectral_seen.append(float(spectral))
-        return spectral
+            lags = self.modules.pitch_head(hidden)
+        samples = spectra.shape[1] * Xcodec2Vocoder.hop_length
+        clean = fit_length(self.target(batch), samples)
+        loss = self.hparams.magnitude_loss(spectra, clean)
+        self.spectral_seen.append(float(loss))
+        return loss + self.hparams.pitch_weight * pitch_loss(lags, clean)
 
     def heard(self, logits, batch):
         """The codes (B, N, 8) that the decoder hears.
@@ -178,7 +162,7 @@ class TokenLMBrain(sb.Brain):
             "digit_accuracy": sum(self.accuracy) / len(self.accuracy),
         }
         if self.spectral_seen:
-            stats["spectral"] = sum(self.spectral_seen) / len(
+            stats["magnitude"] = sum(self.spectral_seen) / len(
                 self.spectral_seen
             )
         if stage == sb.Stage.TRAIN:

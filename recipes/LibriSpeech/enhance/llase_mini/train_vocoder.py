@@ -7,9 +7,9 @@ To run this recipe, do the following, after train_token_lm.py:
 
 In use the decoder hears the token LM's tokens of noisy speech, of which many
 digits are wrong; the codec's run showed it right ones alone. Here it goes on
-with both kinds, against an adversary where the YAML has one. Encoder, frontend
-and token LM stay as they are, so tokens keep their meaning. The tokens of many mixtures are kept
-in a pool, a part of which is renewed every epoch.
+with both kinds. Encoder, frontend and token LM stay as they are, so tokens
+keep their meaning. The tokens of many mixtures are kept in a pool, a part of
+which is renewed every epoch.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -43,13 +43,15 @@ class VocoderBrain(CodecBrain):
     """Trains the decoder on tokens, right and predicted."""
 
     def compute_forward(self, batch, stage):
-        """Decode the levels (B, N, 8) of a batch."""
+        """Predict the spectra of the levels (B, N, 8) of a batch."""
         levels = batch["levels"].to(self.device)
-        vocoder = self.modules.vocoder
+        models = self.modules
         if stage != sb.Stage.TRAIN:
             self.tokens_seen.append(levels_to_tokens(levels))
-            vocoder = self.average.module["vocoder"]
-        return vocoder.decode_codes(levels_to_codes(levels))
+            models = self.average.module
+        codes = levels_to_codes(levels)
+        spectra, hidden = models["vocoder"].log_magnitudes(codes)
+        return spectra, models["pitch_head"](hidden)
 
     def target(self, batch):
         """The clean waves (B, T) of a batch."""

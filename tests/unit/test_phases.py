@@ -1,0 +1,100 @@
+"""Phases made of the pitch of magnitudes."""
+
+import pytest
+import torch
+
+from speechbrain_llase.codec import magnitudes
+from speechbrain_llase.phases import find_pitch, make_source, pitched_phases
+from speechbrain_llase.vocoder import Xcodec2Vocoder
+from speechbrain_llase.xcodec2 import to_wave
+
+WINDOW = torch.hann_window(1280)
+
+
+def vowel(hertz: torch.Tensor) -> torch.Tensor:
+    """A voice (1, T) of a pitch (T,) in Hz: harmonics up to 3 kHz."""
+    phase = 2 * torch.pi * (hertz.double() / 16000).cumsum(0)
+    harmonics = range(1, int(3000 / float(hertz.max())))
+    wave = sum(torch.sin(k * phase + k * k) / k for k in harmonics)
+    return 0.05 * wave.float().unsqueeze(0)
+
+
+@pytest.mark.parametrize("hertz", [75.0, 110.0, 163.0, 241.0, 390.0])
+def test_pitch_of_a_steady_voice(hertz):
+    """Within half a percent, and never an octave off."""
+    wave = vowel(torch.full((16000,), hertz))
+    period, strength = find_pitch(magnitudes(wave), WINDOW)
+    found = 16000 / period[:, 3:-3]
+    assert ((found / hertz - 1).abs() < 0.005).all()
+    assert strength[:, 3:-3].min() > 0.8
+
+
+def test_noise_and_silence_have_none():
+    """Their frames are excited by noise."""
+    torch.manual_seed(0)
+    for wave in (0.05 * torch.randn(1, 16000), torch.zeros(1, 16000)):
+        _, strength = find_pitch(magnitudes(wave), WINDOW)
+        assert strength.mean() < 0.25
+
+
+def test_pulses_come_at_the_period():
+    """Some 1.5 s of them at 123.4 samples, between samples where they fall."""
+    period = torch.full((1, 75), 123.4)
+    source = make_source(period, torch.ones(1, 75), 320)[0]
+    assert source.shape == (24000,)
+    near = source.view(-1).nonzero()[:, 0]
+    places = near[source[near].abs() > 1]
+    assert len(places) >= 24000 // 123.4
+    mass = source.sum() / 123.4**0.5
+    assert float(mass) == pytest.approx(24000 / 123.4, rel=0.03)
+    assert float(source.square().mean()) == pytest.approx(0.75, abs=0.25)
+
+
+def test_a_gliding_voice_comes_back():
+    """From its magnitudes alone: the spectrum stays, and no tone at 50 Hz."""
+    glide = torch.linspace(110, 190, 32000)
+    wave = vowel(glide)
+    spectra = magnitudes(wave)
+    head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
+    rows = torch.cat([spectra.clamp(min=1e-5).log()] * 2, -1)
+    again = magnitudes(to_wave(head, rows, "pitch"))
+    inside = slice(5, -5)
+    error = (again - spectra)[:, inside].norm() / spectra[:, inside].norm()
+    assert error < 0.3
+    flat = magnitudes(
+        to_wave(head, torch.cat([rows[..., :641], 0 * rows[..., :641]], -1))
+    )
+    worse = (flat - spectra)[:, inside].norm() / spectra[:, inside].norm()
+    assert worse > 2 * error
+
+
+def test_each_item_by_itself():
+    """A batch gives each what it gets alone, the same every time."""
+    waves = torch.cat([vowel(torch.full((9600,), f)) for f in (100.0, 150.0)])
+    together = pitched_phases(magnitudes(waves), WINDOW, 320)
+    for row, wave in zip(together, waves):
+        alone = pitched_phases(magnitudes(wave[None]), WINDOW, 320)[0]
+        assert torch.equal(row, alone)
+
+
+def test_one_frame():
+    """The shortest input there is."""
+    phase = pitched_phases(magnitudes(torch.rand(1, 320)), WINDOW, 320)
+    assert phase.shape == (1, 1, 641) and phase.isfinite().all()
+
+
+def test_contrast_deepens_valleys():
+    """Magnitudes are raised to the power."""
+    head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
+    rows = torch.full((1, 4, 1282), -0.5)
+    once, more = (to_wave(head, rows, contrast=c) for c in (1.0, 2.0))
+    assert torch.allclose(more, once * 0.6065306, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"phases": "guessed"}, {"contrast": 0.5}, {"contrast": 3.0}]
+)
+def test_wrong_settings(wrong):
+    """Named, with what is allowed."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Xcodec2Vocoder(32, 1, 2, 48, 64, **wrong)
