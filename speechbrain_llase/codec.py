@@ -3,7 +3,8 @@
 Clean speech -> Xcodec2-like tokens -> speech. The quantiser and the decoder
 have Xcodec2's structure; the encoder is our own and small: log-mel frames,
 ConvNeXt blocks (Liu et al., arXiv:2201.03545) and a projection to the eight
-digits; beside the mel frames it can see what carries pitch. Needed for training and for measuring the codec's ceiling only.
+digits; beside the mel frames it can see what carries pitch. Needed for
+training and for measuring the codec's ceiling only.
 
 Authors
  * The speechbrain_llase contributors 2026

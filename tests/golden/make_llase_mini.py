@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.codec import load_codec
+from speechbrain_llase.codec import load_codec, magnitudes
 from speechbrain_llase.signal import to_active_level
 
 NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
 TARGET = Path(__file__).with_name("llase_mini.npz")
 WINDOW_S = 3.0  # of the case in windows; the clip is 8.7 s
-KEPT = slice(None, None, 16)  # samples of a wave that are kept
+KEPT = slice(None, None, 16)  # bins of a wave's spectra that are kept
 
 
 def load(**overrides) -> EnhanceLLaSE:
@@ -42,8 +42,10 @@ def outputs() -> dict[str, np.ndarray]:
         tokens, windowed_tokens, codec_tokens (N,) uint16: of one window, of
         windows of 3 s, and of the codec's encoder; margins (N,) float16: how
         far, in logits, the nearest other token is from `tokens`; decoded,
-        enhanced, windowed (T / 16,) float32: every 16th sample of the wave of
-        `tokens`, and of the enhanced clip in one window and in several.
+        enhanced, windowed (N, 41) float32: magnitudes of every 16th bin of
+        the wave of `tokens`, and of the enhanced clip in one window and in
+        several. Of spectra, because phases that follow a pitch add up what
+        machines round otherwise.
     """
     model, windowed = load(), load(window_s=WINDOW_S)
     noisy = model.load_audio(str(NOISY))[None]
@@ -66,9 +68,15 @@ def outputs() -> dict[str, np.ndarray]:
         "codec_tokens": codec.encode(to_active_level(noisy, level_db)),
     }
     arrays = {k: v[0].numpy().astype(np.uint16) for k, v in rows.items()}
-    arrays |= {k: v[0, KEPT].numpy() for k, v in waves.items()}
+    arrays |= {k: spectra(v[0]) for k, v in waves.items()}
     margins = (best[..., 0] - best[..., 1]).amin(-1)
     return arrays | {"margins": margins.numpy().astype(np.float16)}
+
+
+def spectra(wave: torch.Tensor) -> np.ndarray:
+    """What is kept of a wave (T,): float32 (N, 41)."""
+    whole = wave[: len(wave) // 320 * 320]
+    return magnitudes(whole[None])[0, :, KEPT].numpy()
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from speechbrain_llase import EnhanceLLaSE, compute
+from speechbrain_llase.codec import magnitudes
 from speechbrain_llase.frontend import WavLMFrontend
 from speechbrain_llase.int8 import Int8Linear, quantise_rows
 from speechbrain_llase.layers import attend_at_once, attend_in_blocks
@@ -36,14 +37,20 @@ def test_float32_is_the_default():
 
 @pytest.mark.parametrize("kind, least", [("bfloat16", 0.93), ("int8", 0.9)])
 def test_tokens_and_wave_of_lower_precisions(noisy, kind, least):
-    """llase_mini: most tokens are those of float32, and the wave follows."""
+    """llase_mini: most tokens are those of float32, and spectra follow.
+
+    Phases follow the pitch of the predicted spectra from pulse to pulse, so
+    waves drift apart and are not compared.
+    """
     exact, model = load(), load(overrides={"compute": kind})
     tokens = exact.tokenize(noisy)
     same = (model.tokenize(noisy) == tokens).float().mean()
     assert least < float(same)
-    wave = exact.decode([tokens[0]])[0]
-    error = model.decode([tokens[0]])[0] - wave
-    assert float(error.square().sum() / wave.square().sum()) < 1e-4
+    ours, theirs = (
+        magnitudes(each.decode([tokens[0]])[0][None]) for each in (model, exact)
+    )
+    error = (ours - theirs).norm() / theirs.norm()
+    assert error < 0.03
 
 
 def test_weights_are_held_in_bfloat16():
