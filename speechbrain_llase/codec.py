@@ -21,7 +21,13 @@ from speechbrain_llase.fsq import (
     levels_to_tokens,
     quantise,
 )
-from speechbrain_llase.signal import fit_length, match_gain, to_active_level
+from speechbrain_llase.phases import PERIODS
+from speechbrain_llase.signal import (
+    centred_frames,
+    fit_length,
+    match_gain,
+    to_active_level,
+)
 
 HOP_LENGTH = 160  # samples; two mel frames a token
 WINDOW_LENGTH = 512  # samples
@@ -29,7 +35,6 @@ FLOOR = 1e-5  # smallest mel magnitude
 SPECTRUM_LENGTH = 1280  # samples; the window of the decoder's spectra
 LOW_BINS = 96  # of that spectrum, to 1.2 kHz
 LAG_WINDOW = 1024  # samples; the window of the autocorrelation
-PITCH_LAGS = (40, 268)  # samples, from the first to before the second
 # A normal distribution with this mean and deviation uses the four levels of
 # `quantise` equally: its quartiles are the bounds -1.15, -0.35 and 0.46. A
 # plain projection left one digit of eight on one level for good.
@@ -93,7 +98,8 @@ class MelEncoder(torch.nn.Module):
 
     def enter(self, wavs: torch.Tensor) -> torch.Tensor:
         """Embed (B, 320 N) as (B, width, N)."""
-        mel = self.mel(fringe(wavs, WINDOW_LENGTH, HOP_LENGTH))
+        side = (WINDOW_LENGTH - HOP_LENGTH) // 2
+        mel = self.mel(torch.nn.functional.pad(wavs, (side, side)))
         mel = mel.clamp(min=FLOOR).log()  # (B, mels, 2 N)
         mel = mel.unflatten(-1, (-1, 2)).transpose(2, 3).flatten(1, 2)
         return self.embed(mel)
@@ -119,7 +125,7 @@ class PitchEncoder(MelEncoder):
 
     def __init__(self, num_mels: int, width: int, num_blocks: int):
         super().__init__(num_mels, width, num_blocks)
-        lags = (PITCH_LAGS[1] - PITCH_LAGS[0]) // 2
+        lags = (PERIODS[1] - PERIODS[0] + 1) // 2
         self.fine = torch.nn.Conv1d(LOW_BINS + lags, width, 3, padding=1)
 
     def enter(self, wavs: torch.Tensor) -> torch.Tensor:
@@ -132,17 +138,10 @@ class PitchEncoder(MelEncoder):
         return super().enter(wavs) + self.fine(fine)
 
 
-def fringe(wavs: torch.Tensor, window: int, hop: int) -> torch.Tensor:
-    """Pad (B, T) so that T / hop frames fit, one in the middle of each hop."""
-    side = (window - hop) // 2
-    return torch.nn.functional.pad(wavs, (side, side))
-
-
 def magnitudes(wavs: torch.Tensor) -> torch.Tensor:
     """Magnitudes (B, N, 641) of (B, 320 N), as the decoder's head has them."""
     window = torch.hann_window(SPECTRUM_LENGTH, device=wavs.device)
-    frames = fringe(wavs, SPECTRUM_LENGTH, 2 * HOP_LENGTH)
-    frames = frames.unfold(-1, SPECTRUM_LENGTH, 2 * HOP_LENGTH)
+    frames = centred_frames(wavs, SPECTRUM_LENGTH, 2 * HOP_LENGTH)
     return torch.fft.rfft(frames * window).abs()
 
 
@@ -161,17 +160,16 @@ def autocorrelation(wavs: torch.Tensor) -> torch.Tensor:
         Near 1 at the period of a vowel.
     """
     window = torch.hann_window(LAG_WINDOW, device=wavs.device)
-    frames = fringe(wavs, LAG_WINDOW, 2 * HOP_LENGTH)
-    frames = frames.unfold(-1, LAG_WINDOW, 2 * HOP_LENGTH)
+    frames = centred_frames(wavs, LAG_WINDOW, 2 * HOP_LENGTH)
     frames = (frames - frames.mean(-1, keepdim=True)) * window
 
     def correlate(x):
         power = torch.fft.rfft(x, 2 * LAG_WINDOW).abs().square()
-        return torch.fft.irfft(power)[..., : PITCH_LAGS[1]]
+        return torch.fft.irfft(power)[..., : PERIODS[1] + 1]
 
     taper = correlate(window)  # what the window takes from longer lags
     lags = correlate(frames) * (taper[0] / taper)
-    return lags[..., PITCH_LAGS[0] :] / (lags[..., :1] + 1e-4)
+    return lags[..., PERIODS[0] :] / (lags[..., :1] + 1e-4)
 
 
 class ConvNeXtBlock(torch.nn.Module):

@@ -14,6 +14,8 @@ Authors
 import torch
 from torch.nn.functional import pad
 
+from speechbrain_llase.signal import centred_frames
+
 SAMPLE_RATE = 16000  # Hz
 PERIODS = (40, 267)  # of the pitch, in samples: 400 to 60 Hz
 LOWEST_HZ, HIGHEST_HZ = 50, 1200  # of the spectrum that pitch is read from
@@ -45,8 +47,7 @@ def pitched_phases(
     """
     period, strength = find_pitch(magnitude, window)
     source = make_source(period, strength, hop_length)
-    side = (len(window) - hop_length) // 2
-    frames = pad(source, (side, side)).unfold(1, len(window), hop_length)
+    frames = centred_frames(source, len(window), hop_length)
     return torch.fft.rfft(frames * window).angle()
 
 

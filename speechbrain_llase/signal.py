@@ -31,6 +31,30 @@ def to_peak(wav: torch.Tensor) -> torch.Tensor:
     return wav / torch.where(peak > 0, peak, 1)
 
 
+def centred_frames(wavs: torch.Tensor, length: int, hop: int) -> torch.Tensor:
+    """Cut frames, one around the middle of every hop, zeros past the ends.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        float (B, N * hop).
+    length, hop : int
+        Samples; their difference is even.
+
+    Returns
+    -------
+    frames : torch.Tensor
+        (B, N, length).
+
+    Example
+    -------
+    >>> centred_frames(torch.tensor([[1, 2, 3, 4]]), 4, 2).tolist()
+    [[[0, 1, 2, 3], [2, 3, 4, 0]]]
+    """
+    side = (length - hop) // 2
+    return torch.nn.functional.pad(wavs, (side, side)).unfold(1, length, hop)
+
+
 def fit_length(wav: torch.Tensor, num_samples: int) -> torch.Tensor:
     """Cut the last axis to num_samples, or append zeros up to it."""
     missing = num_samples - wav.shape[-1]
