@@ -72,7 +72,10 @@ class TokenLMBrain(sb.Brain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Cross-entropy of the digits, and the share that is right."""
-        levels = self.right_levels(batch)
+        return self.digits_loss(predictions, self.right_levels(batch))
+
+    def digits_loss(self, predictions, levels):
+        """Cross-entropy of logits (B, N, 8, 4) and levels (B, N, 8)."""
         right = (predictions.argmax(-1) == levels).float().mean()
         self.accuracy.append(float(right))
         smoothing = self.hparams.neighbour_smoothing
@@ -94,9 +97,10 @@ class TokenLMBrain(sb.Brain):
         """Update the enhancer once."""
         with self.training_ctx:
             logits = self.compute_forward(batch, sb.Stage.TRAIN).float()
-        loss = self.compute_objectives(logits, batch, sb.Stage.TRAIN)
+        levels = self.right_levels(batch)
+        loss = self.digits_loss(logits, levels)
         if self.hparams.spectra_weight > 0:
-            spectral = self.decoded_loss(logits, batch)
+            spectral = self.decoded_loss(logits, levels, batch)
             loss = loss + self.hparams.spectra_weight * spectral
         self.optimizer.zero_grad()
         loss.backward()
@@ -109,11 +113,11 @@ class TokenLMBrain(sb.Brain):
         self.hparams.lr_annealing(self.optimizer)
         return loss.detach()
 
-    def decoded_loss(self, logits, batch):
+    def decoded_loss(self, logits, levels, batch):
         """Compare the decoder's spectra with those of the clean wave."""
         with self.training_ctx:
             spectra, hidden = self.modules.vocoder.log_magnitudes(
-                self.heard(logits, batch)
+                self.heard(logits, levels)
             )
             lags = self.modules.pitch_head(hidden)
         samples = spectra.shape[1] * Xcodec2Vocoder.hop_length
@@ -122,7 +126,7 @@ class TokenLMBrain(sb.Brain):
         self.spectral_seen.append(float(loss))
         return loss + self.hparams.pitch_weight * pitch_loss(lags, clean)
 
-    def heard(self, logits, batch):
+    def heard(self, logits, levels):
         """The codes (B, N, 8) that the decoder hears.
 
         They are the mean of each digit's posterior, through which gradients
@@ -145,7 +149,7 @@ class TokenLMBrain(sb.Brain):
         right = torch.rand(len(codes), 1, 1) < self.hparams.right_prob
         return torch.where(
             right.to(codes.device),
-            levels_to_codes(self.right_levels(batch)),
+            levels_to_codes(levels),
             codes,
         )
 
