@@ -36,7 +36,7 @@ def test_magnitudes_are_those_of_the_decoder(vowels):
 
 def test_magnitude_loss_sees_levels_and_harmonics(vowels):
     """Nothing for the same speech, more the further away it is."""
-    loss = MagnitudeLoss(4.0, 0.01, 0.3)
+    loss = MagnitudeLoss(4.0, 0.01, 0.3, 3.0)
     spectra = magnitudes(vowels).log()
     assert loss(spectra, vowels) < 1e-4
     near, far = loss(spectra + 0.1, vowels), loss(spectra + 0.5, vowels)
@@ -46,7 +46,7 @@ def test_magnitude_loss_sees_levels_and_harmonics(vowels):
 
 def test_low_bins_weigh_more(vowels):
     """An error below 1 kHz costs `low_weight` times one above 2.5 kHz."""
-    loss = MagnitudeLoss(4.0, 0.01, 0.3)
+    loss = MagnitudeLoss(4.0, 0.01, 0.3, 0.0)
     low = torch.zeros_like(magnitudes(vowels))
     high = low.clone()
     low[..., 40:50], high[..., 300:310] = 0.3, 0.3
@@ -56,9 +56,28 @@ def test_low_bins_weigh_more(vowels):
     assert costs[0] / costs[1] == pytest.approx(4, rel=1e-3)
 
 
+def test_envelope_is_that_of_bands():
+    """A band's level counts; what bins of it trade hardly does."""
+    plain = MagnitudeLoss(4.0, 0.01, 0.3, 0.0)
+    loss = MagnitudeLoss(4.0, 0.01, 0.3, 2.0)
+    wavs = torch.randn(1, 9600)
+    spectra = magnitudes(wavs)
+    assert loss.envelope(spectra).shape == (1, 30, 40)
+
+    def distances(other):
+        bins = plain(other.log(), wavs)
+        return bins, (loss(other.log(), wavs) - bins) / 2
+
+    _, louder = distances(2 * spectra)
+    assert float(louder) == pytest.approx(0.6931, rel=1e-3)  # log 2
+    pairs = spectra[..., 1:].unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    bins, envelopes = distances(torch.cat([spectra[..., :1], pairs], -1))
+    assert 0 < envelopes < 0.25 * bins
+
+
 def test_magnitude_loss_is_float32_under_autocast(vowels):
     """Half precision would lose the quiet bins."""
-    loss = MagnitudeLoss(4.0, 0.01, 0.3)
+    loss = MagnitudeLoss(4.0, 0.01, 0.3, 3.0)
     spectra = magnitudes(vowels).log() + 0.1
     expected = loss(spectra, vowels)
     with torch.autocast("cpu", torch.bfloat16):
