@@ -4,8 +4,10 @@ A decoder whose tokens say nothing of phase, and which knows no positions,
 gives equal frames for equal tokens: of a steady vowel it can make no tones
 but those of its frame rate. Magnitudes do not have that problem. Here their
 pitch is read off frame by frame, a train of pulses runs at that pitch, with
-noise where there is none, and its phases are taken: those of a source-filter
-vocoder (McAulay and Quatieri, IEEE TASSP 34, 1986), without its filter.
+noise where there is none and at the top of the spectrum, and its phases are
+taken: those of a source-filter vocoder (McAulay and Quatieri, IEEE TASSP 34,
+1986), without its filter. Every pulse is drawn out to a short chirp
+(Schroeder, IEEE Trans. Inf. Theory 16, 1970): bare ones buzz.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -23,6 +25,8 @@ SHORTER = 0.0006  # preference for periods shorter by a sample; or octaves win
 STEADY = 2  # frames on both sides of the median of the periods
 VOICED = 0.3  # autocorrelation at which pulses and noise are equally strong
 SLOPE = 8.0  # of their mix over the autocorrelation
+NOISY_HZ, NOISY_WIDTH_HZ = 4500, 300  # above, noise takes the pulses' place
+CHIRP_S = 0.005  # by which the highest bin comes after the lowest
 
 
 def pitched_phases(
@@ -47,8 +51,17 @@ def pitched_phases(
     """
     period, strength = find_pitch(magnitude, window)
     source = make_source(period, strength, hop_length)
-    frames = centred_frames(source, len(window), hop_length)
-    return torch.fft.rfft(frames * window).angle()
+    noise = make_noise(source.shape[1]).to(source.device).unsqueeze(0)
+    source, noise = (
+        torch.fft.rfft(centred_frames(x, len(window), hop_length) * window)
+        for x in (source, noise)
+    )
+    hertz = torch.fft.rfftfreq(len(window), 1 / SAMPLE_RATE)
+    hertz = hertz.to(source.device)
+    noisy = torch.sigmoid((hertz - NOISY_HZ) / NOISY_WIDTH_HZ)
+    angle = (source + noisy * (noise - source)).angle()
+    share = 2 * hertz / SAMPLE_RATE
+    return angle + torch.pi * CHIRP_S * hertz * (1 - share)
 
 
 def find_pitch(
@@ -136,7 +149,12 @@ def make_source(
     height = torch.where(begins, rate.rsqrt(), 0).float()
     pulses = height * (1 - late)  # each pulse lies between two samples
     pulses = pulses + pad(height * late, (0, 1))[:, 1:]
-    draw = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(place), generator=draw)
+    noise = make_noise(len(place))
     voiced = torch.sigmoid(SLOPE * (strength - VOICED))
     return (pulses * voiced + noise * (1 - voiced)).to(device)
+
+
+def make_noise(num_samples: int) -> torch.Tensor:
+    """White noise (num_samples,) of unit power, always the same, on the CPU."""
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(num_samples, generator=draw)

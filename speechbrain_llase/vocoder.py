@@ -21,7 +21,7 @@ from speechbrain_llase.fsq import (
 )
 from speechbrain_llase.layers import project
 from speechbrain_llase.packing import Runs, pack, unpack
-from speechbrain_llase.xcodec2 import decode, run_backbone
+from speechbrain_llase.xcodec2 import MAX_MAGNITUDE, decode, run_backbone
 
 PHASES = ("predicted", "pitch")
 
@@ -46,9 +46,11 @@ class Xcodec2Vocoder(torch.nn.Module):
         `predicted`: those of the head, as released. `pitch`: those of pulses
         at the pitch of the predicted magnitudes, for a decoder that was
         trained on magnitudes alone; see phases.py.
-    contrast : float
-        Power of the predicted magnitudes, in [1, 2]; 1 leaves them. What is
-        learned from an L1 distance is too even; more deepens its valleys.
+    floor : float
+        Magnitudes below it fade, by up to 14 dB: a bin keeps at least a fifth
+        of its magnitude m, and m**4 / (m**4 + floor**4) of it where that is
+        more. 0 leaves all as they are. A decoder learns the room noise of its
+        training speech along with the speech.
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto; see
         compute.py.
@@ -70,7 +72,7 @@ class Xcodec2Vocoder(torch.nn.Module):
         quantization_dim: int,
         ffn_size: int,
         phases: str = "predicted",
-        contrast: float = 1.0,
+        floor: float = 0.0,
         compute: str = "float32",
     ):
         super().__init__()
@@ -79,9 +81,10 @@ class Xcodec2Vocoder(torch.nn.Module):
                 f"phases={phases!r} is not known; choose one of "
                 f"{', '.join(PHASES)}."
             )
-        if not 1 <= contrast <= 2:
+        if not 0 <= floor < MAX_MAGNITUDE:
             raise ValueError(
-                f"contrast={contrast} must be from 1 (as predicted) to 2."
+                f"floor={floor} must be from 0 (none) to below "
+                f"{MAX_MAGNITUDE:g}, the largest magnitude."
             )
         if quantization_dim <= hidden_size:
             raise ValueError(
@@ -106,7 +109,7 @@ class Xcodec2Vocoder(torch.nn.Module):
         with weights_to_come():
             self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
             self.decoder = Xcodec2Decoder(config)
-        self.phases, self.contrast = phases, contrast
+        self.phases, self.floor = phases, floor
         self.compute = hold(self, compute, ("decoder.head.linear",))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -172,7 +175,7 @@ class Xcodec2Vocoder(torch.nn.Module):
     def decode_rows(self, codes: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Decode packed codes (total, 8) to float32 (320 * total,)."""
         rows = project(self.project_out, codes)
-        return decode(self.decoder, rows, runs, self.phases, self.contrast)
+        return decode(self.decoder, rows, runs, self.phases, self.floor)
 
     def log_magnitudes(
         self, codes: torch.Tensor

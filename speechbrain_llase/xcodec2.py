@@ -10,6 +10,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import math
 from functools import partial
 
 import torch
@@ -28,6 +29,8 @@ from speechbrain_llase.phases import pitched_phases
 
 MAX_MAGNITUDE = 1e2
 MIN_ENVELOPE = 1e-11
+FLOOR_SLOPE = 4  # of what is kept around the floor, over log magnitudes
+FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
 
 
 def decode(
@@ -35,7 +38,7 @@ def decode(
     rows: torch.Tensor,
     runs: Runs,
     phases: str = "predicted",
-    contrast: float = 1.0,
+    floor: float = 0.0,
 ) -> torch.Tensor:
     """Turn projected codes into a waveform.
 
@@ -49,8 +52,8 @@ def decode(
         Where items end.
     phases : str
         `predicted` by the head, as released, or of its magnitudes' `pitch`.
-    contrast : float
-        Power of the magnitudes.
+    floor : float
+        Magnitudes below it fade by up to 14 dB; 0 for none.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def decode(
     """
     rows = run_backbone(decoder, rows, runs)
     rows = project(decoder.head.linear, rows).float()
-    finish = partial(to_wave, decoder.head, phases=phases, contrast=contrast)
+    finish = partial(to_wave, decoder.head, phases=phases, floor=floor)
     return each_run(finish, rows, runs)
 
 
@@ -133,16 +136,18 @@ def to_wave(
     head: torch.nn.Module,
     x: torch.Tensor,
     phases: str = "predicted",
-    contrast: float = 1.0,
+    floor: float = 0.0,
 ) -> torch.Tensor:
     """Invert the STFT: (B, N, n_fft + 2) -> (B, N * hop_length)."""
     magnitude, phase = x.chunk(2, dim=-1)
+    if floor > 0:
+        share = torch.sigmoid(FLOOR_SLOPE * (magnitude - math.log(floor)))
     magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
+    if floor > 0:
+        magnitude = magnitude * share.clamp(min=FLOOR_SHARE)
     if phases == "pitch":
         window = head.window.float()
         phase = pitched_phases(magnitude, window, head.hop_length)
-    if contrast != 1:
-        magnitude = magnitude.pow(contrast)
     frames = torch.fft.irfft(torch.polar(magnitude, phase), head.n_fft)
     window = head.window.float()
     wavs = overlap_add(frames * window, head.hop_length)

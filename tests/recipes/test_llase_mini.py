@@ -35,7 +35,6 @@ SMALLER = {  # every dimension of the recipe's networks, made tiny
 }
 
 CROPS = {"crops_per_epoch": 64, "valid_crops": 8}
-POOL = {"pool_mixtures": 16, "renewed_mixtures": 4, "predicted_prob": 0.5}
 MIXTURES = {"mixtures_per_epoch": 32, "valid_mixtures": 8, "segment_s": 1.0}
 
 
@@ -108,25 +107,26 @@ def results(data, tmp_path_factory) -> Path:
         codec_folder=codec,
         **MIXTURES,
     )
-    vocoder = run(
-        data,
-        folder,
-        "train_vocoder.py",
-        "vocoder",
-        2,
-        codec_folder=codec,
-        token_lm_folder=lm,
-        **POOL | CROPS,
-    )
     run(
         data,
         folder,
         "train_token_lm.py",
-        "token_lm_joint",
+        "token_lm_spectra",
         1,
-        codec_folder=vocoder,
+        codec_folder=codec,
         token_lm_folder=lm,
         **MIXTURES,
+    )
+    (folder / "decoder").mkdir()
+    run(
+        data,
+        folder / "decoder",
+        "train_codec.py",
+        "codec",
+        2,
+        codec_folder=codec,
+        train_encoder=False,
+        **CROPS,
     )
     return folder
 
@@ -148,14 +148,14 @@ def test_losses_fall(results):
     assert len(loss) == 3 and loss[-1] < loss[0]
     loss = logged(results / "token_lm", "train loss")
     assert len(loss) == 3 and loss[-1] < loss[0]
-    assert logged(results / "token_lm_joint", "magnitude")[0] > 0
+    assert logged(results / "token_lm_spectra", "magnitude")[0] > 0
 
 
 def test_encoder_stays_what_it_was(results):
-    """Tokens must not drift after the first run."""
+    """Tokens must not drift while the decoder learns alone."""
     before, after = (
         torch.load(checkpoint(results / name) / "average.ckpt")
-        for name in ("codec", "vocoder")
+        for name in ("codec", "decoder/codec")
     )
     keys = [key for key in before if key.startswith("module.encoder.")]
     assert keys
@@ -174,7 +174,7 @@ def test_publish_round_trip(results, tmp_path):
     from speechbrain_llase.codec import load_codec
     from speechbrain_llase.tensors import read_tensors
 
-    run = checkpoint(results / "token_lm_joint")
+    run = checkpoint(results / "token_lm_spectra")
     output = tmp_path / "model"
     publish(f"--checkpoint={run}", f"--output={output}")
     names = {path.name for path in output.iterdir()}
@@ -183,7 +183,7 @@ def test_publish_round_trip(results, tmp_path):
     }
     assert names == ckpts | {"hyperparams.yaml", "codec.yaml"}
     enhancer = EnhanceLLaSE.from_hparams(output, run_opts={"device": "cpu"})
-    averaged = torch.load(checkpoint(results / "token_lm") / "average.ckpt")
+    averaged = torch.load(checkpoint(results / "codec") / "average.ckpt")
     averaged |= torch.load(run / "average.ckpt")
     for name in ("frontend", "token_lm", "vocoder"):
         for key, tensor in read_tensors(output / f"{name}.ckpt").items():
@@ -222,7 +222,7 @@ def test_publish_with_another_decoder(results, tmp_path):
     from speechbrain_llase.tensors import read_tensors
 
     lm = checkpoint(results / "token_lm")
-    decoder = checkpoint(results / "vocoder")
+    decoder = checkpoint(results / "decoder/codec")
     output = tmp_path / "model"
     publish(f"--checkpoint={lm}", f"--decoder={decoder}", f"--output={output}")
     averaged = torch.load(decoder / "average.ckpt")
@@ -230,12 +230,37 @@ def test_publish_with_another_decoder(results, tmp_path):
         assert torch.equal(tensor, averaged[f"module.vocoder.{key}"].half())
 
 
+def test_bins_that_stray_are_mended(monkeypatch):
+    """Two side by side as well; all others stay what they are."""
+    monkeypatch.syspath_prepend(RECIPE)
+    from publish import mend_bins
+
+    from speechbrain_llase.vocoder import Xcodec2Vocoder
+
+    vocoder = Xcodec2Vocoder(32, 1, 2, 48, 64)
+    linear = vocoder.decoder.head.linear
+    steps = torch.linspace(0, 1, 1282).unsqueeze(1)
+    with torch.no_grad():
+        linear.weight.copy_(torch.rand(32) + steps)
+        linear.bias.copy_(steps[:, 0])
+        weight, bias = linear.weight.clone(), linear.bias.clone()
+        linear.weight[[140, 200, 201, 585]] = torch.rand(4, 32) * 3 - 3
+        linear.bias[585] = 9
+        below = linear.weight[140].clone()
+    assert mend_bins(vocoder) == [200, 201, 585]
+    assert torch.equal(linear.weight[140], below)  # below 1.9 kHz
+    weight[140] = below
+    torch.testing.assert_close(linear.weight.detach(), weight)
+    torch.testing.assert_close(linear.bias.detach(), bias)
+    assert mend_bins(vocoder) == []
+
+
 def test_decoder_of_other_tokens_is_refused(results, monkeypatch):
     """Its encoder is not the one that the token LM learned from."""
     monkeypatch.syspath_prepend(RECIPE)
     from publish import refuse_other_tokens
 
-    path = checkpoint(results / "vocoder") / "average.ckpt"
+    path = checkpoint(results / "decoder/codec") / "average.ckpt"
     encoder = PitchEncoder(num_mels=20, width=32, num_blocks=1)
     load_averaged(encoder, path, "encoder")
     refuse_other_tokens(encoder, path)

@@ -83,16 +83,18 @@ def test_one_frame():
     assert phase.shape == (1, 1, 641) and phase.isfinite().all()
 
 
-def test_contrast_deepens_valleys():
-    """Magnitudes are raised to the power."""
+@pytest.mark.parametrize("magnitude, kept", [(0.01, 0.2), (0.1, 0.5), (1, 1)])
+def test_what_lies_below_the_floor_fades(magnitude, kept):
+    """Half is left at the floor, nearly all above it, a fifth below."""
     head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
-    rows = torch.full((1, 4, 1282), -0.5)
-    once, more = (to_wave(head, rows, contrast=c) for c in (1.0, 2.0))
-    assert torch.allclose(more, once * 0.6065306, atol=1e-6)
+    rows = torch.full((1, 4, 1282), magnitude).log()
+    rows[..., 641:] = 0.3
+    before, after = (to_wave(head, rows, floor=f) for f in (0.0, 0.1))
+    assert torch.allclose(after, kept * before, atol=2e-4 * before.abs().max())
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"phases": "guessed"}, {"contrast": 0.5}, {"contrast": 3.0}]
+    "wrong", [{"phases": "guessed"}, {"floor": -0.5}, {"floor": 1e3}]
 )
 def test_wrong_settings(wrong):
     """Named, with what is allowed."""

@@ -7,7 +7,8 @@ To run this step, do the following:
 CKPT is a CKPT+ folder below the results of train_token_lm.py; the averaged
 weights of its modules are taken, what was not trained there comes from the
 files that run started from. `--decoder` takes the averaged decoder of another
-run of the same codec. Everything is read back and compared.
+run of the same codec, and `--mend-bins` takes out bins of it that hum.
+Everything is read back and compared.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -34,6 +35,8 @@ LAYOUT = {  # template -> networks that it needs, and plain values
     "hyperparams.yaml": ["frontend", "token_lm", "vocoder"],
     "codec.yaml": ["codec_level_db", "encoder", "vocoder"],
 }
+FIRST_BIN = 150  # 1.9 kHz; below, neighbours differ with the harmonics
+STRAY = 0.35  # distance of a bin's weights from the nearest of four beside it
 NETWORKS = ["frontend", "token_lm", "vocoder", "encoder"]
 
 
@@ -48,7 +51,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--decoder",
         type=Path,
         metavar="CKPT",
-        help="a CKPT+ folder of train_codec.py or train_vocoder.py, for its decoder",
+        help="a CKPT+ folder of train_codec.py, for its decoder",
+    )
+    parser.add_argument(
+        "--mend-bins",
+        action="store_true",
+        help="give bins above 1.9 kHz that stray the weights of their neighbours",
     )
     parser.add_argument(
         "--dtype", default="float16", choices=["float16", "bfloat16", "float32"]
@@ -85,6 +93,33 @@ def refuse_other_tokens(encoder: torch.nn.Module, path: Path) -> None:
             f"{path} does not hold the encoder that the token LM learned "
             "from; give a decoder that was trained on from the same codec."
         )
+
+
+@torch.no_grad()
+def mend_bins(vocoder: torch.nn.Module) -> list[int]:
+    """Interpolate the head's weights of bins that are unlike those beside them.
+
+    A loss of the envelope can be met by one strong bin in a band, which then
+    hums. Returns the bins that were mended.
+    """
+    linear = vocoder.decoder.head.linear
+    last = len(linear.weight) // 2 - 1
+    weight, bias = linear.weight.clone(), linear.bias.clone()
+
+    def strays(k):
+        beside = [j for j in (k - 2, k - 1, k + 1, k + 2) if j <= last]
+        distance = (weight[beside] - weight[k]).norm(dim=1).min()
+        return distance > STRAY * weight[k].norm()
+
+    stray = [k for k in range(FIRST_BIN, last) if strays(k)]
+    sound = [k for k in range(FIRST_BIN - 1, last + 1) if k not in stray]
+    for k in stray:
+        low = max(j for j in sound if j < k)
+        high = min(j for j in sound if j > k)
+        part = (k - low) / (high - low)
+        linear.weight[k] = torch.lerp(weight[low], weight[high], part)
+        linear.bias[k] = torch.lerp(bias[low], bias[high], part)
+    return stray
 
 
 def blocks(yaml: str, keys: list[str]) -> str:
@@ -142,6 +177,9 @@ def main(argv: list[str]) -> None:
     """Write beside the output, check, then move into place."""
     args = parse_arguments(argv)
     modules = trained_modules(args.checkpoint, args.decoder)
+    if args.mend_bins:
+        mended = mend_bins(modules["vocoder"])
+        print(f"Bins mended: {', '.join(map(str, mended)) or 'none'}.")
     yaml = (args.checkpoint.parents[1] / "hyperparams.yaml").read_text()
     args.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:

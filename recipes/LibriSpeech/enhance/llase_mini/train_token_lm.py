@@ -4,13 +4,14 @@
 To run this recipe, do the following, after train_codec.py:
 > python train_token_lm.py hparams/token_lm.yaml --data_folder=DATA \
     --codec_folder=CKPT
-> python train_token_lm.py hparams/token_lm_joint.yaml --data_folder=DATA \
+> python train_token_lm.py hparams/token_lm_spectra.yaml --data_folder=DATA \
     --codec_folder=CKPT --token_lm_folder=CKPT
 
 DATA holds `clean/{train,valid}`, `noise/{train,valid}` and `rir`. The first
 run learns to predict the codec's tokens of clean speech from mixtures made
-on the fly. The second one goes on through the decoder, which learns, too: the
-spectra of the predicted tokens are compared with those of the clean speech.
+on the fly. The second one goes on through the decoder, which stays as it is:
+the spectra of the predicted tokens are compared with those of the clean
+speech, so an error counts for as much as it is heard.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -40,13 +41,9 @@ class TokenLMBrain(sb.Brain):
     def init_optimizers(self):
         """Make the optimizer and the averages of what is trained."""
         self.hparams.magnitude_loss.to(self.device)
-        self.modules.encoder.requires_grad_(False)
+        for name in ("encoder", "vocoder", "pitch_head"):
+            self.modules[name].requires_grad_(False)
         self.trained = ["frontend", "token_lm"]
-        if self.hparams.train_vocoder:
-            self.trained += ["vocoder", "pitch_head"]
-        else:
-            self.modules.vocoder.requires_grad_(False)
-            self.modules.pitch_head.requires_grad_(False)
         self.averaged = torch.nn.ModuleDict(
             {name: self.modules[name] for name in self.trained}
         )
@@ -100,7 +97,7 @@ class TokenLMBrain(sb.Brain):
         levels = self.right_levels(batch)
         loss = self.digits_loss(logits, levels)
         if self.hparams.spectra_weight > 0:
-            spectral = self.decoded_loss(logits, levels, batch)
+            spectral = self.decoded_loss(logits, batch)
             loss = loss + self.hparams.spectra_weight * spectral
         self.optimizer.zero_grad()
         loss.backward()
@@ -113,11 +110,11 @@ class TokenLMBrain(sb.Brain):
         self.hparams.lr_annealing(self.optimizer)
         return loss.detach()
 
-    def decoded_loss(self, logits, levels, batch):
+    def decoded_loss(self, logits, batch):
         """Compare the decoder's spectra with those of the clean wave."""
         with self.training_ctx:
             spectra, hidden = self.modules.vocoder.log_magnitudes(
-                self.heard(logits, levels)
+                self.heard(logits)
             )
             lags = self.modules.pitch_head(hidden)
         samples = spectra.shape[1] * Xcodec2Vocoder.hop_length
@@ -126,13 +123,11 @@ class TokenLMBrain(sb.Brain):
         self.spectral_seen.append(float(loss))
         return loss + self.hparams.pitch_weight * pitch_loss(lags, clean)
 
-    def heard(self, logits, levels):
+    def heard(self, logits):
         """The codes (B, N, 8) that the decoder hears.
 
         They are the mean of each digit's posterior, through which gradients
-        flow; or ("best") the arg max, with the mean's gradient. Some items,
-        drawn at random, have the right codes instead: else the decoder would
-        forget what tokens mean.
+        flow; or ("best") the arg max, with the mean's gradient.
         """
         if self.hparams.decoder_hears not in ("mean", "best"):
             raise ValueError(
@@ -140,18 +135,9 @@ class TokenLMBrain(sb.Brain):
                 "or best."
             )
         if self.hparams.decoder_hears == "best":
-            codes = straight_through_codes(logits, "digits")
-        else:
-            values = levels_to_codes(torch.arange(logits.shape[-1]))
-            codes = logits.softmax(-1) @ values.to(logits)
-        if not self.hparams.right_prob:
-            return codes
-        right = torch.rand(len(codes), 1, 1) < self.hparams.right_prob
-        return torch.where(
-            right.to(codes.device),
-            levels_to_codes(levels),
-            codes,
-        )
+            return straight_through_codes(logits, "digits")
+        values = levels_to_codes(torch.arange(logits.shape[-1]))
+        return logits.softmax(-1) @ values.to(logits)
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new mixtures; start the statistics anew."""
