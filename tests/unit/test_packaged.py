@@ -48,7 +48,7 @@ def test_mini_in_windows_keeps_the_voice(mini):
         run_opts={"device": "cpu"}, overrides={"window_s": 3.0}
     )
     same = windowed.tokenize(noisy) == mini.tokenize(noisy)
-    assert same.float().mean() > 0.5
+    assert same.float().mean() > 0.3
 
 
 def test_level_does_not_jump_at_seams(mini):
