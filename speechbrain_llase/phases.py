@@ -50,11 +50,13 @@ def pitched_phases(
         float32 (B, N, W / 2 + 1), radians.
     """
     period, strength = find_pitch(magnitude, window)
-    source = make_source(period, strength, hop_length)
-    noise = make_noise(source.shape[1]).to(source.device).unsqueeze(0)
+    noise = make_noise(period.shape[1] * hop_length)
     source, noise = (
         torch.fft.rfft(centred_frames(x, len(window), hop_length) * window)
-        for x in (source, noise)
+        for x in (
+            make_source(period, strength, noise),
+            noise.to(period.device).unsqueeze(0),
+        )
     )
     hertz = torch.fft.rfftfreq(len(window), 1 / SAMPLE_RATE)
     hertz = hertz.to(source.device)
@@ -116,7 +118,7 @@ def correlate(magnitude: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
 
 
 def make_source(
-    period: torch.Tensor, strength: torch.Tensor, hop_length: int
+    period: torch.Tensor, strength: torch.Tensor, noise: torch.Tensor
 ) -> torch.Tensor:
     """Make pulses at a period that changes from frame to frame, and noise.
 
@@ -124,19 +126,18 @@ def make_source(
     ---------
     period, strength : torch.Tensor
         float32 (B, N), see `find_pitch`.
-    hop_length : int
-        Samples a frame.
+    noise : torch.Tensor
+        float32 (N * hop_length,), of unit power, on the CPU.
 
     Returns
     -------
     source : torch.Tensor
-        float32 (B, N * hop_length), of unit power. The noise is the same for
-        every item and on every machine.
+        float32 (B, N * hop_length), of unit power.
     """
     device, count = period.device, period.shape[1]
     period, strength = period.cpu(), strength.cpu()  # MPS has no float64
-    place = torch.arange(count * hop_length) + 0.5
-    place = (place / hop_length - 0.5).clamp(0, count - 1)
+    place = torch.arange(len(noise)) + 0.5
+    place = (place / (len(noise) // count) - 0.5).clamp(0, count - 1)
     left = place.long()
     right, part = (left + 1).clamp(max=count - 1), place - left
     strength = torch.lerp(strength[:, left], strength[:, right], part)
@@ -149,12 +150,11 @@ def make_source(
     height = torch.where(begins, rate.rsqrt(), 0).float()
     pulses = height * (1 - late)  # each pulse lies between two samples
     pulses = pulses + pad(height * late, (0, 1))[:, 1:]
-    noise = make_noise(len(place))
     voiced = torch.sigmoid(SLOPE * (strength - VOICED))
     return (pulses * voiced + noise * (1 - voiced)).to(device)
 
 
 def make_noise(num_samples: int) -> torch.Tensor:
-    """White noise (num_samples,) of unit power, always the same, on the CPU."""
+    """White noise (num_samples,) of unit power: the same on every machine."""
     draw = torch.Generator().manual_seed(0)
     return torch.randn(num_samples, generator=draw)

@@ -10,7 +10,6 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import math
 from functools import partial
 
 import torch
@@ -29,7 +28,7 @@ from speechbrain_llase.phases import pitched_phases
 
 MAX_MAGNITUDE = 1e2
 MIN_ENVELOPE = 1e-11
-FLOOR_SLOPE = 4  # of what is kept around the floor, over log magnitudes
+FLOOR_SLOPE = 4  # power of a magnitude over the floor, in what it keeps
 FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
 
 
@@ -140,10 +139,9 @@ def to_wave(
 ) -> torch.Tensor:
     """Invert the STFT: (B, N, n_fft + 2) -> (B, N * hop_length)."""
     magnitude, phase = x.chunk(2, dim=-1)
-    if floor > 0:
-        share = torch.sigmoid(FLOOR_SLOPE * (magnitude - math.log(floor)))
     magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
     if floor > 0:
+        share = 1 / (1 + (floor / magnitude).pow(FLOOR_SLOPE))
         magnitude = magnitude * share.clamp(min=FLOOR_SHARE)
     if phases == "pitch":
         window = head.window.float()

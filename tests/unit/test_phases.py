@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from speechbrain_llase.codec import magnitudes
-from speechbrain_llase.phases import find_pitch, make_source, pitched_phases
+from speechbrain_llase.phases import (
+    find_pitch,
+    make_noise,
+    make_source,
+    pitched_phases,
+)
 from speechbrain_llase.vocoder import Xcodec2Vocoder
 from speechbrain_llase.xcodec2 import to_wave
 
@@ -40,7 +45,7 @@ def test_noise_and_silence_have_none():
 def test_pulses_come_at_the_period():
     """Some 1.5 s of them at 123.4 samples, between samples where they fall."""
     period = torch.full((1, 75), 123.4)
-    source = make_source(period, torch.ones(1, 75), 320)[0]
+    source = make_source(period, torch.ones(1, 75), make_noise(24000))[0]
     assert source.shape == (24000,)
     near = source.view(-1).nonzero()[:, 0]
     places = near[source[near].abs() > 1]
