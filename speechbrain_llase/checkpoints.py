@@ -241,6 +241,14 @@ def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
     load_strictly(module, tensors, path)
 
 
+def load_stem(module: torch.nn.Module, path: str) -> None:
+    """Load the stem of a `SpectralFrontend` from an averaged codec's encoder.
+
+    The rest of the frontend is left as it is. As above.
+    """
+    load_averaged(module.stem, path, "encoder.stem")
+
+
 def below(
     tensors: dict[str, StoredTensor], encoder: str, depth: int
 ) -> dict[str, StoredTensor]:

@@ -16,7 +16,7 @@ import torch
 from transformers import WavLMConfig, WavLMModel
 
 from speechbrain_llase.compute import hold, weights_to_come
-from speechbrain_llase.packing import unpack
+from speechbrain_llase.packing import pack, unpack
 from speechbrain_llase.wavlm import HOP_LENGTH, MIN_SAMPLES, extract
 
 
@@ -43,8 +43,84 @@ def num_rows(num_samples: int) -> int:
     return (num_samples - MIN_SAMPLES) // HOP_LENGTH + 2
 
 
-class WavLMFrontend(torch.nn.Module):
-    """The first layers of WavLM, without the final norm.
+class Frontend(torch.nn.Module):
+    """What all frontends share: batches, lengths, rows.
+
+    A subclass says how a run of equally long waveforms becomes rows.
+    """
+
+    def forward(
+        self, wavs: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Extract features.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
+        lengths : torch.Tensor, optional
+            (B,), relative, in (0, 1]; each item must hold 400 samples. None
+            means that all items are full.
+
+        Returns
+        -------
+        feats : torch.Tensor
+            (B, N, D) with N = `num_rows(T)`. Rows past an item's own are
+            zero.
+
+        Raises
+        ------
+        ValueError
+            An item is shorter than 400 samples.
+        """
+        samples = item_samples(wavs, lengths)
+        items = [wav[:n] for wav, n in zip(wavs, samples, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(
+            self.extract_each(items, num_rows(wavs.shape[1])), batch_first=True
+        )
+
+    def extract_each(
+        self, wavs: list[torch.Tensor], least: int = 0
+    ) -> list[torch.Tensor]:
+        """Extract the features of waveforms of any lengths.
+
+        Arguments
+        ---------
+        wavs : list of torch.Tensor
+            float (T,) each, T at least 400; neighbours of equal length are
+            the faster the more they are.
+        least : int
+            Rows to give at least, zeros behind.
+
+        Returns
+        -------
+        feats : list of torch.Tensor
+            float32 (N, D) each, N = `num_rows(T)` or `least`.
+
+        Raises
+        ------
+        ValueError
+            A waveform is shorter than 400 samples.
+        """
+        shortest = min(len(wav) for wav in wavs)
+        if shortest < MIN_SAMPLES:
+            raise ValueError(
+                f"The shortest item has {shortest} samples; a frontend needs "
+                f"at least {MIN_SAMPLES} (25 ms at 16 kHz)."
+            )
+        runs = [torch.stack(list(run)) for _, run in groupby(wavs, len)]
+        return [
+            torch.nn.functional.pad(f, (0, 0, 0, max(0, least - len(f))))
+            for f in unpack(*self.extract_runs(runs))
+        ]
+
+    def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
+        """Turn (B, T) each into rows (total, N) and their runs."""
+        raise NotImplementedError
+
+
+class WavLMFrontend(Frontend):
+    """The first layers of WavLM, without the final norm; a zero row behind.
 
     Arguments
     ---------
@@ -121,73 +197,12 @@ class WavLMFrontend(torch.nn.Module):
         self.wavlm.encoder.layer_norm = torch.nn.Identity()
         self.compute = hold(self, compute)
 
-    def forward(
-        self, wavs: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Extract features and append the zero row.
-
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
-        lengths : torch.Tensor, optional
-            (B,), relative, in (0, 1]; each item must hold 400 samples. None
-            means that all items are full.
-
-        Returns
-        -------
-        feats : torch.Tensor
-            (B, N, D) with N = `num_rows(T)`. Rows past an item's own last
-            feature, its zero row among them, are zero.
-
-        Raises
-        ------
-        ValueError
-            An item is shorter than 400 samples.
-        """
-        samples = item_samples(wavs, lengths)
-        items = [wav[:n] for wav, n in zip(wavs, samples, strict=True)]
-        return torch.nn.utils.rnn.pad_sequence(
-            self.extract_each(items, num_rows(wavs.shape[1])), batch_first=True
-        )
-
-    def extract_each(
-        self, wavs: list[torch.Tensor], least: int = 0
-    ) -> list[torch.Tensor]:
-        """Extract the features of waveforms of any lengths.
-
-        Arguments
-        ---------
-        wavs : list of torch.Tensor
-            float (T,) each, T at least 400; neighbours of equal length are
-            the faster the more they are.
-        least : int
-            Rows to give at least, zeros behind.
-
-        Returns
-        -------
-        feats : list of torch.Tensor
-            float32 (N, D) each, the zero row included.
-
-        Raises
-        ------
-        ValueError
-            A waveform is shorter than 400 samples.
-        """
-        shortest = min(len(wav) for wav in wavs)
-        if shortest < MIN_SAMPLES:
-            raise ValueError(
-                f"The shortest item has {shortest} samples; WavLM needs "
-                f"at least {MIN_SAMPLES} (25 ms at 16 kHz)."
-            )
+    def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
+        """Run WavLM and append the zero row to every item."""
         if self.normalize_wav:
-            wavs = [normalize(wav) for wav in wavs]
-        runs = [torch.stack(list(run)) for _, run in groupby(wavs, len)]
+            runs = [normalize(wavs) for wavs in runs]
         feats = unpack(*extract(self.wavlm, runs))
-        return [
-            torch.nn.functional.pad(f, (0, 0, 0, max(1, least - len(f))))
-            for f in feats
-        ]
+        return pack([torch.nn.functional.pad(f, (0, 0, 0, 1)) for f in feats])
 
 
 def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:
@@ -197,6 +212,7 @@ def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:
     return [round(float(x) * wavs.shape[1]) for x in lengths]
 
 
-def normalize(wav: torch.Tensor) -> torch.Tensor:
-    """Bring (T,) to mean 0 and variance 1."""
-    return (wav - wav.mean()) / torch.sqrt(wav.var(correction=0) + 1e-7)
+def normalize(wavs: torch.Tensor) -> torch.Tensor:
+    """Bring each of (B, T) to mean 0 and variance 1."""
+    deviation = torch.sqrt(wavs.var(1, correction=0, keepdim=True) + 1e-7)
+    return (wavs - wavs.mean(1, keepdim=True)) / deviation

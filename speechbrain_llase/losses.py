@@ -5,17 +5,15 @@ Authors
 """
 
 import torch
-import torchaudio
 from torch.nn.functional import cross_entropy
 
-from speechbrain_llase.codec import (
+from speechbrain_llase.envelopes import mel_bands
+from speechbrain_llase.fsq import NUM_LEVELS
+from speechbrain_llase.stem import (
     SPECTRUM_LENGTH,
     autocorrelation,
     magnitudes,
 )
-from speechbrain_llase.fsq import NUM_LEVELS
-
-NUM_BANDS = 40  # of the envelope
 
 
 class MagnitudeLoss(torch.nn.Module):
@@ -37,8 +35,10 @@ class MagnitudeLoss(torch.nn.Module):
     power : float
         Of the magnitudes, over 0 and at most 1.
     envelope_weight : float
-        Of the distance of the envelopes (natural logarithms of the rms in 40
-        mel bands) beside that of the bins.
+        Of the distance of the envelopes beside that of the bins: natural
+        logarithms of means in 40 mel bands, of magnitudes raised to `power`
+        and back. Of their rms, one strong bin could make up for all the
+        others of a band, and hummed.
 
     Example
     -------
@@ -58,10 +58,7 @@ class MagnitudeLoss(torch.nn.Module):
         super().__init__()
         self.floor, self.power = floor, power
         self.envelope_weight = envelope_weight
-        bands = torchaudio.functional.melscale_fbanks(
-            SPECTRUM_LENGTH // 2 + 1, 0.0, 8000.0, NUM_BANDS, 16000
-        )
-        self.register_buffer("bands", bands / bands.sum(0))
+        self.register_buffer("bands", mel_bands(SPECTRUM_LENGTH // 2 + 1))
         weights = torch.ones(SPECTRUM_LENGTH // 2 + 1)
         weights[:200] = (1 + low_weight) / 2  # bins of 12.5 Hz
         weights[:80] = low_weight
@@ -75,16 +72,16 @@ class MagnitudeLoss(torch.nn.Module):
         logs = [x.add(self.floor).log() for x in (ours, theirs)]
         powers = [x.add(1e-4).pow(self.power) for x in (ours, theirs)]
         distance = sum((a - b).abs() for a, b in (logs, powers))
-        ours, theirs = self.envelope(ours), self.envelope(theirs)
-        envelopes = (ours - theirs).abs().mean()
         bins = (distance * self.weights).mean()
+        ours, theirs = (self.envelope(x) for x in powers)
+        envelopes = (ours - theirs).abs().mean()
         return bins + self.envelope_weight * envelopes
 
-    def envelope(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """Smooth (B, N, 641) to logarithms of mel bands (B, N, 40)."""
-        with torch.autocast(magnitude.device.type, enabled=False):
-            power = magnitude.square() @ self.bands
-        return 0.5 * power.add(self.floor**2).log()
+    def envelope(self, powers: torch.Tensor) -> torch.Tensor:
+        """Turn powers (B, N, 641) into log magnitudes of bands (B, N, 40)."""
+        with torch.autocast(powers.device.type, enabled=False):
+            means = powers @ self.bands
+        return (means + self.floor**self.power).log() / self.power
 
 
 def pitch_loss(lags: torch.Tensor, wavs: torch.Tensor) -> torch.Tensor:

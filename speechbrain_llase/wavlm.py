@@ -51,14 +51,20 @@ def extract(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
     rows = layer_norm(projection.layer_norm, rows.float())
     rows = project(projection.projection, rows).float()
     rows = projection.dropout(rows)
-    encoder = wavlm.encoder
+    return run_encoder(wavlm.encoder, rows, runs), runs
+
+
+def run_encoder(
+    encoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> torch.Tensor:
+    """Run the transformer on float32 (total, D), without the final norm."""
     rows = encoder.dropout(rows + encode_positions(encoder, rows, runs))
     first = encoder.layers[0].attention
     dtype = input_dtype(first.q_proj)
     biases = [distance_bias(first, n).to(dtype) for _, n in runs]
     for layer in encoder.layers:
         rows = run_layer(layer, rows, runs, biases)
-    return rows, runs
+    return rows
 
 
 def convolve_wav(

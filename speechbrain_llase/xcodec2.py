@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
+from speechbrain_llase.envelopes import keep_envelope
 from speechbrain_llase.layers import (
     attend,
     convolve,
@@ -137,19 +138,28 @@ def to_wave(
     phases: str = "predicted",
     floor: float = 0.0,
 ) -> torch.Tensor:
-    """Invert the STFT: (B, N, n_fft + 2) -> (B, N * hop_length)."""
+    """Turn a head's rows (B, N, n_fft + 2) into waves (B, N * hop_length)."""
     magnitude, phase = x.chunk(2, dim=-1)
     magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
     if floor > 0:
         share = 1 / (1 + (floor / magnitude).pow(FLOOR_SLOPE))
         magnitude = magnitude * share.clamp(min=FLOOR_SHARE)
-    if phases == "pitch":
-        window = head.window.float()
-        phase = pitched_phases(magnitude, window, head.hop_length)
-    frames = torch.fft.irfft(torch.polar(magnitude, phase), head.n_fft)
     window = head.window.float()
+    if phases == "pitch":
+        phase = pitched_phases(magnitude, window, head.hop_length)
+        invert = partial(invert_stft, head, phase)
+        magnitude = keep_envelope(magnitude, invert, window, head.hop_length)
+    return invert_stft(head, phase, magnitude)
+
+
+def invert_stft(
+    head: torch.nn.Module, phase: torch.Tensor, magnitude: torch.Tensor
+) -> torch.Tensor:
+    """Add up the frames of (B, N, n_fft / 2 + 1)."""
+    window = head.window.float()
+    frames = torch.fft.irfft(torch.polar(magnitude, phase), head.n_fft)
     wavs = overlap_add(frames * window, head.hop_length)
-    power = window.square().expand(1, x.shape[1], -1)
+    power = window.square().expand(1, phase.shape[1], -1)
     envelope = overlap_add(power, head.hop_length).clamp(min=MIN_ENVELOPE)
     inside = slice(head.padding, -head.padding)
     return wavs[:, inside] / envelope[:, inside]

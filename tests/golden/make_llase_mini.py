@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.codec import load_codec, magnitudes
+from speechbrain_llase.codec import load_codec
 from speechbrain_llase.signal import to_active_level
+from speechbrain_llase.stem import magnitudes
 
 NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
 TARGET = Path(__file__).with_name("llase_mini.npz")

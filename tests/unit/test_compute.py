@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from speechbrain_llase import EnhanceLLaSE, compute
-from speechbrain_llase.codec import magnitudes
 from speechbrain_llase.frontend import WavLMFrontend
 from speechbrain_llase.int8 import Int8Linear, quantise_rows
 from speechbrain_llase.layers import attend_at_once, attend_in_blocks
+from speechbrain_llase.stem import magnitudes
 from speechbrain_llase.token_lm import TokenLM
 
 CPU = {"device": "cpu"}

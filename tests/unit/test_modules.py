@@ -112,7 +112,9 @@ def test_normalised_waves_ignore_level_and_padding():
 
 def test_frontend_names_what_is_too_short(frontend):
     """Under 25 ms there is no row."""
-    with pytest.raises(ValueError, match="399 samples; WavLM needs at least"):
+    with pytest.raises(
+        ValueError, match="399 samples; a frontend needs at least"
+    ):
         frontend(torch.rand(1, 399))
 
 
