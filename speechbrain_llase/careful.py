@@ -101,7 +101,10 @@ def enhance(
     plan = enhancer._plan(wav)
     feats = enhancer._features([wav], [plan])
     drawn = draw(enhancer, feats, candidates)  # lists of windows
-    waves = [finish(enhancer, parts, plan, noisy) for parts in drawn]
+    heard = [[part.tokens for part in parts] for parts in drawn]
+    if enhancer.hears_mean:  # the first is what enhancement alone gives
+        heard[0] = enhancer.hear(feats)
+    waves = [finish(enhancer, parts, plan, noisy) for parts in heard]
     details = [keep(parts, plan) for parts in drawn]
     chosen, verdicts = 0, []
     if len(waves) > 1:
@@ -223,12 +226,12 @@ def sample(
 
 def finish(
     enhancer: "EnhanceLLaSE",
-    parts: list[Details],
+    heard: list[torch.Tensor],
     plan: list[Window],
     noisy: torch.Tensor,
 ) -> torch.Tensor:
     """Decode, join the windows and bring the level back: (T,)."""
-    pieces = enhancer.decode([part.tokens for part in parts])
+    pieces = enhancer.decode(heard)
     wav = stitch(pieces, plan, HOP_LENGTH, enhancer.crossfade)
     return enhancer._restore(fit_length(wav, len(noisy)), noisy)
 

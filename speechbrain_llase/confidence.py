@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from speechbrain_llase.fsq import NUM_DIGITS, NUM_LEVELS
+from speechbrain_llase.fsq import NUM_DIGITS, NUM_LEVELS, mean_codes
 from speechbrain_llase.packing import pack, unpack
 
 UNSURE = math.log(2)  # nats; the second best is at least half as likely
@@ -162,9 +162,28 @@ def pick_scored(
 
 
 def predict_scored(
-    token_lm: torch.nn.Module, feats: list[torch.Tensor]
+    token_lm: torch.nn.Module, mean: bool, feats: list[torch.Tensor]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Do what `TokenLM.predict_each` does, with `pick_scored`."""
+    """What the decoder hears of each item, and how likely its tokens are.
+
+    Arguments
+    ---------
+    token_lm : TokenLM
+        Predicts.
+    mean : bool
+        Give the mean codes (N, 8), not the most likely tokens (N,).
+    feats : list of torch.Tensor
+        float (N, D) each.
+
+    Returns
+    -------
+    pairs : list of tuple
+        Tokens or codes, and the log probabilities (N,) of the most likely
+        tokens.
+    """
     rows, runs = pack(feats)
-    tokens, log_prob = pick_scored(token_lm, token_lm.hidden(rows, runs))
-    return list(zip(unpack(tokens, runs), unpack(log_prob, runs)))
+    hidden = token_lm.hidden(rows, runs)
+    heard, log_prob = pick_scored(token_lm, hidden)
+    if mean:
+        heard = mean_codes(token_lm.logits(hidden))
+    return list(zip(unpack(heard, runs), unpack(log_prob, runs)))

@@ -57,7 +57,7 @@ def drive(model: "EnhanceLLaSE", steps: Steps[Result]) -> Result:
         if wanted.stage == "extract":
             answer = model.extract(wanted.windows)
         else:
-            waves = model.decode(model.predict(wanted.windows))
+            waves = model.decode(model.hear(wanted.windows))
             answer = [(wave, None) for wave in waves]
 
 

@@ -61,6 +61,28 @@ def levels_to_codes(levels: torch.Tensor) -> torch.Tensor:
     return (levels.float() - half) / half
 
 
+def mean_codes(logits: torch.Tensor) -> torch.Tensor:
+    """Average the codes of each digit over its posterior.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        float (..., 8, 4), of the levels of each digit.
+
+    Returns
+    -------
+    codes : torch.Tensor
+        float32 (..., 8), in [-1, 0.5], between the levels.
+
+    Example
+    -------
+    >>> mean_codes(torch.zeros(1, 8, 4))[0, 0]
+    tensor(-0.2500)
+    """
+    levels = torch.arange(NUM_LEVELS, device=logits.device)
+    return logits.float().softmax(-1) @ levels_to_codes(levels)
+
+
 def codes_to_levels(codes: torch.Tensor) -> torch.Tensor:
     """Map codes back to levels (int64), the inverse of `levels_to_codes`."""
     half = NUM_LEVELS // 2

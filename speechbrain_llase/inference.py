@@ -46,6 +46,7 @@ from speechbrain_llase.windows import (
 
 logger = get_logger(__name__)
 SCHEMES = ("joined", "own")
+HEARD = ("best", "mean")
 PADDING = -1  # in the tokens of a batch, past the end of an item
 
 
@@ -112,6 +113,7 @@ class EnhanceLLaSE(Pretrained):
         self.window, self.context, self.crossfade = self._window_sizes(
             settings.window_s, settings.context_s, settings.crossfade_s
         )
+        self.hears_mean = self._hears_mean()
         # Sections that older models do not have; without them both are off.
         self.guard = getattr(settings, "guard", None) or Guard()
         self.candidates = getattr(settings, "candidates", None) or Candidates()
@@ -119,6 +121,22 @@ class EnhanceLLaSE(Pretrained):
             raise ValueError(
                 "guard needs restore_level: True; it mixes output with input."
             )
+
+    def _hears_mean(self) -> bool:
+        """Check what the decoder hears; models need not say it."""
+        choice = getattr(self.hparams, "decoder_hears", "best")
+        if choice not in HEARD:
+            raise ValueError(
+                f"decoder_hears={choice!r} is not known; choose one of "
+                f"{', '.join(HEARD)}."
+            )
+        head = getattr(self.mods.token_lm, "head", None)
+        if choice == "mean" and head != "digits":
+            raise ValueError(
+                "decoder_hears: mean needs a token LM with head: digits; "
+                f"this one has {head!r}. Choose best."
+            )
+        return choice == "mean"
 
     def _window_sizes(
         self, window_s: float, context_s: float, crossfade_s: float
@@ -417,13 +435,20 @@ class EnhanceLLaSE(Pretrained):
         """Predict clean tokens: (N, D) each -> (N,) each."""
         return self._run(self.mods.token_lm.predict_each, feats)
 
-    def score(self, feats: list[torch.Tensor]) -> list[tuple]:
-        """Predict tokens and their log probabilities: pairs of (N,)."""
-        return self._run(partial(predict_scored, self.mods.token_lm), feats)
+    def hear(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Predict what the decoder hears: tokens (N,) or mean codes (N, 8)."""
+        if not self.hears_mean:
+            return self.predict(feats)
+        return self._run(self.mods.token_lm.codes_each, feats)
 
-    def decode(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Decode tokens: (N,) each -> (320 N,) each."""
-        return self._run(self.mods.vocoder.decode_each, tokens)
+    def score(self, feats: list[torch.Tensor]) -> list[tuple]:
+        """Do what `hear` does; give the tokens' log probabilities, too."""
+        stage = partial(predict_scored, self.mods.token_lm, self.hears_mean)
+        return self._run(stage, feats)
+
+    def decode(self, heard: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Decode tokens (N,) or codes (N, 8) each -> (320 N,) each."""
+        return self._run(self.mods.vocoder.decode_each, heard)
 
     @torch.no_grad()
     def _run(
@@ -449,7 +474,7 @@ class EnhanceLLaSE(Pretrained):
         wavs = [to_peak(items[k].float()) for k in heard]
         plans = [self._plan(wav) for wav in wavs]
         feats = self._features(wavs, plans)
-        pieces = iter(self.decode(self.predict(feats)))
+        pieces = iter(self.decode(self.hear(feats)))
         for k, plan in zip(heard, plans, strict=True):
             parts = list(islice(pieces, len(plan)))
             wav = stitch(parts, plan, HOP_LENGTH, self.crossfade)

@@ -35,10 +35,8 @@ class MagnitudeLoss(torch.nn.Module):
     power : float
         Of the magnitudes, over 0 and at most 1.
     envelope_weight : float
-        Of the distance of the envelopes beside that of the bins: natural
-        logarithms of means in 40 mel bands, of magnitudes raised to `power`
-        and back. Of their rms, one strong bin could make up for all the
-        others of a band, and hummed.
+        Of the distance of the envelopes (natural logarithms of the rms in 40
+        mel bands) beside that of the bins.
 
     Example
     -------
@@ -73,15 +71,15 @@ class MagnitudeLoss(torch.nn.Module):
         powers = [x.add(1e-4).pow(self.power) for x in (ours, theirs)]
         distance = sum((a - b).abs() for a, b in (logs, powers))
         bins = (distance * self.weights).mean()
-        ours, theirs = (self.envelope(x) for x in powers)
+        ours, theirs = self.envelope(ours), self.envelope(theirs)
         envelopes = (ours - theirs).abs().mean()
         return bins + self.envelope_weight * envelopes
 
-    def envelope(self, powers: torch.Tensor) -> torch.Tensor:
-        """Turn powers (B, N, 641) into log magnitudes of bands (B, N, 40)."""
-        with torch.autocast(powers.device.type, enabled=False):
-            means = powers @ self.bands
-        return (means + self.floor**self.power).log() / self.power
+    def envelope(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """Smooth (B, N, 641) to logarithms of mel bands (B, N, 40)."""
+        with torch.autocast(magnitude.device.type, enabled=False):
+            power = magnitude.square() @ self.bands
+        return 0.5 * power.add(self.floor**2).log()
 
 
 def pitch_loss(lags: torch.Tensor, wavs: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,12 @@ Authors
 import torch
 
 from speechbrain_llase.frontend import MIN_SAMPLES
-from speechbrain_llase.fsq import NUM_LEVELS, VOCAB_SIZE, levels_to_codes
+from speechbrain_llase.fsq import (
+    NUM_LEVELS,
+    VOCAB_SIZE,
+    levels_to_codes,
+    mean_codes,
+)
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 from speechbrain_llase.vocoder import tokens_to_codes
 
@@ -88,7 +93,11 @@ def enhance_one(model, noisy: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(noisy)
     feats = model.mods.frontend(to_peak(noisy).unsqueeze(0))
     token_lm = model.mods.token_lm
-    codes = straight_through_codes(token_lm(feats)[0], token_lm.head)
+    logits = token_lm(feats)[0]
+    if model.hears_mean:
+        codes = mean_codes(logits)
+    else:
+        codes = straight_through_codes(logits, token_lm.head)
     wav = model.mods.vocoder.decode_codes(codes.unsqueeze(0))[0].float()
     wav = fit_length(wav, len(noisy))
     if not model.hparams.restore_level:

@@ -18,6 +18,7 @@ from speechbrain_llase.fsq import (
     NUM_LEVELS,
     VOCAB_SIZE,
     levels_to_tokens,
+    mean_codes,
 )
 from speechbrain_llase.layers import (
     layer_norm,
@@ -151,6 +152,26 @@ class TokenLM(torch.nn.Module):
         """
         rows, runs = pack(feats)
         return unpack(self.pick(self.hidden(rows, runs)), runs)
+
+    def codes_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Average the codes of items over the posterior of each digit.
+
+        Where the LM is unsure, a decoder that hears the mean speaks softly
+        instead of choosing. For the digits head.
+
+        Arguments
+        ---------
+        feats : list of torch.Tensor
+            float (N, input_size) each.
+
+        Returns
+        -------
+        codes : list of torch.Tensor
+            float32 (N, 8) each, in [-1, 0.5].
+        """
+        rows, runs = pack(feats)
+        logits = self.logits(self.hidden(rows, runs))
+        return unpack(mean_codes(logits), runs)
 
     def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Run all but the head: (total, input_size) -> float32 (total, D)."""

@@ -156,7 +156,8 @@ class Xcodec2Vocoder(torch.nn.Module):
         Arguments
         ---------
         tokens : list of torch.Tensor
-            int64 (N,) each, N at least 1, in [0, 65536).
+            int64 (N,) each, N at least 1, in [0, 65536); or FSQ codes, float
+            (N, 8) each, which may lie between the levels.
 
         Returns
         -------
@@ -169,7 +170,8 @@ class Xcodec2Vocoder(torch.nn.Module):
             A token lies outside [0, 65536).
         """
         rows, runs = pack(tokens)
-        wav = self.decode_rows(tokens_to_codes(rows), runs)
+        codes = rows if rows.is_floating_point() else tokens_to_codes(rows)
+        wav = self.decode_rows(codes, runs)
         return unpack(wav, [(b, n * self.hop_length) for b, n in runs])
 
     def decode_rows(self, codes: torch.Tensor, runs: Runs) -> torch.Tensor:

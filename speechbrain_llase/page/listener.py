@@ -94,17 +94,19 @@ class Listener:
         """Extract features: (T,) each -> (N, D) each."""
         return self.model.extract(wavs)
 
-    def predict(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Predict clean tokens, (N, D) each -> (N,) each, and note details."""
+    def hear(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Predict what the decoder hears of (N, D) each, and note details."""
         found = self.model._run(self._measure, feats)
         self.heard += [
             Details(*(x.cpu() for x in vars(part).values())) for part in found
         ]
+        if self.model.hears_mean:
+            return self.model.hear(feats)
         return [part.tokens for part in found]
 
-    def decode(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Decode tokens: (N,) each -> (320 N,) each."""
-        return self.model.decode(tokens)
+    def decode(self, heard: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Decode tokens (N,) or codes (N, 8) each -> (320 N,) each."""
+        return self.model.decode(heard)
 
     def details(self, num_samples: int) -> Details:
         """What is known of a file of so many samples, once it is done."""

@@ -231,7 +231,7 @@ class Pool:
         if stage == "extract":
             return self.enhancer.extract(windows)
         scored = self.enhancer.score(windows)
-        waves = self.enhancer.decode([tokens for tokens, _ in scored])
+        waves = self.enhancer.decode([heard for heard, _ in scored])
         log_probs = (log_prob for _, log_prob in scored)
         return list(zip(waves, log_probs, strict=True))
 

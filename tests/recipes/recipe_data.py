@@ -19,6 +19,9 @@ FRONTEND = {
     "num_heads": 2,
     "ffn_size": 64,
 }
+MINI_FRONTEND = {"num_mels": 20, "num_blocks": 1} | {
+    key: value for key, value in FRONTEND.items() if key != "conv_dim"
+}
 TOKEN_LM = {
     "input_size": 32,
     "d_model": 32,
@@ -40,20 +43,38 @@ TINY = {"frontend": FRONTEND, "token_lm": TOKEN_LM, "vocoder": VOCODER}
 PACKAGED = Path(__file__).parents[2] / "hparams/llase_mini"
 
 
-def tiny_flags(**token_lm) -> list[str]:
+def tiny_dims(mini: bool) -> dict[str, dict]:
+    """The dimensions of the networks; `mini` with a spectral frontend."""
+    return TINY | {"frontend": MINI_FRONTEND if mini else FRONTEND}
+
+
+def tiny_flags(mini: bool = False, **token_lm) -> list[str]:
     """The dimensions of the tiny model, for a recipe's command line."""
-    tiny = TINY | {"token_lm": TOKEN_LM | token_lm}
+    tiny = tiny_dims(mini) | {"token_lm": TOKEN_LM | token_lm}
     return [f"--{name}={json.dumps(dims)}" for name, dims in tiny.items()]
 
 
-def write_model(folder: Path) -> Path:
-    """A folder like llase_mini's with random weights and a codec."""
+def write_model(folder: Path, mini: bool = False) -> Path:
+    """A folder with random weights and a codec, the same in every folder.
+
+    It is like that of llase_mini; unless it is `mini`, with the frontend of
+    the released model.
+    """
     folder.mkdir(parents=True)
-    torch.manual_seed(0)
+    dims = tiny_dims(mini) | {"encoder": ENCODER}
     for file in ("hyperparams.yaml", "codec.yaml"):
-        with open(PACKAGED / file, encoding="utf-8") as fin:
-            dims = TINY | {"encoder": ENCODER}
-            text = fin.read()
+        torch.manual_seed(0)
+        text = (PACKAGED / file).read_text(encoding="utf-8")
+        if not mini:
+            text = text.replace(
+                "spectral_frontend.SpectralFrontend\n    num_mels: 80\n"
+                "    num_blocks: 5\n",
+                "frontend.WavLMFrontend\n",
+            )
+            text = text.replace(
+                "frontend: !name:speechbrain_llase.checkpoints.load_weights",
+                "frontend: !name:speechbrain_llase.checkpoints.load_frontend",
+            )
         hparams = load_hyperpyyaml(
             text, {k: v for k, v in dims.items() if f"\n{k}: !new" in text}
         )

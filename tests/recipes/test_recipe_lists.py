@@ -41,9 +41,10 @@ def named(row: dict) -> str:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
-    """Data and a tiny model."""
+    """Data and tiny models."""
     folder = tmp_path_factory.mktemp("recipes")
     recipe_data.write_model(folder / "model")
+    recipe_data.write_model(folder / "mini", mini=True)
     recipe_data.write_folders(folder / "folders")
     recipe_data.write_voicebank(folder / "voicebank")
     recipe_data.write_dns_shards(folder / "dns")
@@ -62,7 +63,8 @@ def run(work, run_script, monkeypatch):
         argv = [str(ROOT / row["Hparam_file"]), *flags, *more]
         argv += ["--device=cpu", "--noprogressbar"]
         if script.name == "train.py":
-            argv += recipe_data.tiny_flags(**token_lm)
+            mini = "finetune_mini" in row["Hparam_file"]
+            argv += recipe_data.tiny_flags(mini, **token_lm)
             argv += [f"--output_folder={output}"]
         run_script(script, *argv)
         return output
@@ -248,9 +250,9 @@ def test_tokens_of_another_codec(run, work):
     row = next(r for r in TRAININGS if "finetune_mini" in r["Hparam_file"])
     tokens_for(row, run)
     other = work / "other"
-    shutil.copytree(work / "model", other)
+    shutil.copytree(work / "mini", other)
     weights = load_file(other / "encoder.ckpt")
     save_file({k: w + 1 for k, w in weights.items()}, other / "encoder.ckpt")
     with pytest.raises(ValueError, match="wanted are those of mel.*same base"):
-        flags = row["test_debug_flags"].replace("base=model", "base=other")
+        flags = row["test_debug_flags"].replace("base=mini", "base=other")
         run(row | {"Dataset": "other", "test_debug_flags": flags})

@@ -20,7 +20,7 @@ ROWS = ("noisy", "enhanced", "codec")  # floor, model, ceiling
 def work(tmp_path_factory) -> Path:
     """Data and a tiny model."""
     folder = tmp_path_factory.mktemp("settings")
-    recipe_data.write_model(folder / "model")
+    recipe_data.write_model(folder / "model", mini=True)
     recipe_data.write_folders(folder / "folders")
     return folder
 
@@ -40,7 +40,7 @@ def run(work, run_script, monkeypatch):
             RECIPE / "train.py",
             RECIPE / "hparams/finetune_mini.yaml",
             *given,
-            *recipe_data.tiny_flags(),
+            *recipe_data.tiny_flags(True),
             "--fine_tuned={last_layers: [backbone.layers.1]}",
             "--batching={max_batch_length: 1.7}",
             "--grad_accumulation_factor=2",

@@ -30,7 +30,7 @@ FLAGS = [
 def work(tmp_path_factory) -> Path:
     """Data, a tiny model and its tokens."""
     folder = tmp_path_factory.mktemp("runs")
-    recipe_data.write_model(folder / "model")
+    recipe_data.write_model(folder / "model", mini=True)
     recipe_data.write_folders(folder / "folders")
     command = [sys.executable, str(RECIPE / "extract_tokens.py")]
     command += [str(RECIPE / "hparams/tokens.yaml"), *FLAGS[:4]]
@@ -45,7 +45,7 @@ def start(
     command = [*(launch or [sys.executable]), str(RECIPE / "train.py")]
     command += [str(RECIPE / "hparams/finetune_mini.yaml"), *FLAGS]
     command += [
-        *recipe_data.tiny_flags(**token_lm),
+        *recipe_data.tiny_flags(True, **token_lm),
         f"--output_folder={output}",
         *flags,
     ]

@@ -61,8 +61,9 @@ def test_weights_are_held_in_bfloat16():
     assert backbone.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
     assert backbone.norm.weight.dtype == torch.float32
     assert model.mods.token_lm.predict_layer.weight.dtype == torch.float32
-    conv = model.mods.frontend.wavlm.encoder.pos_conv_embed.conv
+    conv = model.mods.frontend.encoder.pos_conv_embed.conv
     assert conv.weight.dtype == torch.bfloat16
+    assert model.mods.frontend.stem.embed.weight.dtype == torch.float32
 
 
 def test_bf16_run_option_means_bfloat16():

@@ -126,12 +126,18 @@ def test_picking_with_scores_is_picking_and_measuring(head, compute):
     token_lm = TokenLM(32, 64, 1, 2, 64, head=head, compute=compute).eval()
     feats = [torch.randn(n, 32, generator=rng(n)) for n in (7, 3)]
     with torch.no_grad():
-        pairs = predict_scored(token_lm, feats)
+        pairs = predict_scored(token_lm, False, feats)
         alone = token_lm.predict_each(feats)
         rows, runs = pack(feats)
         hidden = token_lm.hidden(rows, runs)
         expected = measure_hidden(token_lm, hidden, torch.cat(alone)).log_prob
     assert all(torch.equal(x, y) for (x, _), y in zip(pairs, alone))
+    if head == "digits":
+        with torch.no_grad():
+            means = predict_scored(token_lm, True, feats)
+            codes = token_lm.codes_each(feats)
+        for (x, p), y, (_, q) in zip(means, codes, pairs, strict=True):
+            assert torch.equal(x, y) and torch.equal(p, q)
     found = torch.cat([log_prob for _, log_prob in pairs])
     within = 1e-4 if compute == "float32" else 0.1  # rounded logits
     torch.testing.assert_close(found, expected, atol=within, rtol=0)

@@ -60,33 +60,19 @@ def test_envelope_is_that_of_bands():
     """A band's level counts; what bins of it trade hardly does."""
     plain = MagnitudeLoss(4.0, 0.01, 0.3, 0.0)
     loss = MagnitudeLoss(4.0, 0.01, 0.3, 2.0)
-    wavs = 1e4 * torch.randn(1, 9600)  # far above the floor
+    wavs = torch.randn(1, 9600)
     spectra = magnitudes(wavs)
-    assert loss.envelope(spectra.pow(0.3)).shape == (1, 30, 40)
+    assert loss.envelope(spectra).shape == (1, 30, 40)
 
     def distances(other):
         bins = plain(other.log(), wavs)
         return bins, (loss(other.log(), wavs) - bins) / 2
 
     _, louder = distances(2 * spectra)
-    assert float(louder) == pytest.approx(0.6931, rel=0.02)  # log 2
+    assert float(louder) == pytest.approx(0.6931, rel=1e-3)  # log 2
     pairs = spectra[..., 1:].unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     bins, envelopes = distances(torch.cat([spectra[..., :1], pairs], -1))
     assert 0 < envelopes < 0.25 * bins
-
-
-def test_one_strong_bin_does_not_make_a_band():
-    """It would hum: all bins of a band have to be as strong as they are."""
-    loss = MagnitudeLoss(4.0, 0.01, 0.3, 3.0)
-    weights = loss.bands[300]
-    band = int(weights.argmax())
-    right, humming = torch.ones(641), torch.full((641,), 0.8)
-    missing = (right.square() - humming.square()) @ loss.bands[:, band]
-    humming[300] = (0.8**2 + missing / weights[band]).sqrt()
-    power = humming.square() @ loss.bands[:, band]
-    assert float(power) == pytest.approx(1.0)  # the rms is met
-    ours, theirs = (loss.envelope(x.pow(0.3)) for x in (humming, right))
-    assert float((ours - theirs)[band]) < -0.1
 
 
 def test_magnitude_loss_is_float32_under_autocast(vowels):

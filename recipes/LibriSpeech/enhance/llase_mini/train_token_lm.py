@@ -23,7 +23,7 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.fsq import codes_to_levels, levels_to_codes, quantise
+from speechbrain_llase.fsq import codes_to_levels, mean_codes, quantise
 from speechbrain_llase.losses import digit_loss, pitch_loss
 from speechbrain_llase.mixing import (
     MixtureDataset,
@@ -136,8 +136,7 @@ class TokenLMBrain(sb.Brain):
             )
         if self.hparams.decoder_hears == "best":
             return straight_through_codes(logits, "digits")
-        values = levels_to_codes(torch.arange(logits.shape[-1]))
-        return logits.softmax(-1) @ values.to(logits)
+        return mean_codes(logits)
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new mixtures; start the statistics anew."""

@@ -1,0 +1,106 @@
+"""What the decoder hears: the best tokens, or the mean of each digit."""
+
+from contextlib import nullcontext
+
+import pytest
+import soundfile
+import torch
+
+from speechbrain_llase import EnhanceLLaSE, careful
+from speechbrain_llase.candidates import Candidates
+from speechbrain_llase.fsq import levels_to_codes, mean_codes
+from speechbrain_llase.guard import Guard
+from speechbrain_llase.long_files import enhance_blocks
+from speechbrain_llase.page.listener import Listener, Settings
+from speechbrain_llase.runs.pool import enhance_many
+from speechbrain_llase.signal import fit_length, match_gain, to_peak
+from speechbrain_llase.straight_through import enhance_with_gradient
+
+
+def load(choice: str) -> EnhanceLLaSE:
+    """Load llase_mini."""
+    return EnhanceLLaSE.from_hparams(
+        overrides={"decoder_hears": choice}, run_opts={"device": "cpu"}
+    )
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, EnhanceLLaSE]:
+    """llase_mini, both ways."""
+    return {choice: load(choice) for choice in ("best", "mean")}
+
+
+def test_mean_codes_lie_between_the_levels():
+    """Those of a sure posterior are the level's own."""
+    torch.manual_seed(0)
+    logits = torch.randn(5, 8, 4)
+    codes = mean_codes(logits)
+    by_hand = (logits.exp() / logits.exp().sum(-1, keepdim=True)) @ (
+        torch.tensor([-1.0, -0.5, 0.0, 0.5])
+    )
+    torch.testing.assert_close(codes, by_hand)
+    sure = mean_codes(1e4 * logits)
+    assert torch.equal(sure, levels_to_codes(logits.argmax(-1)))
+
+
+@torch.no_grad()
+def test_the_wave_is_that_of_the_mean(models, speech_like):
+    """One window, by hand; and not that of the tokens."""
+    model = models["mean"]
+    enhanced = model.enhance_batch(speech_like[None])[0]
+    feats = model.mods.frontend(to_peak(speech_like[None]))
+    codes = mean_codes(model.mods.token_lm(feats))
+    wav = fit_length(model.mods.vocoder.decode_codes(codes)[0], 32000)
+    wav = wav * match_gain(wav, speech_like)
+    torch.testing.assert_close(enhanced, wav, rtol=1e-3, atol=1e-5)
+    best = models["best"].enhance_batch(speech_like[None])[0]
+    assert (best - enhanced).norm() > 0.1 * enhanced.norm()
+
+
+def test_tokens_are_the_same(models, speech_like):
+    tokens = [m.tokenize(speech_like[None]) for m in models.values()]
+    assert torch.equal(*tokens)
+
+
+@pytest.mark.parametrize("choice", ["best", "mean"])
+def test_every_way_gives_the_same_wave(models, choice, speech_like, tmp_path):
+    """Batch, report, many files, the page, and what gradients pass."""
+    model = models[choice]
+    noisy = speech_like.mul(32768).round() / 32768
+    plain = model.enhance_batch(noisy[None])[0]
+    watched, report = careful.enhance(model, noisy, Guard(), Candidates())
+    assert torch.equal(watched, plain)
+    assert torch.equal(report.details.tokens, model.tokenize(noisy[None])[0])
+    learning = enhance_with_gradient(model, noisy[None])[0].detach()
+    torch.testing.assert_close(learning, plain, rtol=1e-3, atol=1e-4)
+    path, waves = tmp_path / "noisy.wav", []
+    soundfile.write(path, noisy, 16000, "PCM_16")
+    listener = Listener(model, Settings())
+    page = torch.cat(list(enhance_blocks(listener, path)))
+    torch.testing.assert_close(page, plain, rtol=1e-3, atol=1e-4)
+    details = listener.details(len(noisy))
+    assert torch.equal(details.tokens, report.details.tokens)
+    done = enhance_many(
+        model,
+        [path],
+        lambda job: nullcontext(job),
+        lambda outcome, blocks: waves.append(torch.cat(list(blocks))),
+    )
+    assert [outcome.error for outcome in done] == [None]
+    torch.testing.assert_close(waves[0], plain, rtol=1e-3, atol=1e-4)
+
+
+def test_a_sampled_candidate_is_of_tokens(models, speech_like):
+    """Only the first of several is the mean's."""
+    model = models["mean"]
+    two = Candidates(num_candidates=2, temperature=1e-6, confidence=1.0)
+    two.speaker = two.dnsmos = two.words = 0.0
+    _, report = careful.enhance(model, speech_like, Guard(), two)
+    assert len(report.verdicts) == 2
+
+
+def test_wrong_choices_are_refused(load_tiny):
+    with pytest.raises(ValueError, match="loud.*choose one of best, mean"):
+        load("loud")
+    with pytest.raises(ValueError, match="mean needs.*head: digits"):
+        load_tiny(decoder_hears="mean")
