@@ -174,10 +174,16 @@ def time_stages(model, spent: dict[str, float]) -> None:
 
         setattr(owner, name, timed)
 
-    wrap(wavlm, "convolve_wav", "conv front")
+    if hasattr(model.mods.frontend, "stem"):
+        wrap(model.mods.frontend.stem, "forward", "conv front")
+    else:
+        wrap(wavlm, "convolve_wav", "conv front")
     wrap(model.mods.frontend, "extract_each", "WavLM layers")
-    wrap(model.mods.token_lm, "pick", "head")
-    wrap(model.mods.token_lm, "predict_each", "LM")
+    head, lm = ("pick", "predict_each")
+    if model.hears_mean:
+        head, lm = ("logits", "codes_each")
+    wrap(model.mods.token_lm, head, "head")
+    wrap(model.mods.token_lm, lm, "LM")
     wrap(model.mods.vocoder, "decode_each", "vocoder")
 
 
