@@ -90,15 +90,6 @@ def test_every_way_gives_the_same_wave(models, choice, speech_like, tmp_path):
     torch.testing.assert_close(waves[0], plain, rtol=1e-3, atol=1e-4)
 
 
-def test_a_sampled_candidate_is_of_tokens(models, speech_like):
-    """Only the first of several is the mean's."""
-    model = models["mean"]
-    two = Candidates(num_candidates=2, temperature=1e-6, confidence=1.0)
-    two.speaker = two.dnsmos = two.words = 0.0
-    _, report = careful.enhance(model, speech_like, Guard(), two)
-    assert len(report.verdicts) == 2
-
-
 def test_wrong_choices_are_refused(load_tiny):
     with pytest.raises(ValueError, match="loud.*choose one of best, mean"):
         load("loud")
