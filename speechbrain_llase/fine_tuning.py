@@ -183,6 +183,10 @@ class FineTunedLM(torch.nn.Module):
         """Pick the most likely tokens; see `TokenLM.predict`."""
         return self.token_lm.predict(feats)
 
+    def codes_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Average the codes; see `TokenLM.codes_each`."""
+        return self.token_lm.codes_each(feats)
+
     def learning(self) -> dict[str, torch.Tensor]:
         """The weights that are trained, by name."""
         return {

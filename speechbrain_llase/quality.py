@@ -25,14 +25,27 @@ class Quality:
         `dnsmos`, `words` and `speaker` of `speechbrain_llase.metrics`.
     num_clips : int
         Clips that are scored.
+    decoder_hears : str
+        "best" tokens or the "mean" of each digit's posterior, as in use.
 
     Raises
     ------
     ValueError
-        A measure has another name.
+        A measure, or what the decoder hears, has another name.
     """
 
-    def __init__(self, metrics: dict[str, Callable], num_clips: int):
+    def __init__(
+        self,
+        metrics: dict[str, Callable],
+        num_clips: int,
+        decoder_hears: str = "best",
+    ):
+        if decoder_hears not in ("best", "mean"):
+            raise ValueError(
+                f"decoder_hears={decoder_hears!r} is not known; choose best "
+                "or mean."
+            )
+        self.hears_mean = decoder_hears == "mean"
         unknown = sorted(metrics.keys() - {"dnsmos", "words", "speaker"})
         if unknown:
             raise ValueError(
@@ -63,7 +76,8 @@ class Quality:
         dataset : sequence
             Items with noisy, clean and tokens.
         frontend, token_lm, vocoder : torch.nn.Module
-            The model; token_lm has `predict`.
+            The model; token_lm has `predict`, or `codes_each` where the
+            decoder hears the mean.
         device : str
             Where it is.
 
@@ -81,8 +95,13 @@ class Quality:
             item = dataset[at]
             clean = item["clean"]
             noisy = to_peak(item["noisy"]).to(device).unsqueeze(0)
+            feats = frontend(noisy)
             tokens = {
-                "enhanced": token_lm.predict(frontend(noisy)),
+                "enhanced": (
+                    torch.stack(token_lm.codes_each(list(feats)))
+                    if self.hears_mean
+                    else token_lm.predict(feats)
+                ),
                 "codec": item["tokens"].to(device).unsqueeze(0),
             }
             rows = {"noisy": item["noisy"]}

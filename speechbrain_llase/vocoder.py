@@ -118,7 +118,8 @@ class Xcodec2Vocoder(torch.nn.Module):
         Arguments
         ---------
         tokens : torch.Tensor
-            int64 (B, N), in [0, 65536), 50 a second.
+            int64 (B, N), in [0, 65536), 50 a second; or FSQ codes, float
+            (B, N, 8), as for `decode_codes`.
 
         Returns
         -------
@@ -130,6 +131,8 @@ class Xcodec2Vocoder(torch.nn.Module):
         ValueError
             A token lies outside [0, 65536).
         """
+        if tokens.is_floating_point():
+            return self.decode_codes(tokens)
         return self.decode_codes(tokens_to_codes(tokens))
 
     def decode_codes(self, codes: torch.Tensor) -> torch.Tensor:

@@ -98,6 +98,22 @@ def test_every_part_has_its_own_floor_and_ceiling():
     assert quality("valid", items, *model)["noisy_words"] == 0.5
 
 
+def test_the_mean_is_heard_as_in_use():
+    """Of a token LM that is never asked for its best tokens."""
+
+    class Mean(torch.nn.Module):
+        def codes_each(self, feats):
+            return [rows.round() for rows in feats]
+
+    items, (frontend, _, vocoder, device) = make()
+    quality = Quality({"words": Agreement}, 5, decoder_hears="mean")
+    scores = quality("valid", items, frontend, Mean(), vocoder, device)
+    assert scores["enhanced_words"] == 0.25
+    assert scores["codec_words"] == 0.0
+    with pytest.raises(ValueError, match="'loud'.*best or mean"):
+        Quality({}, 1, decoder_hears="loud")
+
+
 def test_unknown_metric():
     """The choices are named."""
     with pytest.raises(ValueError, match="choose from dnsmos"):
