@@ -36,7 +36,7 @@ logger = get_logger(__name__)
 class Report:
     """What is known about the enhancement of one file."""
 
-    details: Details  # of the tokens that were decoded and kept
+    details: Details  # of the most likely tokens, or those kept
     decisions: tuple[Decision, ...] = ()  # of the guard, in order
     verdicts: tuple[Verdict, ...] = ()  # on the candidates, arg max first
     chosen: int = 0  # which candidate was kept

@@ -83,6 +83,21 @@ def mean_codes(logits: torch.Tensor) -> torch.Tensor:
     return logits.float().softmax(-1) @ levels_to_codes(levels)
 
 
+def hears_mean(choice: str) -> bool:
+    """Read a YAML's `decoder_hears`: the mean of the posterior, or the best.
+
+    Raises
+    ------
+    ValueError
+        It is another word.
+    """
+    if choice not in ("best", "mean"):
+        raise ValueError(
+            f"decoder_hears={choice!r} is not known; choose one of best, mean."
+        )
+    return choice == "mean"
+
+
 def codes_to_levels(codes: torch.Tensor) -> torch.Tensor:
     """Map codes back to levels (int64), the inverse of `levels_to_codes`."""
     half = NUM_LEVELS // 2

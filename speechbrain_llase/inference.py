@@ -30,6 +30,7 @@ from speechbrain_llase.candidates import Candidates
 from speechbrain_llase.confidence import predict_scored
 from speechbrain_llase.conveyor import Conveyor
 from speechbrain_llase.frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.fsq import hears_mean
 from speechbrain_llase.guard import Guard
 from speechbrain_llase.long_files import enhance_blocks
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
@@ -46,7 +47,6 @@ from speechbrain_llase.windows import (
 
 logger = get_logger(__name__)
 SCHEMES = ("joined", "own")
-HEARD = ("best", "mean")
 PADDING = -1  # in the tokens of a batch, past the end of an item
 
 
@@ -124,19 +124,14 @@ class EnhanceLLaSE(Pretrained):
 
     def _hears_mean(self) -> bool:
         """Check what the decoder hears; models need not say it."""
-        choice = getattr(self.hparams, "decoder_hears", "best")
-        if choice not in HEARD:
-            raise ValueError(
-                f"decoder_hears={choice!r} is not known; choose one of "
-                f"{', '.join(HEARD)}."
-            )
+        mean = hears_mean(getattr(self.hparams, "decoder_hears", "best"))
         head = getattr(self.mods.token_lm, "head", None)
-        if choice == "mean" and head != "digits":
+        if mean and head != "digits":
             raise ValueError(
                 "decoder_hears: mean needs a token LM with head: digits; "
                 f"this one has {head!r}. Choose best."
             )
-        return choice == "mean"
+        return mean
 
     def _window_sizes(
         self, window_s: float, context_s: float, crossfade_s: float

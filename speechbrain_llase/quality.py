@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from speechbrain_llase.fsq import hears_mean
 from speechbrain_llase.metrics import WordEdits
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 
@@ -40,12 +41,7 @@ class Quality:
         num_clips: int,
         decoder_hears: str = "best",
     ):
-        if decoder_hears not in ("best", "mean"):
-            raise ValueError(
-                f"decoder_hears={decoder_hears!r} is not known; choose best "
-                "or mean."
-            )
-        self.hears_mean = decoder_hears == "mean"
+        self.hears_mean = hears_mean(decoder_hears)
         unknown = sorted(metrics.keys() - {"dnsmos", "words", "speaker"})
         if unknown:
             raise ValueError(

@@ -110,7 +110,7 @@ def test_the_mean_is_heard_as_in_use():
     scores = quality("valid", items, frontend, Mean(), vocoder, device)
     assert scores["enhanced_words"] == 0.25
     assert scores["codec_words"] == 0.0
-    with pytest.raises(ValueError, match="'loud'.*best or mean"):
+    with pytest.raises(ValueError, match="'loud'.*best, mean"):
         Quality({}, 1, decoder_hears="loud")
 
 

@@ -23,7 +23,12 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.fsq import codes_to_levels, mean_codes, quantise
+from speechbrain_llase.fsq import (
+    codes_to_levels,
+    hears_mean,
+    mean_codes,
+    quantise,
+)
 from speechbrain_llase.losses import digit_loss, pitch_loss
 from speechbrain_llase.mixing import (
     MixtureDataset,
@@ -129,14 +134,9 @@ class TokenLMBrain(sb.Brain):
         They are the mean of each digit's posterior, through which gradients
         flow; or ("best") the arg max, with the mean's gradient.
         """
-        if self.hparams.decoder_hears not in ("mean", "best"):
-            raise ValueError(
-                f"decoder_hears={self.hparams.decoder_hears!r}; choose mean "
-                "or best."
-            )
-        if self.hparams.decoder_hears == "best":
-            return straight_through_codes(logits, "digits")
-        return mean_codes(logits)
+        if hears_mean(self.hparams.decoder_hears):
+            return mean_codes(logits)
+        return straight_through_codes(logits, "digits")
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new mixtures; start the statistics anew."""
