@@ -1,7 +1,8 @@
 """How fast a model runs, stage by stage, beside the floor and the baseline.
 
 Every configuration runs in a process of its own: a synthetic file is enhanced
-end to end, `--repeats` times after a warm-up; medians are kept. The floor is
+end to end, `--repeats` times after a warm-up; medians are kept. Then the same
+with a clock around each stage. The floor is
 the arithmetic of a stage over the rate at which this machine multiplies
 matrices in that precision, measured in the same run. `released` is the
 released procedure on library modules (benchmarks/released.py).
@@ -11,6 +12,8 @@ Examples
   python benchmarks/speed.py                      official dimensions, 60 s
   python benchmarks/speed.py --model llase_mini --seconds 4 60 1200
   python benchmarks/speed.py --compute bfloat16 --window 10 2 joined
+  python benchmarks/speed.py --device cuda --compute released bfloat16 \
+      --window-batch 32 --items 32 --compile
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -63,6 +66,15 @@ def parse_arguments() -> argparse.Namespace:
         metavar=("WINDOW_S", "CONTEXT_S", "SCHEME"),
         help="instead of the model's, as 10 2 joined",
     )
+    add(
+        "--items",
+        type=int,
+        default=0,
+        metavar="N",
+        help="waves in memory that are enhanced as one batch, instead of a "
+        "file that is streamed",
+    )
+    add("--compile", action="store_true", help="run_opts of that name")
     add("--repeats", type=int, default=3, metavar="N")
     add("--device", default="cpu")
     add("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -96,12 +108,12 @@ def count_flops() -> dict[str, float]:
     }
 
 
-def matrix_rate(compute: str, device: str) -> float:
-    """Operations a second of one product of a window with a weight."""
+def matrix_rate(compute: str, device: str, windows: int) -> float:
+    """Operations a second of one product of all windows with a weight."""
     from speechbrain_llase.int8 import Int8Linear, quantise_rows
 
     kind = torch.bfloat16 if compute == "bfloat16" else torch.float32
-    rows = torch.randn(PIECE, WIDTH, device=device)
+    rows = torch.randn(PIECE * windows, WIDTH, device=device)
     linear = torch.nn.Linear(WIDTH, FFN, bias=False, device=device)
     run, given = linear.to(kind), [rows.to(kind)]
     if compute == "int8":
@@ -109,7 +121,7 @@ def matrix_rate(compute: str, device: str) -> float:
         run, given = Int8Linear(linear).multiply, [matrix, scale.bfloat16()]
     with torch.inference_mode():
         best = min(clock(lambda: run(*given), device) for _ in range(30))
-    return 2 * PIECE * WIDTH * FFN / best
+    return 2 * len(rows) * WIDTH * FFN / best
 
 
 def clock(work, device: str) -> float:
@@ -140,7 +152,7 @@ def build(task: dict):
             float, (window_s, context_s)
         )
         settings["context_from"] = scheme
-    run_opts = {"device": task["device"]}
+    run_opts = {"device": task["device"], "compile": task["compile"]}
     if task["model"] != "llase":
         return EnhanceLLaSE.from_hparams(
             task["model"], overrides=settings, run_opts=run_opts
@@ -193,46 +205,72 @@ def measure(task: dict) -> dict:
         torch.set_num_threads(task["threads"])
     released = task["compute"] == "released"
     start = time.perf_counter()
-    if released:
-        from released import Released
-        from transformers.initialization import no_init_weights
-
-        with no_init_weights():
-            model = Released().eval().to(task["device"])
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.normal_(std=0.02).add_(float(weight.dim() == 1))
-    else:
-        model = build(task)
+    model = build_released(task["device"]) if released else build(task)
     load_s = time.perf_counter() - start
-    spent = defaultdict(float)
-    if not released:
-        time_stages(model, spent)
-    runs, stages = [], []
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "in.wav", Path(folder) / "out.wav"
-        work = model.enhance if released else model.stream_file
-        for turn in range(task["repeats"] + 1):
-            seconds = task["seconds"] if turn else min(15, task["seconds"])
-            write_noise(source, seconds)
-            spent.clear()
-            took = clock(lambda: work(source, target), task["device"])
-            if turn:
-                runs.append(took)
-                stages.append({} if released else split(dict(spent), took))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        work, audio_s = prepare(model, task, Path(folder))
+        first_s = clock(work, task["device"])
+        runs = [clock(work, task["device"]) for _ in range(task["repeats"])]
+        stages = [] if released else run_stages(model, work, task)
     middle = statistics.median(runs)
     parts = {
-        name: statistics.median(s[name] for s in stages) / task["seconds"]
-        for name in (STAGES if not released else ())
+        name: statistics.median(s[name] for s in stages) / audio_s
+        for name in (STAGES if stages else ())
     }
+    windows = 1 if released else task["window_batch"]
     return task | {
-        "s_per_s": middle / task["seconds"],
+        "s_per_s": middle / audio_s,
         "stages": parts,
-        "peak_bytes": peak,
+        "peak_bytes": peak_bytes(task["device"]),
         "build_s": load_s,
-        "rate": matrix_rate(task["compute"], task["device"]),
+        "first_s": first_s,
+        "rate": matrix_rate(task["compute"], task["device"], windows),
     }
+
+
+def build_released(device: str) -> torch.nn.Module:
+    """The baseline, with random weights."""
+    from released import Released
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        model = Released().eval().to(device)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.02).add_(float(weight.dim() == 1))
+    return model
+
+
+def prepare(model, task: dict, folder: Path) -> tuple:
+    """Make the input; return what enhances it, and its seconds."""
+    source, target = folder / "in.wav", folder / "out.wav"
+    write_noise(source, task["seconds"])
+    if task["compute"] == "released":
+        return lambda: model.enhance(source, target), task["seconds"]
+    if not task["items"]:
+        return lambda: model.stream_file(source, target), task["seconds"]
+    wave = torch.from_numpy(soundfile.read(source, dtype="float32")[0])
+    batch = torch.stack([wave.roll(k) for k in range(task["items"])])
+    return lambda: model.enhance_batch(batch), task["items"] * task["seconds"]
+
+
+def run_stages(model, work, task: dict) -> list[dict[str, float]]:
+    """Run with a clock around each stage, which on a GPU costs time."""
+    spent = defaultdict(float)
+    time_stages(model, spent)
+    stages = []
+    for _ in range(task["repeats"]):
+        spent.clear()
+        took = clock(work, task["device"])
+        stages.append(split(dict(spent), took))
+    return stages
+
+
+def peak_bytes(device: str) -> int:
+    """Largest memory of this process, or of the GPU."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def split(spent: dict[str, float], whole: float) -> dict[str, float]:
@@ -257,6 +295,8 @@ def run_all(args: argparse.Namespace) -> list[dict]:
         "window": args.window,
         "repeats": args.repeats,
         "device": args.device,
+        "items": args.items,
+        "compile": args.compile,
     }
     turns = itertools.product(
         args.seconds, args.threads, args.window_batch, args.compute
@@ -284,7 +324,8 @@ def print_result(result: dict, results: list[dict]) -> None:
         f"{result['model']} {result['compute']:9} {result['seconds']:6g} s, "
         f"batch {result['window_batch']}, threads "
         f"{result['threads'] or torch.get_num_threads()}: "
-        f"{result['s_per_s']:.4f} s/s, peak "
+        f"{result['s_per_s']:.5f} s/s ({1 / result['s_per_s']:.1f} times real "
+        f"time), first run {result['first_s']:.1f} s, peak "
         f"{result['peak_bytes'] / 1e9:.2f} GB, matrices "
         f"{result['rate'] / 1e9:.0f} GFLOP/s"
     )
@@ -312,7 +353,10 @@ def print_result(result: dict, results: list[dict]) -> None:
 def main() -> None:
     """Run, print, and write JSON if asked to."""
     args = parse_arguments()
-    print(f"{platform.processor() or platform.machine()}, {args.device}")
+    card = args.device
+    if torch.device(card).type == "cuda":
+        card = torch.cuda.get_device_name(card)
+    print(f"{platform.processor() or platform.machine()}, {card}")
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads, TF32 "

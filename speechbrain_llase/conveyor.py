@@ -95,6 +95,7 @@ class Conveyor:
         self.batch = batch
         self.stitcher = Stitcher(HOP_LENGTH, crossfade)
         self.audio = torch.zeros(0)  # heard, still needed
+        self.fresh = []  # heard after it, not yet joined to it
         self.heard = 0  # samples so far
         self.cut = 0  # windows whose audio is cut
         self.rows = None  # joined: extracted rows, still needed
@@ -124,18 +125,20 @@ class Conveyor:
 
     def take(self, wav: torch.Tensor) -> Steps[torch.Tensor]:
         """Take the next samples; the steps of `push`."""
-        self.audio = torch.cat((self.audio.to(wav), wav))
+        self.fresh.append(wav)
         self.heard += len(wav)
         rows = self.heard // HOP_LENGTH - self.context
         ready = rows // self.window - self.cut
         ready -= ready % self.batch
         if ready <= 0:
             return wav[:0]
+        self.gather()
         plan = [self.place(k) for k in range(self.cut, self.cut + ready)]
         return (yield from self.run(plan, None))
 
     def end(self) -> Steps[torch.Tensor]:
         """End the file; the steps of `finish`."""
+        self.gather()
         if self.heard < MIN_SAMPLES:
             return self.audio[:0]
         rows = (self.heard - MIN_SAMPLES) // HOP_LENGTH + 2
@@ -145,6 +148,17 @@ class Conveyor:
             some = plan[at : at + self.batch]
             parts.append((yield from self.run(some, plan)))
         return torch.cat(parts)
+
+    def gather(self) -> None:
+        """Join what was heard, once for many short blocks."""
+        if self.fresh:
+            self.audio = torch.cat((self.audio.to(self.fresh[0]), *self.fresh))
+            self.fresh = []
+
+    def scale(self, gain: float) -> None:
+        """Scale what was heard and is still needed."""
+        self.gather()
+        self.audio = self.audio * gain
 
     def place(self, index: int) -> Window:
         """Place of a window that is not near the end."""

@@ -31,6 +31,7 @@ from speechbrain_llase.confidence import predict_scored
 from speechbrain_llase.conveyor import Conveyor
 from speechbrain_llase.frontend import HOP_LENGTH, num_rows
 from speechbrain_llase.fsq import hears_mean
+from speechbrain_llase.fusion import fusing
 from speechbrain_llase.guard import Guard
 from speechbrain_llase.long_files import enhance_blocks
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
@@ -63,7 +64,8 @@ class EnhanceLLaSE(Pretrained):
         Forwarded to ``Pretrained``.
     **kwargs : dict
         Forwarded to ``Pretrained``; device and precision are chosen by
-        ``run_opts={"device": "cuda", "precision": "bf16"}``.
+        ``run_opts={"device": "cuda", "precision": "bf16"}``; with
+        ``"compile": True`` the layers are fused, after some seconds at first.
 
     Example
     -------
@@ -121,6 +123,21 @@ class EnhanceLLaSE(Pretrained):
             raise ValueError(
                 "guard needs restore_level: True; it mixes output with input."
             )
+
+    def _compile(self) -> None:
+        """Note that `run_opts={"compile": True}` asks for fused layers.
+
+        The stages are no single forward pass, so networks as wholes, which
+        SpeechBrain compiles, would never be run; see fusion.py.
+        """
+        self.fuses = bool(self.compile)
+        if self.fuses and torch.device(self.device).type != "cuda":
+            logger.warning(
+                "compile=True pays on a CUDA device alone, and the device is "
+                "%s: layers run as they are.",
+                self.device,
+            )
+            self.fuses = False
 
     def _hears_mean(self) -> bool:
         """Check what the decoder hears; models need not say it."""
@@ -454,7 +471,7 @@ class EnhanceLLaSE(Pretrained):
         order = sorted(range(len(windows)), key=lambda k: len(windows[k]))
         for at in range(0, len(order), self.hparams.window_batch):
             some = order[at : at + self.hparams.window_batch]
-            with self.inference_ctx:
+            with self.inference_ctx, fusing(self.fuses):
                 outputs = stage([windows[k] for k in some])
             for k, output in zip(some, outputs, strict=True):
                 results[k] = output

@@ -9,6 +9,7 @@ Authors
 import torch
 from torch.nn import functional as F
 
+from speechbrain_llase.fusion import fusible
 from speechbrain_llase.layers import attend, project, project_all, rms_norm
 from speechbrain_llase.packing import Runs
 
@@ -70,17 +71,37 @@ def run_layer(
     turn: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
     """Run one causal layer on (total, D)."""
-    attention, mlp = layer.self_attn, layer.mlp
+    attention = layer.self_attn
+    q, k, v = before_attention(layer, rows, turn)
+    dropout = attention.attention_dropout if layer.training else 0.0
+    hidden = attend(q, k, v, runs, causal=True, dropout=dropout)
+    return after_attention(layer, rows, hidden)
+
+
+@fusible
+def before_attention(
+    layer: torch.nn.Module,
+    rows: torch.Tensor,
+    turn: tuple[torch.Tensor, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Norm, projections and rotation: query, key and value (total, H, D / H)."""
+    attention = layer.self_attn
     hidden = rms_norm(layer.input_layernorm, rows)
     linears = [attention.q_proj, attention.k_proj, attention.v_proj]
     q, k, v = (
         x.unflatten(1, (-1, attention.head_dim))
         for x in project_all(linears, hidden)
     )
-    dropout = attention.attention_dropout if layer.training else 0.0
-    q, k = rotate(q, turn), rotate(k, turn)
-    hidden = attend(q, k, v, runs, causal=True, dropout=dropout)
-    rows = rows + project(attention.o_proj, hidden)
+    return rotate(q, turn), rotate(k, turn), v
+
+
+@fusible
+def after_attention(
+    layer: torch.nn.Module, rows: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Add the attention's output, and the SwiGLU layer's."""
+    mlp = layer.mlp
+    rows = rows + project(layer.self_attn.o_proj, hidden)
     hidden = rms_norm(layer.post_attention_layernorm, rows)
     gate, up = project_all([mlp.gate_proj, mlp.up_proj], hidden)
     return rows + project(mlp.down_proj, F.silu(gate) * up)

@@ -137,5 +137,5 @@ def level_gain(
         enhanced.blocks(MATCH_BLOCK), noisy.blocks(MATCH_BLOCK), strict=True
     )
     for ours, theirs in pairs:
-        matcher.add(ours, theirs)
+        matcher.add(ours.to(model.device), theirs.to(model.device))
     return matcher.gain()

@@ -131,21 +131,24 @@ class GainMatcher:
         ours, theirs = stft_power(enhanced), stft_power(noisy)
         level = 10 * torch.log10(ours + 1e-20) + MATCH_CLASSES / 2
         kind = level.clamp(0, MATCH_CLASSES - 1).long()
+        self.energy = self.energy.to(ours.device)
+        self.heard = self.heard.to(ours.device)
         self.energy += torch.bincount(kind, ours, MATCH_CLASSES)
         self.heard += torch.bincount(kind, theirs, MATCH_CLASSES)
 
     def gain(self) -> float:
         """Factor for the enhanced speech so far; 0.0 for silence."""
-        strongest = self.energy.flip(0).cumsum(0)
+        strongest = self.energy.cpu().flip(0).cumsum(0)
         if strongest[-1] == 0:
             return 0.0
         count = int((strongest < MATCH_ENERGY * strongest[-1]).sum()) + 1
-        gain = self.heard.flip(0)[:count].sum() / strongest[count - 1]
+        heard = self.heard.cpu().flip(0)[:count].sum()
+        gain = heard / strongest[count - 1]
         return float(gain.sqrt())
 
 
 def stft_power(wav: torch.Tensor) -> torch.Tensor:
-    """Squared STFT magnitudes of (T,) in one row, float64, on the CPU."""
+    """Squared STFT magnitudes of (T,) in one row, float64."""
     window = torch.hann_window(MATCH_FFT, device=wav.device)
     spectrum = torch.stft(
         wav.float(),
@@ -155,4 +158,10 @@ def stft_power(wav: torch.Tensor) -> torch.Tensor:
         pad_mode="constant",
         return_complex=True,
     )
-    return spectrum.abs().square().flatten().cpu().double()  # MPS has none
+    power = spectrum.abs().square().flatten()
+    if (
+        power.device.type == "mps"
+        or torch.are_deterministic_algorithms_enabled()
+    ):
+        power = power.cpu()  # no float64 there; sums of any order on a GPU
+    return power.double()

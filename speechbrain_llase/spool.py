@@ -35,7 +35,8 @@ class SampleSpool:
         """Append (T,)."""
         if not len(wav):
             return
-        self.peak = max(self.peak, float(wav.abs().max()))
+        low, high = wav.aminmax()  # without a copy of the wave
+        self.peak = max(self.peak, -float(low), float(high))
         self.length += len(wav)
         self.file.write(wav.float().cpu().numpy().tobytes())
 

@@ -141,7 +141,7 @@ class EnhancerStream:
         if peak <= (self.peak or 0):
             return
         if self.peak:
-            self.conveyor.audio = self.conveyor.audio * (self.peak / peak)
+            self.conveyor.scale(self.peak / peak)
         self.peak = peak
 
     def scale(self, enhanced: torch.Tensor) -> torch.Tensor:

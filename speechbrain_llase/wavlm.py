@@ -12,6 +12,7 @@ Authors
 import torch
 from torch.nn import functional as F
 
+from speechbrain_llase.fusion import fusible
 from speechbrain_llase.layers import (
     attend,
     convolve,
@@ -93,10 +94,16 @@ def convolve_chunk(
     frames = wavs.unfold(1, kernel, stride).contiguous()
     weight = first.conv.weight.squeeze(1)
     x = F.linear(frames.to(weight.dtype), weight)
-    x = F.gelu(layer_norm(first.layer_norm, x))
+    x = activate(first.layer_norm, x)
     for layer in others:
-        x = F.gelu(layer_norm(layer.layer_norm, convolve(layer.conv, x)))
+        x = activate(layer.layer_norm, convolve(layer.conv, x))
     return x
+
+
+@fusible
+def activate(norm: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    """Norm and GELU of (B, N, C)."""
+    return F.gelu(layer_norm(norm, x))
 
 
 def encode_positions(
@@ -129,6 +136,17 @@ def run_layer(
     biases: list[torch.Tensor],
 ) -> torch.Tensor:
     """Run one transformer layer on (total, D)."""
+    q, k, v, gate = before_attention(layer, rows)
+    dropout = layer.attention.dropout if layer.training else 0.0
+    hidden = attend(q, k, v, runs, biases, gate, dropout=dropout)
+    return after_attention(layer, rows, hidden)
+
+
+@fusible
+def before_attention(
+    layer: torch.nn.Module, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Norm and projections: query, key, value (total, H, D / H), and gate."""
     attention = layer.attention
     hidden = layer_norm(layer.layer_norm, rows)
     gate = position_gate(attention, hidden)
@@ -137,9 +155,16 @@ def run_layer(
         x.unflatten(1, (attention.num_heads, -1))
         for x in project_all(linears, hidden)
     )
-    dropout = attention.dropout if layer.training else 0.0
-    hidden = attend(q, k, v, runs, biases, gate.to(q.dtype), dropout=dropout)
-    rows = rows + layer.dropout(project(attention.out_proj, hidden))
+    return q, k, v, gate.to(q.dtype)
+
+
+@fusible
+def after_attention(
+    layer: torch.nn.Module, rows: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Add the attention's output, and the feed-forward layer's."""
+    hidden = project(layer.attention.out_proj, hidden)
+    rows = rows + layer.dropout(hidden)
     feed = layer.feed_forward
     hidden = layer_norm(layer.final_layer_norm, rows)
     hidden = F.gelu(project(feed.intermediate_dense, hidden))

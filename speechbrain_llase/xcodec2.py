@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from speechbrain_llase.envelopes import keep_envelope
+from speechbrain_llase.fusion import fusible
 from speechbrain_llase.layers import (
     attend,
     convolve,
@@ -117,16 +118,33 @@ def run_layer(
 ) -> torch.Tensor:
     """Run one transformer layer on (total, D)."""
     attention = layer.self_attn
-    hidden = rms_norm(layer.input_layernorm, rows)
-    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
-    q, k, v = (
-        x.unflatten(1, (-1, attention.head_dim))
-        for x in project_all(linears, hidden)
-    )
+    q, k, v = before_attention(layer, rows)
     dropout = attention.attention_dropout if layer.training else 0.0
     hidden = attend(q, k, v, runs, dropout=dropout)
-    rows = rows + project(attention.o_proj, hidden)
+    return after_attention(layer, rows, hidden)
+
+
+@fusible
+def before_attention(
+    layer: torch.nn.Module, rows: torch.Tensor
+) -> list[torch.Tensor]:
+    """Norm and projections: query, key and value (total, H, D / H)."""
+    attention = layer.self_attn
+    hidden = rms_norm(layer.input_layernorm, rows)
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
+    return [
+        x.unflatten(1, (-1, attention.head_dim))
+        for x in project_all(linears, hidden)
+    ]
+
+
+@fusible
+def after_attention(
+    layer: torch.nn.Module, rows: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Add the attention's output, and the feed-forward layer's."""
     mlp = layer.mlp
+    rows = rows + project(layer.self_attn.o_proj, hidden)
     hidden = rms_norm(layer.post_attention_layernorm, rows)
     hidden = mlp.activation_fn(project(mlp.fc1, hidden))
     return rows + project(mlp.fc2, hidden)
