@@ -75,6 +75,12 @@ def parse_arguments() -> argparse.Namespace:
         "file that is streamed",
     )
     add("--compile", action="store_true", help="run_opts of that name")
+    add(
+        "--no-tf32",
+        action="store_true",
+        help="switch off TF32, which SpeechBrain switches on: float32 products "
+        "of a GPU with the full mantissa",
+    )
     add("--repeats", type=int, default=3, metavar="N")
     add("--device", default="cpu")
     add("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -206,6 +212,9 @@ def measure(task: dict) -> dict:
     released = task["compute"] == "released"
     start = time.perf_counter()
     model = build_released(task["device"]) if released else build(task)
+    if task["no_tf32"]:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
     load_s = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         work, audio_s = prepare(model, task, Path(folder))
@@ -225,6 +234,7 @@ def measure(task: dict) -> dict:
         "build_s": load_s,
         "first_s": first_s,
         "rate": matrix_rate(task["compute"], task["device"], windows),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
     }
 
 
@@ -297,6 +307,7 @@ def run_all(args: argparse.Namespace) -> list[dict]:
         "device": args.device,
         "items": args.items,
         "compile": args.compile,
+        "no_tf32": args.no_tf32,
     }
     turns = itertools.product(
         args.seconds, args.threads, args.window_batch, args.compute
@@ -329,6 +340,8 @@ def print_result(result: dict, results: list[dict]) -> None:
         f"{result['peak_bytes'] / 1e9:.2f} GB, matrices "
         f"{result['rate'] / 1e9:.0f} GFLOP/s"
     )
+    if torch.device(result["device"]).type == "cuda":
+        line += f", TF32 {'on' if result['tf32'] else 'off'}"
     if base:
         line += f", {base[-1] / result['s_per_s']:.2f} times the baseline"
     print(line, flush=True)
@@ -359,8 +372,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {card}")
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads, TF32 "
-        f"{'on' if torch.backends.cuda.matmul.allow_tf32 else 'off'}",
+        f"{torch.get_num_threads()} threads",
         flush=True,
     )
     results = run_all(args)

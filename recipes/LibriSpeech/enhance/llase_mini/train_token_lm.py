@@ -11,7 +11,8 @@ DATA holds `clean/{train,valid}`, `noise/{train,valid}` and `rir`. The first
 run learns to predict the codec's tokens of clean speech from mixtures made
 on the fly. The second one goes on through the decoder, which stays as it is:
 the spectra of the predicted tokens are compared with those of the clean
-speech, so an error counts for as much as it is heard.
+speech, so an error counts for as much as it is heard. With
+`--train_vocoder=True` the decoder learns along; it hears the right tokens too.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -26,6 +27,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain_llase.fsq import (
     codes_to_levels,
     hears_mean,
+    levels_to_codes,
     mean_codes,
     quantise,
 )
@@ -46,9 +48,11 @@ class TokenLMBrain(sb.Brain):
     def init_optimizers(self):
         """Make the optimizer and the averages of what is trained."""
         self.hparams.magnitude_loss.to(self.device)
-        for name in ("encoder", "vocoder", "pitch_head"):
-            self.modules[name].requires_grad_(False)
         self.trained = ["frontend", "token_lm"]
+        if self.hparams.train_vocoder:
+            self.trained += ["vocoder", "pitch_head"]
+        for name, network in self.modules.items():
+            network.requires_grad_(name in self.trained)
         self.averaged = torch.nn.ModuleDict(
             {name: self.modules[name] for name in self.trained}
         )
@@ -66,15 +70,24 @@ class TokenLMBrain(sb.Brain):
     def compute_forward(self, batch, stage):
         """Predict the digits' logits (B, N, 8, 4) of the clean speech."""
         self.modules.encoder.eval()  # its statistics are settled
-        models = self.modules
-        if stage != sb.Stage.TRAIN:
-            models = self.average.module
+        models = self.heard_models(stage)
         noisy = to_peak(batch["noisy"].to(self.device))
         return models["token_lm"](models["frontend"](noisy))
 
+    def heard_models(self, stage):
+        """The networks as they are in training, else their averages."""
+        models = dict(self.modules.items())
+        if stage != sb.Stage.TRAIN:
+            models.update(self.average.module.items())
+        return models
+
     def compute_objectives(self, predictions, batch, stage):
-        """Cross-entropy of the digits, and the share that is right."""
-        return self.digits_loss(predictions, self.right_levels(batch))
+        """Validate: cross-entropy of the digits, and the spectra's distance."""
+        logits = predictions.float()
+        levels = self.right_levels(batch)
+        if self.hparams.spectra_weight > 0:
+            self.decoded_loss(logits, levels, batch, stage)
+        return self.digits_loss(logits, levels)
 
     def digits_loss(self, predictions, levels):
         """Cross-entropy of logits (B, N, 8, 4) and levels (B, N, 8)."""
@@ -102,7 +115,7 @@ class TokenLMBrain(sb.Brain):
         levels = self.right_levels(batch)
         loss = self.digits_loss(logits, levels)
         if self.hparams.spectra_weight > 0:
-            spectral = self.decoded_loss(logits, batch)
+            spectral = self.decoded_loss(logits, levels, batch, sb.Stage.TRAIN)
             loss = loss + self.hparams.spectra_weight * spectral
         self.optimizer.zero_grad()
         loss.backward()
@@ -115,15 +128,24 @@ class TokenLMBrain(sb.Brain):
         self.hparams.lr_annealing(self.optimizer)
         return loss.detach()
 
-    def decoded_loss(self, logits, batch):
-        """Compare the decoder's spectra with those of the clean wave."""
+    def decoded_loss(self, logits, levels, batch, stage):
+        """Compare the decoder's spectra with those of the clean wave.
+
+        A decoder that learns hears the right tokens, too, in a second half of
+        the batch, so that it stays the decoder of the codec.
+        """
+        codes = self.heard(logits)
+        learns = stage == sb.Stage.TRAIN and self.hparams.train_vocoder
+        if learns:
+            codes = torch.cat([codes, levels_to_codes(levels)])
+        models = self.heard_models(stage)
         with self.training_ctx:
-            spectra, hidden = self.modules.vocoder.log_magnitudes(
-                self.heard(logits)
-            )
-            lags = self.modules.pitch_head(hidden)
+            spectra, hidden = models["vocoder"].log_magnitudes(codes)
+            lags = models["pitch_head"](hidden)
         samples = spectra.shape[1] * Xcodec2Vocoder.hop_length
         clean = fit_length(self.target(batch), samples)
+        if learns:
+            clean = clean.repeat(2, 1)
         loss = self.hparams.magnitude_loss(spectra, clean)
         self.spectral_seen.append(float(loss))
         return loss + self.hparams.pitch_weight * pitch_loss(lags, clean)
