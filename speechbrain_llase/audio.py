@@ -33,7 +33,7 @@ def split_batch(
             f"noisy is {noisy.dtype}; pass floating point samples, integers "
             "divided by their full scale (32768 for 16 bits)."
         )
-    bad = [k for k, item in enumerate(noisy) if not item.isfinite().all()]
+    bad = [k for k, item in enumerate(noisy) if not is_finite(item)]
     if bad:
         raise ValueError(
             f"Items {bad} hold NaN or infinite samples; leave them out or "
@@ -56,6 +56,13 @@ def split_batch(
         )
     samples = (lengths * noisy.shape[1]).round().long().tolist()
     return [item[:n] for item, n in zip(noisy, samples, strict=True)]
+
+
+def is_finite(wav: torch.Tensor) -> bool:
+    """Tell whether no sample is NaN or infinite, in one pass over them."""
+    if not wav.numel():
+        return True
+    return bool(torch.stack(wav.aminmax()).isfinite().all())
 
 
 def is_heard(wav: torch.Tensor) -> bool:

@@ -18,7 +18,7 @@ import soundfile
 import torch
 from speechbrain.augment.time_domain import Resample
 
-from speechbrain_llase.audio import signals_later
+from speechbrain_llase.audio import is_finite, signals_later
 
 BLOCK_S = 8  # seconds read at a time
 REACH = 8  # resampling kernels reach fewer periods of the lower rate
@@ -60,7 +60,7 @@ def read_blocks(
             resampler = BlockResampler(file.samplerate, sample_rate)
             for block in map(to_tensor, undisturbed(blocks)):
                 count += len(block)
-                if not block.isfinite().all():
+                if not is_finite(block):
                     raise ValueError(f"{path} holds NaN or infinite samples.")
                 yield resampler.push(block)
             yield resampler.finish()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from speechbrain_llase.audio import is_finite
 from speechbrain_llase.signal import GainMatcher, fit_length
 from speechbrain_llase.wavlm import HOP_LENGTH
 
@@ -133,7 +134,7 @@ class EnhancerStream:
                 f"A chunk is {wav.dtype}; pass floating point samples, "
                 "integers divided by their full scale (32768 for 16 bits)."
             )
-        if not wav.isfinite().all():
+        if not is_finite(wav):
             raise ValueError("A chunk holds NaN or infinite samples.")
 
     def follow_peak(self, peak: float) -> None:

@@ -9,6 +9,8 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+from functools import lru_cache
+
 import torch
 from transformers import LlamaConfig, LlamaModel
 
@@ -177,7 +179,7 @@ class TokenLM(torch.nn.Module):
         """Run all but the head: (total, input_size) -> float32 (total, D)."""
         hidden = project(self.audio_linear, rows).float()
         longest = max(n for _, n in runs)
-        positions = sinusoid(longest, hidden.shape[1]).to(hidden)
+        positions = sinusoid_on(hidden.device, longest, hidden.shape[1])
         counts = [n for count, n in runs for _ in range(count)]
         hidden = hidden + torch.cat([positions[:n] for n in counts])
         hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
@@ -241,6 +243,14 @@ class StageNorm(torch.nn.Module):
         affine = project(self.project_layer, stage[None])[0]
         scale, shift = affine.to(hidden).chunk(2)
         return scale * layer_norm(self.norm, hidden) + shift
+
+
+@lru_cache(maxsize=8)
+def sinusoid_on(
+    device: torch.device, num_frames: int, d_model: int
+) -> torch.Tensor:
+    """Positions made on the CPU, whatever the device, and kept there."""
+    return sinusoid(num_frames, d_model).to(device)
 
 
 def sinusoid(num_frames: int, d_model: int) -> torch.Tensor:

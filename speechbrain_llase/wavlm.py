@@ -121,12 +121,15 @@ def encode_positions(
 
 
 def distance_bias(attention: torch.nn.Module, rows: int) -> torch.Tensor:
-    """Lay out the bias of every distance as (H, N, N)."""
+    """Lay out the bias of every distance as (H, N, N).
+
+    Keys lie side by side: PyTorch's fast attention takes no other mask.
+    """
     weight = attention.rel_attn_embed.weight
     distance = torch.arange(1 - rows, rows, device=weight.device)
     bucket = attention._relative_positions_bucket(distance)
     by_distance = attention.rel_attn_embed(bucket).t()  # (H, 2 N - 1)
-    return by_distance.unfold(1, rows, 1).flip(1)
+    return by_distance.unfold(1, rows, 1).flip(1).contiguous()
 
 
 def run_layer(

@@ -97,12 +97,18 @@ def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     hidden = x
     pairs = ((block.norm1, block.conv1), (block.norm2, block.conv2))
     for norm, conv in pairs:
-        hidden = F.silu(norm_over_time(norm, hidden))
+        hidden = activate(norm, hidden)
         if conv is block.conv2:
             rate = block.activation_dropout
             hidden = F.dropout(hidden, rate, block.training)
         hidden = convolve(conv, hidden, conv.padding[0])
     return x + hidden
+
+
+@fusible
+def activate(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+    """Norm over time and SiLU of (B, N, C)."""
+    return F.silu(norm_over_time(norm, x))
 
 
 def norm_over_time(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
