@@ -352,13 +352,13 @@ def print_result(result: dict, results: list[dict]) -> None:
         floor = floors[name] / result["rate"]
         times = f"{result['stages'][name] / floor:6.2f}" if floor else "     -"
         print(
-            f"    {name:13} {1e3 * result['stages'][name]:7.1f} ms/s  floor "
-            f"{1e3 * floor:6.1f}  times the floor {times}"
+            f"    {name:13} {1e3 * result['stages'][name]:8.4g} ms/s  floor "
+            f"{1e3 * floor:7.3g}  times the floor {times}"
         )
     whole = sum(floors.values()) / result["rate"]
     print(
-        f"    {'all':13} {1e3 * result['s_per_s']:7.1f} ms/s  floor "
-        f"{1e3 * whole:6.1f}  times the floor {result['s_per_s'] / whole:6.2f}",
+        f"    {'all':13} {1e3 * result['s_per_s']:8.4g} ms/s  floor "
+        f"{1e3 * whole:7.3g}  times the floor {result['s_per_s'] / whole:6.2f}",
         flush=True,
     )
 
