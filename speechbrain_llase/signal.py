@@ -159,9 +159,7 @@ def stft_power(wav: torch.Tensor) -> torch.Tensor:
         return_complex=True,
     )
     power = spectrum.abs().square().flatten()
-    if (
-        power.device.type == "mps"
-        or torch.are_deterministic_algorithms_enabled()
-    ):
-        power = power.cpu()  # no float64 there; sums of any order on a GPU
+    exact = torch.are_deterministic_algorithms_enabled()
+    if power.device.type != "cuda" or exact:
+        power = power.cpu()  # MPS has no float64, a GPU adds in any order
     return power.double()

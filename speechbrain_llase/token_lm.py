@@ -250,7 +250,8 @@ def sinusoid_on(
     device: torch.device, num_frames: int, d_model: int
 ) -> torch.Tensor:
     """Positions made on the CPU, whatever the device, and kept there."""
-    return sinusoid(num_frames, d_model).to(device)
+    with torch.inference_mode(False):  # what is cached must train, too
+        return sinusoid(num_frames, d_model).to(device)
 
 
 def sinusoid(num_frames: int, d_model: int) -> torch.Tensor:
