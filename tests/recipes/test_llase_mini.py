@@ -217,6 +217,22 @@ def test_every_key_is_used(yaml):
         assert used, key
 
 
+def test_publish_takes_the_mean_of_runs():
+    """Of runs that belong together; others are refused."""
+    sys.path.insert(0, str(RECIPE))
+    from publish import mean_state
+
+    ones, threes = (
+        {"w": torch.full((2,), x), "n": torch.tensor(7)} for x in (1.0, 3.0)
+    )
+    mean = mean_state("token_lm", [ones, threes])
+    assert mean["w"].tolist() == [2, 2] and mean["n"] == 7
+    with pytest.raises(ValueError, match="The encoder of one run"):
+        mean_state("encoder", [ones, threes])
+    with pytest.raises(ValueError, match="The vocoder of one run"):
+        mean_state("vocoder", [ones, {"w": torch.zeros(3), "n": ones["n"]}])
+
+
 def test_publish_with_another_decoder(results, tmp_path):
     """The token LM of one run, the decoder of another one of its codec."""
     from speechbrain_llase.tensors import read_tensors

@@ -6,7 +6,8 @@ To run this step, do the following:
 
 CKPT is a CKPT+ folder below the results of train_token_lm.py; the averaged
 weights of its modules are taken, what was not trained there comes from the
-files that run started from. `--decoder` takes the averaged decoder of another
+files that run started from. Of several runs that started from the same weights,
+the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder` takes the averaged decoder of another
 run of the same codec, and `--mend-bins` takes out bins of it that hum.
 Everything is read back and compared.
 
@@ -45,7 +46,14 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Write a trained llase_mini as a model folder."
     )
-    parser.add_argument("--checkpoint", required=True, type=Path)
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="CKPT",
+        help="a CKPT+ folder of train_token_lm.py; of several, the mean",
+    )
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument(
         "--decoder",
@@ -65,8 +73,21 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def trained_modules(
-    checkpoint: Path, decoder: Path | None
+    checkpoints: list[Path], decoder: Path | None
 ) -> dict[str, torch.nn.Module]:
+    """Build the networks of runs and load the mean of their final weights."""
+    runs = [run_modules(checkpoint) for checkpoint in checkpoints]
+    modules = runs[0]
+    for name, module in modules.items():
+        states = [run[name].state_dict() for run in runs]
+        module.load_state_dict(mean_state(name, states))
+    if decoder is not None:
+        refuse_other_tokens(modules["encoder"], decoder / "average.ckpt")
+        load_averaged(modules["vocoder"], decoder / "average.ckpt", "vocoder")
+    return modules
+
+
+def run_modules(checkpoint: Path) -> dict[str, torch.nn.Module]:
     """Build the networks of a run and load their final weights."""
     with open(checkpoint.parents[1] / "hyperparams.yaml") as fin:
         hparams = load_hyperpyyaml(fin)
@@ -76,10 +97,30 @@ def trained_modules(
     names = {key.split(".")[1] for key in read_tensors(averaged) if "." in key}
     for name in names & set(NETWORKS):
         load_averaged(hparams[name], averaged, name)
-    if decoder is not None:
-        refuse_other_tokens(hparams["encoder"], decoder / "average.ckpt")
-        load_averaged(hparams["vocoder"], decoder / "average.ckpt", "vocoder")
     return {name: hparams[name] for name in NETWORKS}
+
+
+def mean_state(
+    name: str, states: list[dict[str, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """Average the weights of one network over runs."""
+    first = states[0]
+    for state in states[1:]:
+        shapes = [{k: t.shape for k, t in s.items()} for s in (first, state)]
+        alike = shapes[0] == shapes[1]
+        if alike and name == "encoder":  # which says what the tokens are
+            alike = all(torch.equal(first[key], state[key]) for key in first)
+        if not alike:
+            raise ValueError(
+                f"The {name} of one run does not fit that of another; give "
+                "runs of one codec that started from the same checkpoint."
+            )
+    return {
+        key: torch.stack([s[key] for s in states]).mean(0)
+        if tensor.is_floating_point()
+        else tensor
+        for key, tensor in first.items()
+    }
 
 
 def refuse_other_tokens(encoder: torch.nn.Module, path: Path) -> None:
@@ -180,7 +221,7 @@ def main(argv: list[str]) -> None:
     if args.mend_bins:
         mended = mend_bins(modules["vocoder"])
         print(f"Bins mended: {', '.join(map(str, mended)) or 'none'}.")
-    yaml = (args.checkpoint.parents[1] / "hyperparams.yaml").read_text()
+    yaml = (args.checkpoint[0].parents[1] / "hyperparams.yaml").read_text()
     args.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
         folder = Path(scratch)
