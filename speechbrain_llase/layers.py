@@ -60,7 +60,7 @@ def convolve(
     Arguments
     ---------
     conv : torch.nn.Conv1d
-        Its weights, stride and groups are used.
+        Its weights, stride, dilation and groups are used.
     x : torch.Tensor
         (B, N, C).
     padding : int
@@ -81,6 +81,7 @@ def convolve(
         (1, conv.stride[0]),
         (0, padding),
         groups=conv.groups,
+        dilation=(1, conv.dilation[0]),
     )
     return image.squeeze(2).transpose(1, 2)
 

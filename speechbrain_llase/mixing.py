@@ -423,3 +423,34 @@ def _share(share, name):
     if not 0 <= share <= 1:
         raise ValueError(f"{name} is {share}; give a share from 0 to 1.")
     return float(share)
+
+
+def mixture_datasets(hparams: dict) -> list[MixtureDataset]:
+    """Make the mixtures of training and of validation, as a recipe wants them.
+
+    Arguments
+    ---------
+    hparams : dict
+        data_folder, which holds `clean/{train,valid}`, `noise/{train,valid}`
+        and `rir`; sample_rate, mixtures (of `MixtureSampler`),
+        mixtures_per_epoch, valid_mixtures and seed.
+
+    Returns
+    -------
+    datasets : list of MixtureDataset
+        Of training and of validation.
+    """
+    datasets = []
+    folder, rate = hparams["data_folder"], hparams["sample_rate"]
+    for part, count, seed in (
+        ("train", hparams["mixtures_per_epoch"], hparams["seed"]),
+        ("valid", hparams["valid_mixtures"], 0),
+    ):
+        sampler = MixtureSampler(
+            load_folder(f"{folder}/clean/{part}", rate),
+            load_folder(f"{folder}/noise/{part}", rate),
+            load_folder(f"{folder}/rir", rate),
+            **hparams["mixtures"],
+        )
+        datasets.append(MixtureDataset(sampler, count, seed))
+    return datasets

@@ -12,6 +12,7 @@ MATCH_FFT = 512  # samples; 32 ms at 16 kHz
 MATCH_ENERGY = 0.9  # share of the enhanced energy that sets the gain
 MATCH_CLASSES = 300  # of 1 dB, from -150 to 150 dB
 MATCH_BLOCK = 1 << 18  # samples; 16 s at 16 kHz
+MIN_ENVELOPE = 1e-11  # of added windows
 
 
 def to_peak(wav: torch.Tensor) -> torch.Tensor:
@@ -53,6 +54,48 @@ def centred_frames(wavs: torch.Tensor, length: int, hop: int) -> torch.Tensor:
     """
     side = (length - hop) // 2
     return torch.nn.functional.pad(wavs, (side, side)).unfold(1, length, hop)
+
+
+def synthesise(
+    spectra: torch.Tensor, window: torch.Tensor, hop_length: int
+) -> torch.Tensor:
+    """Make waves of spectra of centred frames: the inverse STFT.
+
+    Arguments
+    ---------
+    spectra : torch.Tensor
+        complex64 (B, N, W / 2 + 1), of `centred_frames` times the window.
+    window : torch.Tensor
+        float32 (W,).
+    hop_length : int
+        Samples between frames; divides W.
+
+    Returns
+    -------
+    wavs : torch.Tensor
+        float32 (B, N * hop_length).
+    """
+    frames = torch.fft.irfft(spectra, len(window)) * window
+    wavs = overlap_add(frames, hop_length)
+    power = window.square().expand(1, spectra.shape[1], -1)
+    envelope = overlap_add(power, hop_length).clamp(min=MIN_ENVELOPE)
+    side = (len(window) - hop_length) // 2
+    inside = slice(side, -side)
+    return wavs[:, inside] / envelope[:, inside]
+
+
+def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
+    """Add frames (B, N, W) shifted by a hop each; hop_length divides W.
+
+    The shifted parts of all frames are added at once, without folding.
+    """
+    batch, count, width = frames.shape
+    parts = frames.unflatten(2, (-1, hop_length))
+    shifts = width // hop_length
+    total = frames.new_zeros(batch, count + shifts - 1, hop_length)
+    for shift in range(shifts):
+        total[:, shift : shift + count] += parts[:, :, shift]
+    return total.flatten(1)
 
 
 def fit_length(wav: torch.Tensor, num_samples: int) -> torch.Tensor:

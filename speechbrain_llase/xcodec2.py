@@ -3,8 +3,7 @@
 Weights, their names and their shapes are those of
 `transformers.models.xcodec2` (Ye et al., arXiv:2502.04128). Its rotary
 embedding turns query and key of a head by the same angle whatever the row, so
-it cancels and is left out. The inverse STFT adds the four shifted quarters of
-its frames instead of folding.
+it cancels and is left out.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -27,9 +26,9 @@ from speechbrain_llase.layers import (
 )
 from speechbrain_llase.packing import Runs, each_run
 from speechbrain_llase.phases import pitched_phases
+from speechbrain_llase.signal import synthesise
 
 MAX_MAGNITUDE = 1e2
-MIN_ENVELOPE = 1e-11
 FLOOR_SLOPE = 4  # power of a magnitude over the floor, in what it keeps
 FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
 
@@ -166,8 +165,7 @@ def to_wave(
     magnitude, phase = x.chunk(2, dim=-1)
     magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
     if floor > 0:
-        share = 1 / (1 + (floor / magnitude).pow(FLOOR_SLOPE))
-        magnitude = magnitude * share.clamp(min=FLOOR_SHARE)
+        magnitude = fade(magnitude, floor)
     window = head.window.float()
     if phases == "pitch":
         phase = pitched_phases(magnitude, window, head.hop_length)
@@ -176,25 +174,17 @@ def to_wave(
     return invert_stft(head, phase, magnitude)
 
 
+def fade(
+    magnitude: torch.Tensor, floor: float, share: float = FLOOR_SHARE
+) -> torch.Tensor:
+    """Let magnitudes (...) below a floor fade, at most to a share of them."""
+    kept = 1 / (1 + (floor / magnitude).pow(FLOOR_SLOPE))
+    return magnitude * kept.clamp(min=share)
+
+
 def invert_stft(
     head: torch.nn.Module, phase: torch.Tensor, magnitude: torch.Tensor
 ) -> torch.Tensor:
     """Add up the frames of (B, N, n_fft / 2 + 1)."""
-    window = head.window.float()
-    frames = torch.fft.irfft(torch.polar(magnitude, phase), head.n_fft)
-    wavs = overlap_add(frames * window, head.hop_length)
-    power = window.square().expand(1, phase.shape[1], -1)
-    envelope = overlap_add(power, head.hop_length).clamp(min=MIN_ENVELOPE)
-    inside = slice(head.padding, -head.padding)
-    return wavs[:, inside] / envelope[:, inside]
-
-
-def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
-    """Add frames (B, N, W) shifted by a hop each; hop_length divides W."""
-    batch, count, width = frames.shape
-    quarters = frames.unflatten(2, (-1, hop_length))
-    shifts = width // hop_length
-    total = frames.new_zeros(batch, count + shifts - 1, hop_length)
-    for shift in range(shifts):
-        total[:, shift : shift + count] += quarters[:, :, shift]
-    return total.flatten(1)
+    spectra = torch.polar(magnitude, phase)
+    return synthesise(spectra, head.window.float(), head.hop_length)

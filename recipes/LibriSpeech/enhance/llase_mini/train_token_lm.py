@@ -32,11 +32,7 @@ from speechbrain_llase.fsq import (
     quantise,
 )
 from speechbrain_llase.losses import digit_loss, pitch_loss
-from speechbrain_llase.mixing import (
-    MixtureDataset,
-    MixtureSampler,
-    load_folder,
-)
+from speechbrain_llase.mixing import mixture_datasets
 from speechbrain_llase.signal import fit_length, to_active_level, to_peak
 from speechbrain_llase.straight_through import straight_through_codes
 from speechbrain_llase.vocoder import Xcodec2Vocoder
@@ -191,25 +187,6 @@ class TokenLMBrain(sb.Brain):
         )
 
 
-def dataio_prep(hparams):
-    """Make the mixtures of training and of validation."""
-    datasets = []
-    for part, count, seed in (
-        ("train", hparams["mixtures_per_epoch"], hparams["seed"]),
-        ("valid", hparams["valid_mixtures"], 0),
-    ):
-        folder = hparams["data_folder"]
-        rate = hparams["sample_rate"]
-        sampler = MixtureSampler(
-            load_folder(f"{folder}/clean/{part}", rate),
-            load_folder(f"{folder}/noise/{part}", rate),
-            load_folder(f"{folder}/rir", rate),
-            **hparams["mixtures"],
-        )
-        datasets.append(MixtureDataset(sampler, count, seed))
-    return datasets
-
-
 if __name__ == "__main__":
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
     with open(hparams_file, encoding="utf-8") as fin:
@@ -217,7 +194,7 @@ if __name__ == "__main__":
     sb.create_experiment_directory(
         hparams["output_folder"], hparams_file, overrides
     )
-    train_data, valid_data = dataio_prep(hparams)
+    train_data, valid_data = mixture_datasets(hparams)
     hparams["train_data"] = train_data
     hparams["pretrainer"].collect_files()
     hparams["pretrainer"].load_collected()
