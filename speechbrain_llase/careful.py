@@ -99,12 +99,14 @@ def enhance(
         return torch.zeros_like(noisy), Report(Details.cat([]))
     wav = to_peak(noisy)
     plan = enhancer._plan(wav)
-    feats = enhancer._features([wav], [plan])
+    cut = enhancer._cut([wav], [plan])
+    feats = enhancer._features(cut, [plan])
     drawn = draw(enhancer, feats, candidates)  # lists of windows
     heard = [[part.tokens for part in parts] for parts in drawn]
     if enhancer.hears_mean:  # the first is what enhancement alone gives
         heard[0] = enhancer.hear(feats)
-    waves = [finish(enhancer, parts, plan, noisy) for parts in heard]
+    decoded = [enhancer.refine(enhancer.decode(h), cut) for h in heard]
+    waves = [finish(enhancer, parts, plan, noisy) for parts in decoded]
     details = [keep(parts, plan) for parts in drawn]
     chosen, verdicts = 0, []
     if len(waves) > 1:
@@ -226,12 +228,11 @@ def sample(
 
 def finish(
     enhancer: "EnhanceLLaSE",
-    heard: list[torch.Tensor],
+    pieces: list[torch.Tensor],
     plan: list[Window],
     noisy: torch.Tensor,
 ) -> torch.Tensor:
-    """Decode, join the windows and bring the level back: (T,)."""
-    pieces = enhancer.decode(heard)
+    """Join the windows and bring the level back: (T,)."""
     wav = stitch(pieces, plan, HOP_LENGTH, enhancer.crossfade)
     return enhancer._restore(fit_length(wav, len(noisy)), noisy)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from speechbrain_llase.refiner import pair
 from speechbrain_llase.signal import fit_length
 from speechbrain_llase.wavlm import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.windows import (
@@ -34,9 +35,10 @@ Result = TypeVar("Result")
 class Wanted:
     """Windows that a stage has to run before a file can go on.
 
-    The stage is "extract", whose answer is a list of features (N, D), or
+    The stage is "extract", whose answer is a list of features (N, D);
     "decode", features to waves, whose answer is a list of pairs: the wave
-    (320 N,), and the log probabilities (N,) of its tokens or None.
+    (320 N,), and the log probabilities (N,) of its tokens or None; or
+    "refine", such waves beside the noisy ones (320 N, 2) to waves (320 N,).
     """
 
     stage: str
@@ -56,6 +58,8 @@ def drive(model: "EnhanceLLaSE", steps: Steps[Result]) -> Result:
             return end.value
         if wanted.stage == "extract":
             answer = model.extract(wanted.windows)
+        elif wanted.stage == "refine":
+            answer = model.refine_pairs(wanted.windows)
         else:
             waves = model.decode(model.hear(wanted.windows))
             answer = [(wave, None) for wave in waves]
@@ -185,6 +189,11 @@ class Conveyor:
         if self.joined:
             some, feats = self.join(some, feats, plan)
         pieces = (yield Wanted("decode", feats)) if feats else []
+        if self.model.refines and pieces:
+            decoded = (wave for wave, _ in pieces)
+            refined = yield Wanted("refine", list(map(pair, decoded, wavs)))
+            scores = (log_probs for _, log_probs in pieces)
+            pieces = list(zip(refined, scores, strict=True))
         return self.stitch(some, pieces, plan)
 
     def join(

@@ -34,6 +34,7 @@ from speechbrain_llase.fsq import hears_mean
 from speechbrain_llase.fusion import fusing
 from speechbrain_llase.guard import Guard
 from speechbrain_llase.long_files import enhance_blocks
+from speechbrain_llase.refiner import pair
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 from speechbrain_llase.sources import find_audio, resolve_source
 from speechbrain_llase.streaming import EnhancerStream
@@ -55,8 +56,9 @@ class EnhanceLLaSE(Pretrained):
     """A ready-to-use model for speech enhancement with a token LM.
 
     See ``Pretrained``. The pipeline is frontend (WavLM features), token_lm
-    (clean Xcodec2 tokens) and vocoder (speech); see hyperparams.yaml of a
-    model for its settings.
+    (clean Xcodec2 tokens), vocoder (speech) and, where a model has one, refiner
+    (what the input says clearly); see hyperparams.yaml of a model for its
+    settings.
 
     Arguments
     ---------
@@ -101,7 +103,8 @@ class EnhanceLLaSE(Pretrained):
             compute.refuse_empty(self.mods[name])
             if freeze_params:
                 compute.finish(self.mods[name])
-        held = {getattr(m, "compute", "float32") for m in self.mods.values()}
+        held = {m.compute for m in self.mods.values() if hasattr(m, "compute")}
+        held = held or {"float32"}
         self.computes_in = ", ".join(sorted(held))
         if held - {"float32"}:
             self.inference_ctx = nullcontext()  # autocast has nothing to do
@@ -110,6 +113,12 @@ class EnhanceLLaSE(Pretrained):
             raise ValueError(
                 f"context_from={self.hparams.context_from!r} is not known; "
                 f"choose one of {', '.join(SCHEMES)}."
+            )
+        self.refines = "refiner" in self.mods
+        if self.refines and self.hparams.context_from != "own":
+            raise ValueError(
+                "A refiner hears the audio of each window: it needs "
+                f"context_from: own, not {self.hparams.context_from}."
             )
         settings = self.hparams
         self.window, self.context, self.crossfade = self._window_sizes(
@@ -418,7 +427,8 @@ class EnhanceLLaSE(Pretrained):
         heard = [k for k, item in enumerate(items) if is_heard(item)]
         wavs = [to_peak(items[k].to(self.device).float()) for k in heard]
         plans = [self._plan(wav) for wav in wavs]
-        tokens = iter(self.predict(self._features(wavs, plans)))
+        parts = self._cut(wavs, plans)
+        tokens = iter(self.predict(self._features(parts, plans)))
         for k, plan in zip(heard, plans, strict=True):
             for window, part in zip(plan, islice(tokens, len(plan))):
                 kept = part[window.left :][: window.stop - window.start]
@@ -462,6 +472,18 @@ class EnhanceLLaSE(Pretrained):
         """Decode tokens (N,) or codes (N, 8) each -> (320 N,) each."""
         return self._run(self.mods.vocoder.decode_each, heard)
 
+    def refine(
+        self, decoded: list[torch.Tensor], noisy: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Refine (320 N,) each by the (T,) that they were made of."""
+        if not self.refines:
+            return decoded
+        return self.refine_pairs(list(map(pair, decoded, noisy)))
+
+    def refine_pairs(self, pairs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Refine decoded and noisy (320 N, 2) each -> (320 N,) each."""
+        return self._run(self.mods.refiner.refine_each, pairs)
+
     @torch.no_grad()
     def _run(
         self, stage: Callable, windows: list[torch.Tensor]
@@ -485,8 +507,9 @@ class EnhanceLLaSE(Pretrained):
         heard = [k for k, item in enumerate(items) if is_heard(item)]
         wavs = [to_peak(items[k].float()) for k in heard]
         plans = [self._plan(wav) for wav in wavs]
-        feats = self._features(wavs, plans)
-        pieces = iter(self.decode(self.hear(feats)))
+        noisy = self._cut(wavs, plans)
+        feats = self._features(noisy, plans)
+        pieces = iter(self.refine(self.decode(self.hear(feats)), noisy))
         for k, plan in zip(heard, plans, strict=True):
             parts = list(islice(pieces, len(plan)))
             wav = stitch(parts, plan, HOP_LENGTH, self.crossfade)
@@ -498,15 +521,20 @@ class EnhanceLLaSE(Pretrained):
     def _plan(self, wav: torch.Tensor) -> list[Window]:
         return plan_windows(num_rows(len(wav)), self.window, self.context)
 
-    def _features(
+    def _cut(
         self, wavs: list[torch.Tensor], plans: list[list[Window]]
     ) -> list[torch.Tensor]:
-        """Extract (rows, D) for every window of all waves, with context."""
-        parts = [
+        """Cut (T,) for every window of all waves, with context."""
+        return [
             part
             for wav, plan in zip(wavs, plans, strict=True)
             for part in cut_audio(wav, plan, self.context)
         ]
+
+    def _features(
+        self, parts: list[torch.Tensor], plans: list[list[Window]]
+    ) -> list[torch.Tensor]:
+        """Extract (rows, D) for every window of all waves, with context."""
         feats = self.extract(parts)
         if self.hparams.context_from == "own":
             return feats

@@ -14,6 +14,7 @@ from speechbrain_llase.stem import (
     autocorrelation,
     magnitudes,
 )
+from speechbrain_llase.xcodec2 import fade
 
 
 class MagnitudeLoss(torch.nn.Module):
@@ -80,6 +81,54 @@ class MagnitudeLoss(torch.nn.Module):
         with torch.autocast(magnitude.device.type, enabled=False):
             power = magnitude.square() @ self.bands
         return 0.5 * power.add(self.floor**2).log()
+
+
+def blend_loss(
+    refiner: torch.nn.Module,
+    magnitude: torch.Tensor,
+    wavs: torch.Tensor,
+    floor: float,
+    share: float,
+    envelope_weight: float,
+    excess_weight: float,
+) -> torch.Tensor:
+    """L1 distance of a refiner's magnitudes from those of clean speech.
+
+    Of their logarithms, of their powers of 0.3 and of their envelopes. Too
+    much counts for more than too little: it is noise that is heard.
+
+    Arguments
+    ---------
+    refiner : Refiner
+        Says how spectra and envelopes are made.
+    magnitude : torch.Tensor
+        float32 (B, M, bins).
+    wavs : torch.Tensor
+        float32 (B, T), clean.
+    floor, share : float
+        The target fades below floor, to this share of it; see `fade`.
+    envelope_weight : float
+        Of the envelopes beside the rest.
+    excess_weight : float
+        Of what is above the target beside what is below.
+
+    Returns
+    -------
+    loss : torch.Tensor
+        A scalar.
+    """
+    ours = magnitude / refiner.level
+    theirs = fade(refiner.analyse(wavs).abs() / refiner.level, floor, share)
+    logs = [x.add(0.01).log() for x in (ours, theirs)]
+    powers = [x.add(1e-4).pow(0.3) for x in (ours, theirs)]
+    envelopes = [refiner.envelope(x * refiner.level) for x in (ours, theirs)]
+
+    def distance(ours, theirs):
+        more, less = (ours - theirs).relu(), (theirs - ours).relu()
+        return (excess_weight * more + less).mean() * 2 / (1 + excess_weight)
+
+    bins = distance(*logs) + distance(*powers)
+    return bins + envelope_weight * distance(*envelopes)
 
 
 def pitch_loss(lags: torch.Tensor, wavs: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ from speechbrain_llase.sources import resolve_source
 
 NETWORKS = ("frontend", "token_lm", "vocoder")
 NEEDED = (*NETWORKS, "fine_tuned", "pretrainer", "base")  # of a run's YAML
-KEPT = ("codec.yaml", "encoder.ckpt")  # of the base, where it has them
+KEPT = ("codec.yaml", "encoder.ckpt", "refiner.ckpt")  # of the base, if there
 PACKAGES = ("torch", "transformers", "speechbrain", "safetensors")
 
 

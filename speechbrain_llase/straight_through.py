@@ -19,6 +19,7 @@ from speechbrain_llase.fsq import (
     levels_to_codes,
     mean_codes,
 )
+from speechbrain_llase.refiner import pair
 from speechbrain_llase.signal import fit_length, match_gain, to_peak
 from speechbrain_llase.vocoder import tokens_to_codes
 
@@ -100,6 +101,9 @@ def enhance_one(model, noisy: torch.Tensor) -> torch.Tensor:
     else:
         codes = straight_through_codes(logits, token_lm.head)
     wav = model.mods.vocoder.decode_codes(codes.unsqueeze(0))[0].float()
+    if model.refines:
+        both = pair(wav, to_peak(noisy)).unsqueeze(0)
+        wav = model.mods.refiner(*both.unbind(-1))[0]
     wav = fit_length(wav, len(noisy))
     if not model.hparams.restore_level:
         return wav

@@ -180,7 +180,7 @@ def predict_details(enhancer: "EnhanceLLaSE", path: str | Path) -> "Details":
         return Details.cat([])
     wav = to_peak(noisy).to(enhancer.device)
     plan = enhancer._plan(wav)
-    feats = enhancer._features([wav], [plan])
+    feats = enhancer._features(enhancer._cut([wav], [plan]), [plan])
     return careful.keep(careful.draw(enhancer, feats, Candidates())[0], plan)
 
 

@@ -108,6 +108,10 @@ class Listener:
         """Decode tokens (N,) or codes (N, 8) each -> (320 N,) each."""
         return self.model.decode(heard)
 
+    def refine_pairs(self, pairs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Refine decoded and noisy (320 N, 2) each -> (320 N,) each."""
+        return self.model.refine_pairs(pairs)
+
     def details(self, num_samples: int) -> Details:
         """What is known of a file of so many samples, once it is done."""
         if not self.heard:  # silent or too short: no window ran

@@ -29,7 +29,11 @@ from speechbrain_llase.runs.open_file import (
 if TYPE_CHECKING:
     from speechbrain_llase.inference import EnhanceLLaSE
 
-STAGES = ("decode", "extract")  # what is nearest to its end goes first
+STAGES = (
+    "refine",
+    "decode",
+    "extract",
+)  # what is nearest to its end goes first
 Opens = Callable[[Any], AbstractContextManager[str | Path | BinaryIO]]
 Writes = Callable[["Outcome", Iterable[torch.Tensor]], None]
 
@@ -230,6 +234,8 @@ class Pool:
         """Run a stage on windows of any lengths."""
         if stage == "extract":
             return self.enhancer.extract(windows)
+        if stage == "refine":
+            return self.enhancer.refine_pairs(windows)
         scored = self.enhancer.score(windows)
         waves = self.enhancer.decode([heard for heard, _ in scored])
         log_probs = (log_prob for _, log_prob in scored)

@@ -19,6 +19,7 @@ RATE = 16000
 SMALLER = {  # every dimension of the recipe's networks, made tiny
     "num_mels: 80": "num_mels: 20",
     "width: 256": "width: 32",
+    "width: 96": "width: 8",
     "num_blocks: 5": "num_blocks: 1",
     "hidden_size: 256": "hidden_size: 32",
     "input_size: 256": "input_size: 32",
@@ -193,6 +194,35 @@ def test_publish_round_trip(results, tmp_path):
     assert enhancer.enhance_batch(noisy).shape == noisy.shape
     codec = load_codec(str(output))
     assert codec.resynthesise(noisy).shape == noisy.shape
+
+
+def test_refiner_joins_the_published_folder(data, results, tmp_path):
+    """It learns, is written, and is heard; nothing else changes."""
+    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.tensors import read_tensors
+
+    lm = checkpoint(results / "token_lm_spectra")
+    plain, whole = tmp_path / "plain", tmp_path / "whole"
+    publish(f"--checkpoint={lm}", f"--output={plain}")
+    options = {"model_folder": plain, **MIXTURES}
+    refined = run(data, tmp_path, "train_refiner.py", "refiner", 3, **options)
+    loss = logged(tmp_path / "refiner", "train loss")
+    assert len(loss) == 3 and loss[-1] < loss[0]
+    publish(f"--checkpoint={lm}", f"--refiner={refined}", f"--output={whole}")
+    trained = torch.load(refined / "refiner.ckpt")
+    written = read_tensors(whole / "refiner.ckpt")
+    assert written.keys() == trained.keys()
+    for key, tensor in written.items():
+        assert torch.equal(tensor, trained[key].half()), key
+    first, second = (
+        EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+        for folder in (plain, whole)
+    )
+    assert second.refines and not first.refines
+    noisy = torch.rand(1, 20000) - 0.5
+    assert torch.equal(first.tokenize(noisy), second.tokenize(noisy))
+    waves = [model.enhance_batch(noisy) for model in (first, second)]
+    assert not torch.allclose(*waves, atol=1e-3)
 
 
 def test_resumes(data, results):

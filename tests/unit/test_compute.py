@@ -55,8 +55,11 @@ def test_tokens_and_wave_of_lower_precisions(noisy, kind, least):
 
 def test_weights_are_held_in_bfloat16():
     model = load(overrides={"compute": "bfloat16"})
-    for network in model.mods.values():
-        assert network.compute == "bfloat16"
+    for name in model.MODULES_NEEDED:
+        assert model.mods[name].compute == "bfloat16"
+    assert model.computes_in == "bfloat16"
+    kinds = {p.dtype for p in model.mods.refiner.parameters()}
+    assert kinds == {torch.float32}  # it is small
     backbone = model.mods.token_lm.backbone
     assert backbone.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
     assert backbone.norm.weight.dtype == torch.float32

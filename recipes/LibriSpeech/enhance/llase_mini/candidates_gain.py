@@ -128,12 +128,15 @@ class Judge:
         """
         noisy = torch.from_numpy(clip.waves["noisy"])
         plan = enhancer._plan(to_peak(noisy))
-        feats = enhancer._features([to_peak(noisy)], [plan])
+        cut = enhancer._cut([to_peak(noisy)], [plan])
+        feats = enhancer._features(cut, [plan])
         drawn = careful.draw(enhancer, feats, candidates)
-        waves = [
-            within_scale(careful.finish(enhancer, parts, plan, noisy))
-            for parts in drawn
-        ]
+        waves = []
+        for parts in drawn:
+            decoded = enhancer.decode([part.tokens for part in parts])
+            pieces = enhancer.refine(decoded, cut)
+            wave = careful.finish(enhancer, pieces, plan, noisy)
+            waves.append(within_scale(wave))
         rows = {f"{k:03d}": wave for k, wave in enumerate(waves)}
         scored = self._score(Clip(clip.name, rows | clip.waves)).rows
         given = [scored[name] for name in rows]

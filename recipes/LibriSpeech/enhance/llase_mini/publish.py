@@ -7,9 +7,10 @@ To run this step, do the following:
 CKPT is a CKPT+ folder below the results of train_token_lm.py; the averaged
 weights of its modules are taken, what was not trained there comes from the
 files that run started from. Of several runs that started from the same weights,
-the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder` takes the averaged decoder of another
-run of the same codec, and `--mend-bins` takes out bins of it that hum.
-Everything is read back and compared.
+the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder`
+takes the averaged decoder of another run of the same codec, and `--mend-bins`
+takes out bins of it that hum. `--refiner` adds what train_refiner.py made for
+the folder that was written without it. Everything is read back and compared.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -27,7 +28,7 @@ from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.checkpoints import load_averaged
+from speechbrain_llase.checkpoints import load_averaged, load_weights
 from speechbrain_llase.codec import load_codec
 from speechbrain_llase.tensors import read_tensors
 
@@ -67,6 +68,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="give bins above 1.9 kHz that stray the weights of their neighbours",
     )
     parser.add_argument(
+        "--refiner",
+        type=Path,
+        metavar="CKPT",
+        help="a CKPT+ folder of train_refiner.py",
+    )
+    parser.add_argument(
         "--dtype", default="float16", choices=["float16", "bfloat16", "float32"]
     )
     return parser.parse_args(argv)
@@ -89,7 +96,7 @@ def trained_modules(
 
 def run_modules(checkpoint: Path) -> dict[str, torch.nn.Module]:
     """Build the networks of a run and load their final weights."""
-    with open(checkpoint.parents[1] / "hyperparams.yaml") as fin:
+    with open(run_yaml(checkpoint)) as fin:
         hparams = load_hyperpyyaml(fin)
     hparams["pretrainer"].collect_files()
     hparams["pretrainer"].load_collected()
@@ -171,8 +178,23 @@ def blocks(yaml: str, keys: list[str]) -> str:
         if block is None:
             raise ValueError(f"The training's YAML has no key {key}.")
         text = re.sub(r"&id\d+ ", "", block[0]).rstrip() + "\n"
+        text = re.sub(r"\n\s*\n", "\n", text)
+        text = re.sub(r"(?<=\S)  +#", "  #", text)
         found.append(re.sub(r"^  (?=\w)", "    ", text, flags=re.MULTILINE))
     return "".join(found)
+
+
+def run_yaml(checkpoint: Path) -> Path:
+    """Find the resolved YAML of a checkpoint's run."""
+    return checkpoint.parents[1] / "hyperparams.yaml"
+
+
+def trained_refiner(checkpoint: Path) -> torch.nn.Module:
+    """Build the refiner of a run and load it."""
+    with open(run_yaml(checkpoint)) as fin:
+        refiner = load_hyperpyyaml(fin)["refiner"]
+    load_weights(refiner, str(checkpoint / "refiner.ckpt"))
+    return refiner
 
 
 def write_folder(
@@ -188,8 +210,13 @@ def write_folder(
         }
         save_file(tensors, folder / f"{name}.ckpt", {"format": "pt"})
     for template, keys in LAYOUT.items():
-        text = (TEMPLATES / template).read_text() + blocks(yaml, keys)
+        text = (TEMPLATES / template).read_text()
+        if "refiner" not in modules:
+            text = re.sub(r"^    +refiner: .*\n", "", text, flags=re.MULTILINE)
+        text += blocks(yaml, keys)
         if template == "hyperparams.yaml":
+            if "refiner" in modules:
+                text += blocks(yaml, ["refiner"])
             networks = r"(^(?:frontend|token_lm|vocoder): .*\n(?:    .*\n)+)"
             line = r"\1    compute: !ref <compute>\n"
             text = re.sub(networks, line, text, flags=re.MULTILINE)
@@ -221,7 +248,10 @@ def main(argv: list[str]) -> None:
     if args.mend_bins:
         mended = mend_bins(modules["vocoder"])
         print(f"Bins mended: {', '.join(map(str, mended)) or 'none'}.")
-    yaml = (args.checkpoint[0].parents[1] / "hyperparams.yaml").read_text()
+    yaml = run_yaml(args.checkpoint[0]).read_text()
+    if args.refiner:
+        modules["refiner"] = trained_refiner(args.refiner)
+        yaml += run_yaml(args.refiner).read_text()
     args.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
         folder = Path(scratch)

@@ -1,0 +1,178 @@
+"""The refiner: what it keeps, and that it runs alike wherever it is run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.inference import HOP_LENGTH
+from speechbrain_llase.losses import blend_loss
+from speechbrain_llase.refiner import Refiner, level_gain, pair
+from speechbrain_llase.straight_through import enhance_with_gradient
+
+RATE = 16000
+
+
+def voice(seconds: float, pitch: float = 120.0) -> torch.Tensor:
+    """Syllables of a gliding harmonic tone, (T,)."""
+    time = torch.arange(round(seconds * RATE)) / RATE
+    phase = 2 * torch.pi * (pitch * time + 3 * torch.sin(3 * time))
+    tone = sum(torch.sin(k * phase) / k for k in range(1, 20))
+    return 0.1 * tone * (0.2 + torch.sin(9 * time).clamp(min=0))
+
+
+def biased(share: float) -> Refiner:
+    """A refiner that always takes this share and changes nothing."""
+    refiner = Refiner(8, (1,))
+    with torch.no_grad():
+        refiner.decide.weight.zero_()
+        refiner.decide.bias.zero_()
+        refiner.decide.bias[:40] = torch.tensor(share).logit() + 1
+    return refiner.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> EnhanceLLaSE:
+    """The packaged model, which has a refiner."""
+    return EnhanceLLaSE.from_hparams(run_opts={"device": "cpu"})
+
+
+@torch.no_grad()
+def test_keeps_the_decoded_wave_or_the_noisy_one():
+    """The ends of the scale: one of the waves, at the decoded one's level."""
+    ours, theirs = voice(1.0)[None], voice(1.0, 170.0)[None]
+    ours, theirs = ours[:, : 50 * 320], theirs[:, : 50 * 320]
+    none, whole = biased(0.0), biased(1.0)
+    assert (none(ours, theirs) - ours).abs().max() < 0.05 * ours.abs().max()
+    same = whole(ours, 3.0 * ours)
+    assert (same - ours).abs().max() < 0.05 * ours.abs().max()
+    kept = whole(ours, 0.1 * theirs)
+    gain = (kept * theirs).sum() / theirs.square().sum()
+    assert (kept - gain * theirs).abs().max() < 0.05 * theirs.abs().max()
+    assert 0.5 < gain < 2  # not the 0.1 that it came with
+
+
+@torch.no_grad()
+def test_level_of_the_input_does_not_matter():
+    """Louder or quieter, the noisy wave is brought to one level."""
+    refiner = Refiner(8, (1,)).eval()
+    ours, theirs = voice(1.0)[None], voice(1.0, 170.0)[None]
+    once = refiner(ours, theirs)
+    for gain in (0.05, 4.0):
+        torch.testing.assert_close(
+            refiner(ours, gain * theirs), once, atol=2e-3, rtol=0
+        )
+
+
+def test_level_gain_of_silence():
+    """Nothing is heard, so nothing is changed."""
+    silent = torch.full((1, 5, 40), -5.0)
+    assert level_gain(silent, silent + 2).item() == 1
+
+
+@torch.no_grad()
+def test_each_item_gets_what_it_gets_alone():
+    """Whatever the lengths beside it, and in silence nothing breaks."""
+    refiner = Refiner(16).eval()
+    pairs = [
+        pair(voice(seconds), voice(seconds, 170.0))
+        for seconds in (0.5, 1.0, 0.5, 0.02)
+    ]
+    pairs.append(torch.zeros(320 * 7, 2))
+    for both, wav in zip(pairs, refiner.refine_each(pairs), strict=True):
+        assert wav.shape == both[:, 0].shape and wav.isfinite().all()
+        alone = refiner.refine_each([both])[0]
+        torch.testing.assert_close(wav, alone, atol=1e-5, rtol=0)
+
+
+def test_learns():
+    """Some steps bring its magnitudes nearer to those of the clean wave."""
+    torch.manual_seed(0)
+    refiner, clean = Refiner(16, (1,)), voice(1.0)[None]
+    noisy = clean + 0.01 * torch.randn_like(clean)
+    decoded = voice(1.0, 140.0)[None]
+    optimizer = torch.optim.Adam(refiner.parameters(), 0.01)
+    losses = []
+    for _ in range(15):
+        magnitude, _ = refiner.blend(decoded, noisy)
+        loss = blend_loss(refiner, magnitude, clean, 0.1, 0.3, 3.0, 2.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_loss_weighs_what_is_too_much():
+    """It is none for the target itself, and grows with the weight above."""
+    refiner, clean = Refiner(8, (1,)), voice(1.0)[None]
+    magnitude = refiner.analyse(clean).abs()
+
+    def loss(gain, weight):
+        settings = 0.0, 1.0, 3.0, weight
+        return blend_loss(refiner, gain * magnitude, clean, *settings).item()
+
+    assert loss(1.0, 2.0) < 1e-6
+    assert loss(1.1, 2.0) > loss(1.1, 1.0) > 0
+    assert loss(0.9, 2.0) < loss(0.9, 1.0)
+
+
+@pytest.mark.parametrize("sizes", [(640, 128), (640, 640), (600, 160)])
+def test_impossible_windows_are_refused(sizes):
+    """The message says what is allowed."""
+    with pytest.raises(ValueError, match="must divide 320"):
+        Refiner(8, (1,), *sizes)
+
+
+@torch.no_grad()
+def test_file_stream_batch_and_report_agree(model, tmp_path):
+    """All ways through the package run the refiner on the same windows."""
+    assert model.refines
+    noisy = voice(3.1) + 0.01 * torch.randn(round(3.1 * RATE))
+    batch = model.enhance_batch(noisy[None])[0]
+    watched, _ = model.enhance_batch(noisy[None], return_details=True)
+    torch.testing.assert_close(watched[0], batch, atol=1e-5, rtol=0)
+    stream = model.stream(peak=float(noisy.abs().max()), gain=1.0)
+    parts = [stream.push(part) for part in noisy.split(7000)]
+    streamed = torch.cat([*parts, stream.close()])
+    gain = (streamed * batch).sum() / streamed.square().sum()
+    torch.testing.assert_close(gain * streamed, batch, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_refined_speech_is_in_step_with_the_input(model):
+    """Decoded phases are made up; where speech is clear, the input's return."""
+    clip = Path(__file__).parents[2] / "examples" / "noisy.wav"
+    wav = model.load_audio(str(clip))[: 200 * HOP_LENGTH]
+    noisy = [wav / wav.abs().max()]
+    decoded = model.decode(model.hear(model.extract(noisy)))
+    refined = model.refine(decoded, noisy)
+
+    def coherence(enhanced):
+        ours, theirs = map(
+            model.mods.refiner.analyse, (enhanced[None], wav[None])
+        )
+        cross = (ours * theirs.conj()).sum().abs()
+        return (cross / ours.norm() / theirs.norm()).item()
+
+    assert coherence(decoded[0]) < 0.2 < 0.3 < coherence(refined[0])
+
+
+def test_gradient_flows_through(model):
+    """From the refined wave to the token LM's weights."""
+    free = EnhanceLLaSE.from_hparams(
+        run_opts={"device": "cpu"}, freeze_params=False
+    )
+    wav = enhance_with_gradient(free, voice(0.6)[None])
+    wav.square().sum().backward()
+    grad = free.mods.token_lm.predict_layer.weight.grad
+    assert grad.isfinite().all() and grad.abs().sum() > 0
+
+
+def test_joined_context_is_refused():
+    """A refiner hears the audio of a window, not of its neighbours."""
+    with pytest.raises(ValueError, match="context_from: own"):
+        EnhanceLLaSE.from_hparams(
+            run_opts={"device": "cpu"}, overrides={"context_from": "joined"}
+        )
