@@ -20,6 +20,7 @@ import torch
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.fsq import tokens_to_levels
 from speechbrain_llase.metrics import DNSMOS
+from speechbrain_llase.metrics.waves import within_scale
 
 SUFFIXES = {".flac", ".mp3", ".ogg", ".opus", ".wav"}
 KINDS = {  # by device: what weights are held in, and whether layers are fused
@@ -72,7 +73,7 @@ def load(source: str, device: str, kind: str, fused: bool) -> EnhanceLLaSE:
 def dnsmos(waves: list[torch.Tensor], rate: int) -> list[str]:
     """Mean scores, as columns."""
     score = DNSMOS()
-    scores = [score(wave, rate) for wave in waves]
+    scores = [score(within_scale(wave), rate) for wave in waves]
     names = scores[0]
     return [
         f"{sum(each[n] for each in scores) / len(scores):.2f}" for n in names

@@ -20,6 +20,7 @@ import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.metrics import DNSMOS
+from speechbrain_llase.metrics.waves import within_scale
 from speechbrain_llase.mixing import load_folder
 from speechbrain_llase.signal import match_gain
 
@@ -68,9 +69,9 @@ def main() -> None:
             peak = float(wav.abs().max())
             out, some = feed(model.stream(peak, 1.0, **names), wav)
             times += some
-            given.append(dnsmos(out * match_gain(out, wav)))
+            given.append(dnsmos(within_scale(out * match_gain(out, wav))))
             out, _ = feed(model.stream(**names), wav)
-            causal.append(dnsmos(out))
+            causal.append(dnsmos(within_scale(out)))
         latency = model.stream(**names).latency / model.hparams.sample_rate
         seconds = sum(map(len, wavs)) / model.hparams.sample_rate
         scores = " ".join(
