@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_llase import mixing
 from speechbrain_llase.checkpoints import load_averaged
 from speechbrain_llase.codec import PitchEncoder
 
@@ -236,6 +237,7 @@ def test_every_key_is_used(yaml):
     """By a script, by another key or as one of SpeechBrain's options."""
     text = yaml.read_text()
     scripts = "".join(p.read_text() for p in RECIPE.glob("*.py"))
+    scripts += Path(mixing.__file__).read_text()  # of `mixture_datasets`
     for key in re.findall(r"^([a-z]\w*):", text, re.MULTILINE):
         used = (
             f"!ref <{key}>" in text

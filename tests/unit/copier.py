@@ -19,6 +19,7 @@ class Copier:
     computes_in = "bfloat16"
     device = torch.device("cpu")
     inference_ctx = nullcontext()
+    refines = False
 
     def __init__(self, is_watched=False, window_batch=2):
         self.is_watched = is_watched

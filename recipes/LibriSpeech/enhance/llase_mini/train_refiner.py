@@ -40,18 +40,18 @@ class RefinerBrain(sb.Brain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Compare with the clean speech at the level that the codec knows."""
-        refiner, settings = self.modules.refiner, self.hparams
+        refiner = self.modules.refiner
         clean = batch["clean"].to(self.device)
-        clean = to_active_level(clean, settings.codec_level_db)
+        clean = to_active_level(clean, self.hparams.codec_level_db)
         samples = predictions.shape[1] * refiner.hop_length
         return blend_loss(
             refiner,
             predictions,
             fit_length(clean, samples),
-            settings.floor,
-            settings.floor_share,
-            settings.envelope_weight,
-            settings.excess_weight,
+            self.hparams.floor,
+            self.hparams.floor_share,
+            self.hparams.envelope_weight,
+            self.hparams.excess_weight,
         )
 
     def fit_batch(self, batch):
