@@ -41,7 +41,7 @@ class Refiner(torch.nn.Module):
         Of the residual blocks, one each; together they see
         1 + 2 * sum(dilations) frames on either side.
     window_length : int
-        Samples of the STFT's window; a multiple of hop_length.
+        Samples of the STFT's window; a multiple of twice hop_length.
     hop_length : int
         Samples between frames; divides 320.
     passes : int

@@ -102,8 +102,8 @@ def enhance_one(model, noisy: torch.Tensor) -> torch.Tensor:
         codes = straight_through_codes(logits, token_lm.head)
     wav = model.mods.vocoder.decode_codes(codes.unsqueeze(0))[0].float()
     if model.refines:
-        both = pair(wav, to_peak(noisy)).unsqueeze(0)
-        wav = model.mods.refiner(*both.unbind(-1))[0]
+        both = pair(wav, to_peak(noisy))
+        wav = model.mods.refiner.refine_each([both])[0]
     wav = fit_length(wav, len(noisy))
     if not model.hparams.restore_level:
         return wav

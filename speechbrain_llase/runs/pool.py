@@ -29,11 +29,8 @@ from speechbrain_llase.runs.open_file import (
 if TYPE_CHECKING:
     from speechbrain_llase.inference import EnhanceLLaSE
 
-STAGES = (
-    "refine",
-    "decode",
-    "extract",
-)  # what is nearest to its end goes first
+# What is nearest to its end goes first.
+STAGES = ("refine", "decode", "extract")
 Opens = Callable[[Any], AbstractContextManager[str | Path | BinaryIO]]
 Writes = Callable[["Outcome", Iterable[torch.Tensor]], None]
 

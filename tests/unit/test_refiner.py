@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
@@ -130,7 +131,12 @@ def test_file_stream_batch_and_report_agree(model, tmp_path):
     """All ways through the package run the refiner on the same windows."""
     assert model.refines
     noisy = voice(3.1) + 0.01 * torch.randn(round(3.1 * RATE))
+    path = tmp_path / "noisy.wav"
+    soundfile.write(path, noisy.numpy(), RATE, subtype="FLOAT")
     batch = model.enhance_batch(noisy[None])[0]
+    file = model.enhance_file(path)
+    scale = batch.abs().max().clamp(min=1)  # files stay within full scale
+    torch.testing.assert_close(file, batch / scale, atol=1e-4, rtol=0)
     watched, _ = model.enhance_batch(noisy[None], return_details=True)
     torch.testing.assert_close(watched[0], batch, atol=1e-5, rtol=0)
     stream = model.stream(peak=float(noisy.abs().max()), gain=1.0)
