@@ -10,5 +10,5 @@ from importlib.util import find_spec
 collect_ignore = []
 if find_spec("gradio") is None:
     collect_ignore += [
-        f"speechbrain_llase/page/{name}.py" for name in ("layout", "wiring")
+        f"speechbrain_llase/demo/{name}.py" for name in ("layout", "events")
     ]

@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.layers import input_dtype
+from speechbrain_llase.nnet.layers import input_dtype
 
 RATE = 16000
 

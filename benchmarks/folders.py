@@ -23,10 +23,10 @@ import numpy as np
 import soundfile
 import torch
 
-from speechbrain_llase import EnhanceLLaSE, cli
-from speechbrain_llase.commands import enhance as command
-from speechbrain_llase.frontend import HOP_LENGTH, num_rows
-from speechbrain_llase.signal import fit_length
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.cli import enhance as command, parser as cli
+from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.signal_processing import fit_length
 
 
 def write_files(folder: Path, count: int, seconds: float) -> None:

@@ -111,7 +111,7 @@ def import_all() -> None:
     import transformers.models.wavlm.modeling_wavlm
     import transformers.models.xcodec2.modeling_xcodec2  # noqa: F401
 
-    import speechbrain_llase.convert  # noqa: F401
+    import speechbrain_llase.pretrained.convert  # noqa: F401
 
 
 def build_everything() -> dict:
@@ -120,8 +120,8 @@ def build_everything() -> dict:
     from transformers import LlamaConfig, LlamaForCausalLM, Xcodec2Config
     from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Model
 
-    from speechbrain_llase.frontend import WavLMFrontend
-    from speechbrain_llase.token_lm import TokenLM
+    from speechbrain_llase.lobes.token_lm import TokenLM
+    from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
 
     wavlm = WavLMFrontend([512] * 7, 1024, 24, 16, 4096, 320, 800)
     token_lm = TokenLM(1024, 1024, 12, 16, 4096)
@@ -168,7 +168,7 @@ def write_files(folder: Path) -> None:
 
 def write_folder(files: Path) -> None:
     """Convert the files to bfloat16, unless that is done."""
-    from speechbrain_llase.convert import convert
+    from speechbrain_llase.pretrained.convert import convert
 
     if not (files / "folder").exists():
         paths = {part: files / name for part, name in NAMES.items()}

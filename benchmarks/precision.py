@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.fsq import tokens_to_levels
 from speechbrain_llase.metrics import DNSMOS
-from speechbrain_llase.metrics.waves import within_scale
+from speechbrain_llase.metrics.checks import within_scale
+from speechbrain_llase.nnet.fsq import tokens_to_levels
 
 SUFFIXES = {".flac", ".mp3", ".ogg", ".opus", ".wav"}
 KINDS = {  # by device: what weights are held in, and whether layers are fused

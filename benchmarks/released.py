@@ -29,7 +29,7 @@ from transformers.models.xcodec2.modeling_xcodec2 import (
     Xcodec2Quantizer,
 )
 
-from speechbrain_llase.token_lm import StageNorm, sinusoid
+from speechbrain_llase.lobes.token_lm import StageNorm, sinusoid
 
 RATE, CHUNK, CONTEXT = 16000, 10, 2  # Hz, seconds, seconds
 ROWS = 50  # a second

@@ -117,7 +117,7 @@ def count_flops() -> dict[str, float]:
 
 def matrix_rate(compute: str, device: str, windows: int) -> float:
     """Operations a second of one product of all windows with a weight."""
-    from speechbrain_llase.int8 import Int8Linear, quantise_rows
+    from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
 
     kind = torch.bfloat16 if compute == "bfloat16" else torch.float32
     rows = torch.randn(PIECE * windows, WIDTH, device=device)
@@ -146,8 +146,9 @@ def build(task: dict):
     """Load the model; `llase` gets random weights, which cost the same."""
     from hyperpyyaml import load_hyperpyyaml
 
-    from speechbrain_llase import EnhanceLLaSE, compute
-    from speechbrain_llase.sources import resolve_source
+    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.inference.sources import resolve_source
+    from speechbrain_llase.nnet import precision as compute
 
     settings = {
         "compute": task["compute"],
@@ -178,7 +179,7 @@ def build(task: dict):
 
 def time_stages(model, spent: dict[str, float]) -> None:
     """Note what each stage takes, by wrapping its function."""
-    from speechbrain_llase import wavlm
+    from speechbrain_llase.lobes import wavlm
 
     def wrap(owner, name, stage):
         inner = getattr(owner, name)

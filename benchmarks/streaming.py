@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.augment.mixture_dataset import load_folder
 from speechbrain_llase.metrics import DNSMOS
-from speechbrain_llase.metrics.waves import within_scale
-from speechbrain_llase.mixing import load_folder
-from speechbrain_llase.signal import match_gain
+from speechbrain_llase.metrics.checks import within_scale
+from speechbrain_llase.processing.signal_processing import match_gain
 
 SETTINGS = [  # window_s, context_s, crossfade_s
     (10.0, 1.0, 0.04),

@@ -12,8 +12,11 @@ import torch
 from PIL import Image
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.plot import plot_enhancement, plot_spectrograms
-from speechbrain_llase.tracks import track_wave
+from speechbrain_llase.evaluation.plot import (
+    plot_enhancement,
+    plot_spectrograms,
+)
+from speechbrain_llase.evaluation.plot_data import track_wave
 
 DOCS = Path(__file__).parent
 CLIP = DOCS.parent / "examples" / "noisy.wav"

@@ -149,7 +149,7 @@ def show(text: str, path: str) -> str:
 
 def describe_commands() -> str:
     """Write what `--help` says, for every sub-command."""
-    from speechbrain_llase.cli import build_parser
+    from speechbrain_llase.cli.parser import build_parser
 
     parser = build_parser()
     (subparsers,) = (

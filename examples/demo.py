@@ -13,9 +13,9 @@ import torch
 from speechbrain.dataio import audio_io
 
 from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.evaluation.plot import plot_enhancement
+from speechbrain_llase.evaluation.plot_data import track_wave
 from speechbrain_llase.metrics import DNSMOS
-from speechbrain_llase.plot import plot_enhancement
-from speechbrain_llase.tracks import track_wave
 
 HERE = Path(__file__).parent
 

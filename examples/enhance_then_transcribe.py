@@ -18,7 +18,7 @@ import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.metrics import check_rate
-from speechbrain_llase.metrics.reading import HUB_ASR, load_asr
+from speechbrain_llase.metrics.recognisers import HUB_ASR, load_asr
 
 
 def main(argv: list[str] | None = None) -> int:

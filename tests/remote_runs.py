@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechbrain_llase.runs.listing import list_files
-from speechbrain_llase.runs.mirror import manifest_path
-from speechbrain_llase.runs.places import join
-from speechbrain_llase.runs.records import Record, read_records
-from speechbrain_llase.runs.storage import open_stream, write_bytes
-from speechbrain_llase.runs.systems import connect
+from speechbrain_llase.bulk.filesystems import connect
+from speechbrain_llase.bulk.listing import list_files
+from speechbrain_llase.bulk.manifest_copy import manifest_path
+from speechbrain_llase.bulk.records import Record, read_records
+from speechbrain_llase.bulk.storage import open_stream, write_bytes
+from speechbrain_llase.dataio.urls import join
 
 RATE = 16000
 STEP = 1 / 32768

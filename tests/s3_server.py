@@ -15,7 +15,7 @@ def serve() -> Iterator[str]:
     """
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
-    from speechbrain_llase.runs.systems import connect
+    from speechbrain_llase.bulk.filesystems import connect
 
     server = moto.ThreadedMotoServer("127.0.0.1", 0)
     server.start()

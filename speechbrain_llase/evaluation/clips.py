@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_llase.files import find_audio
+from speechbrain_llase.bulk.plan import find_audio
 from speechbrain_llase.metrics import SAMPLE_RATE
 
 

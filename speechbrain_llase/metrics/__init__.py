@@ -8,26 +8,26 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+from speechbrain_llase.metrics.checks import SAMPLE_RATE, check_sha256
 from speechbrain_llase.metrics.dnsmos import DNSMOS, DNSMOS_SHA256
-from speechbrain_llase.metrics.hub import check_rate
+from speechbrain_llase.metrics.intrusive import ESTOI, PESQ, SISDR
 from speechbrain_llase.metrics.level import check_level
-from speechbrain_llase.metrics.reading import (
+from speechbrain_llase.metrics.metric_stats import SpeechStats
+from speechbrain_llase.metrics.recognisers import (
     OFFLINE_ASR,
     CachedReader,
     PocketsphinxReader,
     SpeechBrainReader,
     load_reader,
 )
-from speechbrain_llase.metrics.signal import ESTOI, PESQ, SISDR
-from speechbrain_llase.metrics.stats import SpeechStats
-from speechbrain_llase.metrics.voices import (
+from speechbrain_llase.metrics.speaker_similarity import (
     OFFLINE_SPEAKER,
     HubSpeakerSimilarity,
     SpeakerSimilarity,
     load_speaker,
 )
-from speechbrain_llase.metrics.waves import SAMPLE_RATE, check_sha256
-from speechbrain_llase.metrics.words import (
+from speechbrain_llase.metrics.speechbrain_models import check_rate
+from speechbrain_llase.metrics.word_edits import (
     WordDifference,
     WordEdits,
     normalise_words,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.waves import (
+from speechbrain_llase.metrics.checks import (
     SAMPLE_RATE,
     check_sha256,
     check_wave,

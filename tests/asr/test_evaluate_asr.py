@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 import torch
 
-from speechbrain_llase.cli import main
+from speechbrain_llase.cli.parser import main
 from speechbrain_llase.metrics import WordDifference, normalise_words
 
 RATE = 16000

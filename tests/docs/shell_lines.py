@@ -110,7 +110,7 @@ def check(words: list[str], shell: Shell) -> None:
 
 def check_command(arguments: list[str]) -> None:
     """Parse as the command line does; a wrong option exits."""
-    from speechbrain_llase.cli import build_parser
+    from speechbrain_llase.cli.parser import build_parser
 
     try:
         build_parser().parse_args(arguments)

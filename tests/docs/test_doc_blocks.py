@@ -146,7 +146,7 @@ def folder_before(block: Block) -> Path:
 
 def run(words: list[str], block: Block) -> bool:
     """Run a command of ours; False where that cannot be done here."""
-    from speechbrain_llase.cli import main
+    from speechbrain_llase.cli.parser import main
 
     if words[1] in LEFT_OUT or any(map(STANDS_FOR.search, words)):
         return False

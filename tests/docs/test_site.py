@@ -93,7 +93,7 @@ def test_pages_load_nothing_from_elsewhere(site):
 def test_arguments_are_tables(site):
     text = (site / "api" / "enhancing.html").read_text("utf-8")
     body = text.partition(
-        'id="speechbrain_llase.inference.EnhanceLLaSE.stream"'
+        'id="speechbrain_llase.inference.enhancement.EnhanceLLaSE.stream"'
     )
     table = body[2].partition("</table>")[0]
     assert "Parameters:" in table and "window_s" in table

@@ -11,16 +11,19 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from speechbrain_llase.checkpoints import (
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
+from speechbrain_llase.lobes.xcodec2_tokenizer import (
+    CodecEncoder,
+    SemanticEncoder,
+)
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained.loading import (
     load_codec_encoder,
     load_frontend,
     load_semantic_encoder,
     load_vocoder,
 )
-from speechbrain_llase.frontend import WavLMFrontend
-from speechbrain_llase.tensors import read_tensors
-from speechbrain_llase.tokenizer import CodecEncoder, SemanticEncoder
-from speechbrain_llase.vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained.tensors import read_tensors
 
 CASE = json.loads((Path(__file__).parent / "tiny.json").read_text())
 WAVLM = ["WavLM-Large.pt", "pytorch_model.bin", "wavlm.safetensors"]

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.codec import load_codec
-from speechbrain_llase.signal import to_active_level
-from speechbrain_llase.stem import magnitudes
+from speechbrain_llase.lobes.mel_codec import load_codec
+from speechbrain_llase.lobes.spectral_encoder import magnitudes
+from speechbrain_llase.processing.signal_processing import to_active_level
 
 NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
 TARGET = Path(__file__).with_name("llase_mini.npz")

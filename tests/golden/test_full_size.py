@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.convert import convert
-from speechbrain_llase.tokenizer import load_tokenizer
+from speechbrain_llase.lobes.xcodec2_tokenizer import load_tokenizer
+from speechbrain_llase.pretrained.convert import convert
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared]
 SHARED = Path(__file__).parents[2].parent / "shared" / "golden"

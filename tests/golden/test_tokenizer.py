@@ -7,15 +7,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from speechbrain_llase.checkpoints import (
-    load_codec_encoder,
-    load_semantic_encoder,
-)
-from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.tokenizer import (
+from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.lobes.xcodec2_tokenizer import (
     CodecEncoder,
     SemanticEncoder,
     Xcodec2Tokenizer,
+)
+from speechbrain_llase.pretrained.loading import (
+    load_codec_encoder,
+    load_semantic_encoder,
 )
 
 

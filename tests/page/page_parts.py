@@ -3,9 +3,9 @@
 import soundfile
 import torch
 
-from speechbrain_llase.page.limits import Limits
-from speechbrain_llase.page.models import Model
-from speechbrain_llase.page.work import Tools
+from speechbrain_llase.demo.enhance_one import Tools
+from speechbrain_llase.demo.limits import Limits
+from speechbrain_llase.demo.models import Model
 
 RATE = 16000
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase import cli
-from speechbrain_llase.commands import demo
+from speechbrain_llase.cli import demo, parser as cli
 
 
 @pytest.fixture(autouse=True)
 def never_open(monkeypatch):
     """Keep what would be served; change no signal or variable."""
-    from speechbrain_llase.page import folder, server
+    from speechbrain_llase.demo import private_folder as folder, server
 
     opened = []
 
@@ -110,7 +109,7 @@ def kept_handlers():
 @pytest.mark.skipif(os.name != "posix", reason="SIGHUP is of POSIX")
 def test_what_nohup_ignores_stays_ignored(kept_handlers, monkeypatch):
     monkeypatch.undo()  # `never_open` would change no signal
-    from speechbrain_llase.page.server import signals_end
+    from speechbrain_llase.demo.server import signals_end
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signals_end()

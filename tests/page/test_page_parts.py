@@ -11,12 +11,17 @@ import pytest
 import torch
 from page_parts import Constant, as_model, noise, tools, write
 
-from speechbrain_llase.page import batch, models, server, work
-from speechbrain_llase.page.folder import PREFIX, PrivateFolder
-from speechbrain_llase.page.limits import Limits, check_count, check_upload
-from speechbrain_llase.page.mix import mix, shares
-from speechbrain_llase.page.presses import Presses
-from speechbrain_llase.signal import match_gain
+from speechbrain_llase.demo import (
+    enhance_many as batch,
+    enhance_one as work,
+    models,
+    server,
+)
+from speechbrain_llase.demo.dry_wet import mix, shares
+from speechbrain_llase.demo.limits import Limits, check_count, check_upload
+from speechbrain_llase.demo.private_folder import PREFIX, PrivateFolder
+from speechbrain_llase.demo.visitors import Presses
+from speechbrain_llase.processing.signal_processing import match_gain
 
 RATE = 16000
 
@@ -184,7 +189,7 @@ def test_a_job_that_fails_leaves_nothing(private):
 KILLED = """
 import os, sys
 from pathlib import Path
-from speechbrain_llase.page.folder import PrivateFolder
+from speechbrain_llase.demo.private_folder import PrivateFolder
 private = PrivateFolder(Path(sys.argv[1]))
 (private.served / "secret.wav").write_text("x")
 os.kill(os.getpid(), 9)

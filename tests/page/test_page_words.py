@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from page_parts import RATE, noise, write
 
-from speechbrain_llase.commands.common import one_line
-from speechbrain_llase.guard import Guard
-from speechbrain_llase.page import models, report, scores
-from speechbrain_llase.page.fence import Fence
-from speechbrain_llase.page.folder import PrivateFolder
-from speechbrain_llase.page.users import checker, read_users
-from speechbrain_llase.page.work import Result
+from speechbrain_llase.cli.common import one_line
+from speechbrain_llase.demo import models, report, scores
+from speechbrain_llase.demo.enhance_one import Result
+from speechbrain_llase.demo.login import checker, read_users
+from speechbrain_llase.demo.private_folder import PrivateFolder
+from speechbrain_llase.demo.security import Fence
+from speechbrain_llase.inference.guard import Guard
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import soundfile
 import torch
 from page_parts import RATE, Constant, as_model, noise, samples, tools, write
 
-from speechbrain_llase.guard import Guard
-from speechbrain_llase.page import work as page_work
-from speechbrain_llase.page.limits import Limits
-from speechbrain_llase.page.listener import Listener, Settings
-from speechbrain_llase.page.mix import mix
-from speechbrain_llase.page.work import enhance_upload, read
-from speechbrain_llase.spool import SampleSpool
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.demo import enhance_one as page_work
+from speechbrain_llase.demo.detailed_model import Listener, Settings
+from speechbrain_llase.demo.dry_wet import mix
+from speechbrain_llase.demo.enhance_one import enhance_upload, read
+from speechbrain_llase.demo.limits import Limits
+from speechbrain_llase.inference.guard import Guard
 
 OWN = {"context_from": "own", "crossfade_s": 0.04, "restore_level": True}
 SETTINGS = Settings(window_s=1.0, context_s=0.5, restore_level=True)
@@ -130,7 +130,7 @@ def test_details_are_those_of_enhance_file(load_tiny, upload):
     model = load_tiny(**OWN, window_s=1.0, context_s=0.5)
     _, report = model.enhance_file(upload, return_details=True)
     listener = Listener(load_tiny(**OWN), SETTINGS)
-    from speechbrain_llase.long_files import enhance_blocks
+    from speechbrain_llase.inference.long_files import enhance_blocks
 
     length = sum(map(len, enhance_blocks(listener, upload)))
     details = listener.details(length)

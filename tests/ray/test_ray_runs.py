@@ -23,9 +23,9 @@ pytest.importorskip("requests")
 from ray import cloudpickle  # noqa: E402
 from web_hdfs import serve  # noqa: E402
 
-from speechbrain_llase.cli import main  # noqa: E402
-from speechbrain_llase.runs import ray_engine  # noqa: E402
-from speechbrain_llase.runs.ray_worker import RayWorker  # noqa: E402
+from speechbrain_llase.bulk import ray_engine  # noqa: E402
+from speechbrain_llase.bulk.ray_worker import RayWorker  # noqa: E402
+from speechbrain_llase.cli.parser import main  # noqa: E402
 
 FILES = 24
 RAY = "--engine", "ray", "--threads", "1"

@@ -72,8 +72,8 @@ def write_model(folder: Path, mini: bool = False) -> Path:
                 "frontend.WavLMFrontend\n",
             )
             text = text.replace(
-                "frontend: !name:speechbrain_llase.checkpoints.load_weights",
-                "frontend: !name:speechbrain_llase.checkpoints.load_frontend",
+                "frontend: !name:speechbrain_llase.pretrained.loading.load_weights",
+                "frontend: !name:speechbrain_llase.pretrained.loading.load_frontend",
             )
         hparams = load_hyperpyyaml(
             text, {k: v for k, v in dims.items() if f"\n{k}: !new" in text}

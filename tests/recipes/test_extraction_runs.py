@@ -16,11 +16,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
 
-from speechbrain_llase.extraction import SpeechTokenizer, extract
-from speechbrain_llase.file_checks import check_entries
-from speechbrain_llase.manifests import list_folder
-from speechbrain_llase.token_cache import TokenCache
-from speechbrain_llase.training_items import FileReader
+from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.manifests import list_folder
+from speechbrain_llase.training.items import FileReader
+from speechbrain_llase.training.token_cache import TokenCache
+from speechbrain_llase.training.token_extraction import SpeechTokenizer, extract
 
 CLIPS = 40
 RECIPE = Path(__file__).parents[2] / "recipes/Folders/enhance/llase"
@@ -66,7 +66,9 @@ def tokens_of(work: Path, output: str) -> dict[str, list[int]]:
 def test_killed_at_random_points(work):
     """Kills cost what was not flushed; the tokens are those of `whole`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["speechbrain_llase.extraction"])
+    context.set_forkserver_preload(
+        ["speechbrain_llase.training.token_extraction"]
+    )
     chance, kills, flushed = random.Random(0), 0, 0
     folder = work / "killed"
     while True:

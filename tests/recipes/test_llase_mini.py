@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase import mixing
-from speechbrain_llase.checkpoints import load_averaged
-from speechbrain_llase.codec import PitchEncoder
+from speechbrain_llase.augment import mixture_dataset as mixing
+from speechbrain_llase.lobes.mel_codec import PitchEncoder
+from speechbrain_llase.pretrained.loading import load_averaged
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech/enhance/llase_mini"
 RATE = 16000
@@ -173,8 +173,8 @@ def publish(*arguments: str) -> None:
 def test_publish_round_trip(results, tmp_path):
     """The published folder loads by from_hparams and enhances."""
     from speechbrain_llase import EnhanceLLaSE
-    from speechbrain_llase.codec import load_codec
-    from speechbrain_llase.tensors import read_tensors
+    from speechbrain_llase.lobes.mel_codec import load_codec
+    from speechbrain_llase.pretrained.tensors import read_tensors
 
     run = checkpoint(results / "token_lm_spectra")
     output = tmp_path / "model"
@@ -200,7 +200,7 @@ def test_publish_round_trip(results, tmp_path):
 def test_refiner_joins_the_published_folder(data, results, tmp_path):
     """It learns, is written, and is heard; nothing else changes."""
     from speechbrain_llase import EnhanceLLaSE
-    from speechbrain_llase.tensors import read_tensors
+    from speechbrain_llase.pretrained.tensors import read_tensors
 
     lm = checkpoint(results / "token_lm_spectra")
     plain, whole = tmp_path / "plain", tmp_path / "whole"
@@ -267,7 +267,7 @@ def test_publish_takes_the_mean_of_runs():
 
 def test_publish_with_another_decoder(results, tmp_path):
     """The token LM of one run, the decoder of another one of its codec."""
-    from speechbrain_llase.tensors import read_tensors
+    from speechbrain_llase.pretrained.tensors import read_tensors
 
     lm = checkpoint(results / "token_lm")
     decoder = checkpoint(results / "decoder/codec")
@@ -283,7 +283,7 @@ def test_bins_that_stray_are_mended(monkeypatch):
     monkeypatch.syspath_prepend(RECIPE)
     from publish import mend_bins
 
-    from speechbrain_llase.vocoder import Xcodec2Vocoder
+    from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 
     vocoder = Xcodec2Vocoder(32, 1, 2, 48, 64)
     linear = vocoder.decoder.head.linear

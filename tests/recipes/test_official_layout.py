@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.convert import convert
-from speechbrain_llase.publishing import find_checkpoint, publish
-from speechbrain_llase.tensors import read_tensors
-from speechbrain_llase.token_cache import TokenCache
-from speechbrain_llase.tokenizer import load_tokenizer
+from speechbrain_llase.lobes.xcodec2_tokenizer import load_tokenizer
+from speechbrain_llase.pretrained.convert import convert
+from speechbrain_llase.pretrained.publish import find_checkpoint, publish
+from speechbrain_llase.pretrained.tensors import read_tensors
+from speechbrain_llase.training.token_cache import TokenCache
 
 RECIPE = Path(__file__).parents[2] / "recipes/Folders/enhance/llase"
 NETWORKS = ("frontend", "token_lm", "vocoder")

@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
 
-from speechbrain_llase.fine_tuning import Frozen
+from speechbrain_llase.training.adapters import Frozen
 
 RECIPE = Path(__file__).parents[2] / "recipes/DNS/enhancement/llase"
 

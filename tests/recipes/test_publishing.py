@@ -11,23 +11,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.cli import main
-from speechbrain_llase.fine_tuning import FineTunedLM
-from speechbrain_llase.publishing import find_checkpoint, publish
-from speechbrain_llase.sources import resolve_source
-from speechbrain_llase.tensors import read_tensors
-from speechbrain_llase.token_lm import TokenLM
+from speechbrain_llase.cli.parser import main
+from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.pretrained.publish import find_checkpoint, publish
+from speechbrain_llase.pretrained.tensors import read_tensors
+from speechbrain_llase.training.adapters import FineTunedLM
 
 LORA = ["backbone.layers.*.self_attn.?_proj"]
 YAML = """\
 base: {base}
-frontend: !new:speechbrain_llase.frontend.WavLMFrontend
+frontend: !new:speechbrain_llase.lobes.wavlm_frontend.WavLMFrontend
     {frontend}
-token_lm: !new:speechbrain_llase.token_lm.TokenLM
+token_lm: !new:speechbrain_llase.lobes.token_lm.TokenLM
     {token_lm}
-vocoder: !new:speechbrain_llase.vocoder.Xcodec2Vocoder
+vocoder: !new:speechbrain_llase.lobes.xcodec2_vocoder.Xcodec2Vocoder
     {vocoder}
-fine_tuned: !new:speechbrain_llase.fine_tuning.FineTunedLM
+fine_tuned: !new:speechbrain_llase.training.adapters.FineTunedLM
     token_lm: !ref <token_lm>
     train: lora
     lora_layers: ["backbone.layers.*.self_attn.?_proj"]
@@ -39,9 +39,9 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
         token_lm: !ref <token_lm>
         vocoder: !ref <vocoder>
     custom_hooks:
-        frontend: !name:speechbrain_llase.checkpoints.load_frontend
-        token_lm: !name:speechbrain_llase.checkpoints.load_token_lm
-        vocoder: !name:speechbrain_llase.checkpoints.load_vocoder
+        frontend: !name:speechbrain_llase.pretrained.loading.load_frontend
+        token_lm: !name:speechbrain_llase.pretrained.loading.load_token_lm
+        vocoder: !name:speechbrain_llase.pretrained.loading.load_vocoder
 """
 
 

@@ -103,7 +103,7 @@ def check(row: dict, output: Path) -> None:
 def test_recipe(row, run):
     """Two epochs write the files, lower the loss, and can be published."""
     from speechbrain_llase import EnhanceLLaSE
-    from speechbrain_llase.publishing import find_checkpoint, publish
+    from speechbrain_llase.pretrained.publish import find_checkpoint, publish
 
     tokens_for(row, run)
     output = run(row)

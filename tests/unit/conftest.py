@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from speechbrain_llase.cli import main
+from speechbrain_llase.cli.parser import main
 
 
 @pytest.fixture

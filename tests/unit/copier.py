@@ -5,12 +5,12 @@ from contextlib import nullcontext
 
 import torch
 
-from speechbrain_llase.candidates import Candidates
-from speechbrain_llase.conveyor import Conveyor
-from speechbrain_llase.frontend import HOP_LENGTH, num_rows
-from speechbrain_llase.guard import Guard
-from speechbrain_llase.runs.description import Description
-from speechbrain_llase.signal import fit_length
+from speechbrain_llase.bulk.run_settings import Description
+from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.inference.window_stream import Conveyor
+from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.signal_processing import fit_length
 
 
 class Copier:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 MODULES = [
     "speechbrain_llase.cli",
-    "speechbrain_llase.inference",
-    "speechbrain_llase.runs.local",
-    "speechbrain_llase.runs.progress",
+    "speechbrain_llase.inference.enhancement",
+    "speechbrain_llase.bulk.local_engine",
+    "speechbrain_llase.bulk.progress",
     "tqdm.contrib.logging",
     "killing",
 ]
@@ -24,7 +24,7 @@ def run_command(folder, argv):
     """Run the command in a folder, deaf to nobody, in one thread."""
     import torch
 
-    from speechbrain_llase import cli
+    from speechbrain_llase.cli import parser as cli
 
     # a process in the background may be born deaf to Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,10 +9,9 @@ import pytest
 import soundfile as sf
 from copier import Copier, describe_run
 
-from speechbrain_llase import cli
-from speechbrain_llase.commands import enhance as command
-from speechbrain_llase.runs import description
-from speechbrain_llase.runs.records import read_records
+from speechbrain_llase.bulk import run_settings as description
+from speechbrain_llase.bulk.records import read_records
+from speechbrain_llase.cli import enhance as command, parser as cli
 
 NAMES = ["a.wav", "b.wav", "1/c.wav", "1/d.wav", "2/e.wav"]
 MANIFEST = Path("out/manifest.jsonl")

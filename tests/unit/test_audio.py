@@ -8,8 +8,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from speechbrain_llase import audio
-from speechbrain_llase.reader import read_blocks
+from speechbrain_llase.dataio import audio_writer as audio
+from speechbrain_llase.dataio.audio_reader import read_blocks
 
 SUFFIXES = [".wav", ".flac", ".ogg"]
 

@@ -7,8 +7,8 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.packing import each_run, pack, unpack
-from speechbrain_llase.sources import resolve_source
+from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.nnet.packing import each_run, pack, unpack
 
 
 def test_packed_items_come_back():

@@ -4,7 +4,7 @@ import pytest
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
-from speechbrain_llase.batching import RankBatches, make_loader
+from speechbrain_llase.training.sampler import RankBatches, make_loader
 
 SECONDS = [0.5 + 0.25 * (k % 7) for k in range(60)]
 SETTINGS = {

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from speechbrain_llase import metrics
-from speechbrain_llase.candidates import Candidates, sample_tokens
-from speechbrain_llase.confidence import Details
-from speechbrain_llase.fsq import VOCAB_SIZE, levels_to_tokens
+from speechbrain_llase.inference.candidates import Candidates, sample_tokens
+from speechbrain_llase.inference.confidence import Details
+from speechbrain_llase.nnet.fsq import VOCAB_SIZE, levels_to_tokens
 
 
 def rng(seed=0):

@@ -8,10 +8,11 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase import careful, metrics
-from speechbrain_llase.candidates import Candidates
-from speechbrain_llase.guard import Guard
-from speechbrain_llase.signal import to_peak
+from speechbrain_llase import metrics
+from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.processing.signal_processing import to_peak
 
 
 @pytest.fixture
@@ -170,10 +171,10 @@ def test_details_of_a_file(tiny, speech_like, tmp_path):
 
 
 SECTIONS = """
-guard: !new:speechbrain_llase.guard.Guard
+guard: !new:speechbrain_llase.inference.guard.Guard
     enabled: False
     max_entropy: 0.0  # nats; every file crosses it
-candidates: !new:speechbrain_llase.candidates.Candidates
+candidates: !new:speechbrain_llase.inference.candidates.Candidates
     num_candidates: 1
     dnsmos: 0.0
     confidence: 1.0

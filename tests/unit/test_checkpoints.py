@@ -7,16 +7,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from speechbrain_llase import checkpoints
-from speechbrain_llase.checkpoints import (
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained import loading as checkpoints
+from speechbrain_llase.pretrained.loading import (
     load_frontend,
     load_token_lm,
     load_vocoder,
 )
-from speechbrain_llase.frontend import WavLMFrontend
-from speechbrain_llase.tensors import StoredTensor, open_tensors, read_tensors
-from speechbrain_llase.token_lm import TokenLM
-from speechbrain_llase.vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained.tensors import (
+    StoredTensor,
+    open_tensors,
+    read_tensors,
+)
 
 
 def build(name: str) -> torch.nn.Module:

@@ -12,9 +12,9 @@ import pytest
 import soundfile as sf
 from copier import Copier, describe_run
 
-from speechbrain_llase import __version__, cli
-from speechbrain_llase.commands import common, enhance as command
-from speechbrain_llase.runs import description, source_check
+from speechbrain_llase import __version__
+from speechbrain_llase.bulk import run_settings as description, source_check
+from speechbrain_llase.cli import common, enhance as command, parser as cli
 
 RATE = 16000
 
@@ -528,7 +528,7 @@ def test_version_and_help_are_fast(tmp_path):
         "    heavy = {'torch', 'numpy', 'speechbrain', 'tqdm', 'transformers'}\n"
         "    print(sorted(heavy & set(sys.modules)))\n"
     )
-    root = str(Path(cli.__file__).parents[1])
+    root = str(Path(cli.__file__).parents[2])
     for args, word in (
         (["--version"], f"speechbrain-llase {__version__}"),
         (["--help"], "enhance audio files"),

@@ -4,13 +4,12 @@ import signal
 import subprocess
 import sys
 
-from speechbrain_llase import cli
-from speechbrain_llase.commands import doctor
+from speechbrain_llase.cli import doctor, parser as cli
 
 AGAIN = """
 import signal, sys
-from speechbrain_llase import cli
-from speechbrain_llase.commands import doctor
+from speechbrain_llase.cli import parser as cli
+from speechbrain_llase.cli import doctor
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 doctor.run = lambda args: signal.raise_signal(signal.SIGINT)

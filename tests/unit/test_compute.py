@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from speechbrain_llase import EnhanceLLaSE, compute
-from speechbrain_llase.frontend import WavLMFrontend
-from speechbrain_llase.int8 import Int8Linear, quantise_rows
-from speechbrain_llase.layers import attend_at_once, attend_in_blocks
-from speechbrain_llase.stem import magnitudes
-from speechbrain_llase.token_lm import TokenLM
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.lobes.spectral_encoder import magnitudes
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
+from speechbrain_llase.nnet import precision as compute
+from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
+from speechbrain_llase.nnet.layers import attend_at_once, attend_in_blocks
 
 CPU = {"device": "cpu"}
 
@@ -160,7 +161,7 @@ def test_int8_rows_never_overflow():
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("biased", [True, False])
 def test_blocks_of_attention_are_attention(causal, biased, monkeypatch):
-    monkeypatch.setattr("speechbrain_llase.layers.SCORES", 6 * 300 * 100)
+    monkeypatch.setattr("speechbrain_llase.nnet.layers.SCORES", 6 * 300 * 100)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, 300, 16) for _ in range(3))
     bias = torch.randn(3, 300, 300) if biased and not causal else None

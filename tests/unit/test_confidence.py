@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from speechbrain_llase.confidence import (
+from speechbrain_llase.inference.confidence import (
     Details,
     measure_hidden,
     measure_logits,
     predict_scored,
 )
-from speechbrain_llase.fsq import VOCAB_SIZE, levels_to_tokens
-from speechbrain_llase.packing import pack
-from speechbrain_llase.token_lm import TokenLM
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.nnet.fsq import VOCAB_SIZE, levels_to_tokens
+from speechbrain_llase.nnet.packing import pack
 
 
 def rng(seed=0):

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from speechbrain.utils.fetching import FetchConfig
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.convert import convert, sha256
-from speechbrain_llase.dimensions import parse_layers
-from speechbrain_llase.tokenizer import load_tokenizer
+from speechbrain_llase.lobes.xcodec2_tokenizer import load_tokenizer
+from speechbrain_llase.pretrained.convert import convert, sha256
+from speechbrain_llase.pretrained.dimensions import parse_layers
 
 HEADS = {"lm_heads": 4, "codec_heads": 2}
 
@@ -122,7 +122,7 @@ def test_full_disk_leaves_nothing(files, tmp_path, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("speechbrain_llase.convert.save_file", fill)
+    monkeypatch.setattr("speechbrain_llase.pretrained.convert.save_file", fill)
     with pytest.raises(OSError, match="No space left"):
         convert(files, tmp_path / "tiny", **HEADS)
     assert not list(tmp_path.iterdir())
@@ -135,7 +135,7 @@ def test_verification_notices(files, tmp_path, monkeypatch):
         key = sorted(k for k, t in tensors.items() if t.is_floating_point())[0]
         save_file({**tensors, key: tensors[key] + 1}, path)
 
-    monkeypatch.setattr("speechbrain_llase.convert.save_file", spoil)
+    monkeypatch.setattr("speechbrain_llase.pretrained.convert.save_file", spoil)
     with pytest.raises(ValueError, match="was not written correctly"):
         convert(files, tmp_path / "tiny", **HEADS)
     assert not list(tmp_path.iterdir())

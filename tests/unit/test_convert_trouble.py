@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.cli import main
-from speechbrain_llase.convert import convert
+from speechbrain_llase.cli.parser import main
+from speechbrain_llase.pretrained.convert import convert
 
 HEADS = ["--lm-heads", "4", "--codec-heads", "2"]
 NAMES = {
@@ -24,7 +24,8 @@ NAMES = {
 KILLED = """
 import os, signal, sys
 from safetensors.torch import save_file
-from speechbrain_llase import cli, convert
+from speechbrain_llase.cli import parser as cli
+from speechbrain_llase.pretrained import convert
 
 def save_some(tensors, path, *rest):
     save_file(tensors, path, *rest)
@@ -36,7 +37,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 SMALL_DISK = """
 import resource, sys
-from speechbrain_llase import cli
+from speechbrain_llase.cli import parser as cli
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -134,7 +135,9 @@ def test_interrupted(stand_in_files, tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("speechbrain_llase.convert.describe", interrupt)
+    monkeypatch.setattr(
+        "speechbrain_llase.pretrained.convert.describe", interrupt
+    )
     assert main(arguments(stand_in_files, tmp_path / "model")) == 130
     assert not list(tmp_path.iterdir())
 

@@ -6,15 +6,20 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase import EnhanceLLaSE, careful
-from speechbrain_llase.candidates import Candidates
-from speechbrain_llase.fsq import levels_to_codes, mean_codes
-from speechbrain_llase.guard import Guard
-from speechbrain_llase.long_files import enhance_blocks
-from speechbrain_llase.page.listener import Listener, Settings
-from speechbrain_llase.runs.pool import enhance_many
-from speechbrain_llase.signal import fit_length, match_gain, to_peak
-from speechbrain_llase.straight_through import enhance_with_gradient
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.bulk.batcher import enhance_many
+from speechbrain_llase.demo.detailed_model import Listener, Settings
+from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.inference.long_files import enhance_blocks
+from speechbrain_llase.nnet.fsq import levels_to_codes, mean_codes
+from speechbrain_llase.processing.signal_processing import (
+    fit_length,
+    match_gain,
+    to_peak,
+)
+from speechbrain_llase.training.straight_through import enhance_with_gradient
 
 
 def load(choice: str) -> EnhanceLLaSE:

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 import torch
 
-from speechbrain_llase.dns_shards import (
+from speechbrain_llase.training.dns_shards import (
     ShardReader,
     index_shards,
     load_shards,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from speechbrain_llase import cli, doctor
-from speechbrain_llase.convert import convert
+from speechbrain_llase.cli import checks as doctor, parser as cli
+from speechbrain_llase.pretrained.convert import convert
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,13 @@ import pytest
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.cli import main
-from speechbrain_llase.download import OFFICIAL, check_space, fetch, plan
+from speechbrain_llase.cli.parser import main
+from speechbrain_llase.pretrained.download import (
+    OFFICIAL,
+    check_space,
+    fetch,
+    plan,
+)
 
 NAMES = ("WavLM-Large.pt", "best.pt.tar", "xcodec2.ckpt")
 LM = "/BeauKang01/LLaSE/resolve/main/best.pt.tar"
@@ -26,7 +31,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from huggingface_hub import constants
 constants.DOWNLOAD_CHUNK_SIZE = {PIECE}
-from speechbrain_llase.cli import main
+from speechbrain_llase.cli.parser import main
 sys.exit(main(sys.argv[1:]))
 """
 HEADS = ["--lm-heads", "4", "--codec-heads", "2"]

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase.cli import main
-from speechbrain_llase.commands import evaluate as command
+from speechbrain_llase.cli import evaluate as command
+from speechbrain_llase.cli.parser import main
 from speechbrain_llase.evaluation import scoring
 from speechbrain_llase.evaluation.clips import (
     Clip,
@@ -385,7 +385,7 @@ class Halver:
 
 
 def test_benchmark(testset, capsys, monkeypatch):
-    from speechbrain_llase.commands import benchmark_dns
+    from speechbrain_llase.cli import benchmark_dns
 
     monkeypatch.setattr(benchmark_dns, "load_enhancer", lambda args: Halver())
     given = ["--testset", testset, "--output", testset / "out"]

@@ -7,19 +7,19 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase.codec import load_codec
-from speechbrain_llase.extraction import (
+from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.manifests import list_folder
+from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.lobes.mel_codec import load_codec
+from speechbrain_llase.processing.signal_processing import to_active_level
+from speechbrain_llase.training.items import FileReader
+from speechbrain_llase.training.token_cache import TokenCache, TokenWriter
+from speechbrain_llase.training.token_extraction import (
     SpeechTokenizer,
     extract,
     open_tokens,
     parse_shard,
 )
-from speechbrain_llase.file_checks import check_entries
-from speechbrain_llase.manifests import list_folder
-from speechbrain_llase.signal import to_active_level
-from speechbrain_llase.sources import resolve_source
-from speechbrain_llase.token_cache import TokenCache, TokenWriter
-from speechbrain_llase.training_items import FileReader
 
 RATE = 16000
 READ = FileReader(RATE, False)

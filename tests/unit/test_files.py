@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.files import AUDIO_SUFFIXES, output_name, plan_jobs
+from speechbrain_llase.bulk.plan import AUDIO_SUFFIXES, output_name, plan_jobs
 
 
 @pytest.fixture

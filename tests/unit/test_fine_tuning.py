@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from speechbrain_llase.fine_tuning import FineTunedLM, Frozen
-from speechbrain_llase.token_lm import TokenLM
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.training.adapters import FineTunedLM, Frozen
 
 LORA = ["backbone.layers.*.self_attn.?_proj", "backbone.layers.*.mlp.*_proj"]
 LAST = ["backbone.layers.1", "backbone.norm", "predict_layer"]

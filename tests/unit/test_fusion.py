@@ -9,8 +9,10 @@ import logging
 import pytest
 import torch
 
-from speechbrain_llase import EnhanceLLaSE, fusion, llama, wavlm, xcodec2
-from speechbrain_llase.fusion import fusible, fusing
+from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.lobes import llama, wavlm, xcodec2
+from speechbrain_llase.nnet import compilation as fusion
+from speechbrain_llase.nnet.compilation import fusible, fusing
 
 MARKED = [
     (wavlm, "before_attention"),

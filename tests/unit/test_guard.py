@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from speechbrain_llase import metrics
-from speechbrain_llase.confidence import Details
-from speechbrain_llase.guard import (
+from speechbrain_llase.inference.confidence import Details
+from speechbrain_llase.inference.guard import (
     Decision,
     Guard,
     blend,
     split,
 )
-from speechbrain_llase.metrics.waves import within_scale
-from speechbrain_llase.metrics.words import word_share
+from speechbrain_llase.metrics.checks import within_scale
+from speechbrain_llase.metrics.word_edits import word_share
 
 RATE = 16000
 

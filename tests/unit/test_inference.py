@@ -12,8 +12,8 @@ import torch
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.inference import resolve_source
-from speechbrain_llase.signal import active_level
+from speechbrain_llase.inference.enhancement import resolve_source
+from speechbrain_llase.processing.signal_processing import active_level
 
 CPU = {"device": "cpu"}
 
@@ -180,7 +180,7 @@ def test_over_full_scale_is_reported_and_scaled(
     """Nothing clips silently."""
     model = load_tiny()
     monkeypatch.setattr(
-        "speechbrain_llase.long_files.level_gain", lambda *_: 99.0
+        "speechbrain_llase.inference.long_files.level_gain", lambda *_: 99.0
     )
     soundfile.write(tmp_path / "in.wav", speech_like.numpy(), 16000)
     enhanced = model.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
@@ -215,7 +215,7 @@ def test_bad_files(model, tmp_path):
 def test_bad_outputs_are_refused_before_work(model, tmp_path, monkeypatch):
     """No folder, or a folder in the place of the file."""
     monkeypatch.setattr(
-        "speechbrain_llase.inference.find_audio",
+        "speechbrain_llase.inference.enhancement.find_audio",
         lambda *_: pytest.fail("work began"),
     )
     with pytest.raises(FileNotFoundError, match="no folder"):

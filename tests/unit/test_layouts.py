@@ -11,10 +11,10 @@ from transformers import Wav2Vec2BertConfig, WavLMConfig, WavLMModel
 from transformers.models.xcodec2 import Xcodec2Config, Xcodec2Model
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.checkpoints import load_semantic_encoder
-from speechbrain_llase.convert import convert
-from speechbrain_llase.tensors import open_tensors, read_tensors
-from speechbrain_llase.tokenizer import SemanticEncoder
+from speechbrain_llase.lobes.xcodec2_tokenizer import SemanticEncoder
+from speechbrain_llase.pretrained.convert import convert
+from speechbrain_llase.pretrained.loading import load_semantic_encoder
+from speechbrain_llase.pretrained.tensors import open_tensors, read_tensors
 
 DIMENSIONS = {
     "frontend": {"conv_dim": [32] * 7, "hidden_size": 64, "num_heads": 4}

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from speechbrain_llase.losses import MagnitudeLoss, digit_loss, pitch_loss
-from speechbrain_llase.stem import autocorrelation, magnitudes
+from speechbrain_llase.lobes.spectral_encoder import autocorrelation, magnitudes
+from speechbrain_llase.training.losses import (
+    MagnitudeLoss,
+    digit_loss,
+    pitch_loss,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +27,8 @@ def vowels() -> torch.Tensor:
 
 def test_magnitudes_are_those_of_the_decoder(vowels):
     """With the phases of the same frames, the head's inverse gives the wave."""
-    from speechbrain_llase.vocoder import Xcodec2Vocoder
-    from speechbrain_llase.xcodec2 import to_wave
+    from speechbrain_llase.lobes.xcodec2 import to_wave
+    from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 
     head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
     frames = torch.nn.functional.pad(vowels, (480, 480)).unfold(1, 1280, 320)

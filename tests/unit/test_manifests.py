@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_llase import manifests
-from speechbrain_llase.file_checks import check_entries
-from speechbrain_llase.manifests import (
+from speechbrain_llase.dataio import manifests
+from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.manifests import (
     list_folder,
     pair_folders,
     read_manifest,
     write_manifest,
 )
-from speechbrain_llase.recordings import decode, read_piece, read_speech
+from speechbrain_llase.dataio.recordings import decode, read_piece, read_speech
 
 RATE = 16000
 

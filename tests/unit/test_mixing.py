@@ -6,7 +6,8 @@ import soundfile
 import torch
 from scipy.signal import fftconvolve
 
-from speechbrain_llase.mixing import (
+from speechbrain_llase.augment.mixture import power, vary, with_fault
+from speechbrain_llase.augment.mixture_dataset import (
     NOISE_KINDS,
     MixtureDataset,
     MixtureSampler,
@@ -15,7 +16,6 @@ from speechbrain_llase.mixing import (
     synthesise_noise,
     synthesise_rir,
 )
-from speechbrain_llase.mixture import power, vary, with_fault
 
 RATE = 16000
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from speechbrain_llase.frontend import WavLMFrontend, num_rows
-from speechbrain_llase.fsq import (
+from speechbrain_llase.lobes.token_lm import TokenLM, sinusoid
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend, num_rows
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.nnet.fsq import (
     VOCAB_SIZE,
     codes_to_levels,
     levels_to_codes,
@@ -12,8 +14,6 @@ from speechbrain_llase.fsq import (
     quantise,
     tokens_to_levels,
 )
-from speechbrain_llase.token_lm import TokenLM, sinusoid
-from speechbrain_llase.vocoder import Xcodec2Vocoder
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.codec import load_codec
+from speechbrain_llase.lobes.mel_codec import load_codec
 
 MODELS = resources.files("speechbrain_llase.hparams")
 NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
@@ -75,7 +75,10 @@ def test_released_model_is_described():
     """llase has the released dimensions and takes files as overrides."""
     with open(MODELS.joinpath("llase", "hyperparams.yaml")) as fin:
         text = fin.read()
-    networks = ("!new:speechbrain_llase.frontend.", "!new:speechbrain_llase.t")
+    networks = (
+        "!new:speechbrain_llase.lobes.wavlm_frontend.",
+        "!new:speechbrain_llase.t",
+    )
     assert all(name in text for name in networks)
     meta = text.replace("!new:speechbrain_llase", "!name:speechbrain_llase")
     hparams = load_hyperpyyaml(meta, {"lm_file": "mine/best.pt.tar"})

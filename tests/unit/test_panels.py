@@ -1,11 +1,11 @@
-"""Tests of speechbrain_llase.panels and of the pictures made of them."""
+"""Tests of speechbrain_llase.evaluation.plot_panels and of the pictures made of them."""
 
 import numpy as np
 import pytest
 import torch
 
-from speechbrain_llase import panels, plot
-from speechbrain_llase.tracks import Track, track_wave
+from speechbrain_llase.evaluation import plot, plot_panels as panels
+from speechbrain_llase.evaluation.plot_data import Track, track_wave
 
 pytest.importorskip("matplotlib")
 

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from speechbrain_llase.envelopes import mel_bands
-from speechbrain_llase.phases import (
+from speechbrain_llase.lobes.spectral_encoder import magnitudes
+from speechbrain_llase.lobes.xcodec2 import invert_stft, to_wave
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.processing.mel_envelope import mel_bands
+from speechbrain_llase.processing.phase import (
     find_pitch,
     make_noise,
     make_source,
     pitched_phases,
 )
-from speechbrain_llase.stem import magnitudes
-from speechbrain_llase.vocoder import Xcodec2Vocoder
-from speechbrain_llase.xcodec2 import invert_stft, to_wave
 
 WINDOW = torch.hann_window(1280)
 

@@ -14,8 +14,8 @@ import torch
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from speechbrain_llase.commands import common
-from speechbrain_llase.training_state import Tally
+from speechbrain_llase.cli import common
+from speechbrain_llase.training.checkpointing import Tally
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "examples" / "noisy.wav"
@@ -153,13 +153,13 @@ for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGALRM"):
     delattr(signal, name)
 for name in ("geteuid", "getuid", "fork", "mkfifo", "statvfs"):
     delattr(os, name)
-from speechbrain_llase.cli import main
+from speechbrain_llase.cli.parser import main
 code = main(["enhance", sys.argv[1], "--output", sys.argv[2]])
 assert held and held[0][1:] == (2, 1)
 import tempfile
 from pathlib import Path
-from speechbrain_llase.page import server
-from speechbrain_llase.page.folder import PrivateFolder
+from speechbrain_llase.demo import server
+from speechbrain_llase.demo.private_folder import PrivateFolder
 server.signals_end()
 server.ignore_signals()
 parent = Path(sys.argv[2]).parent / "page"

@@ -1,4 +1,4 @@
-"""Tests of speechbrain_llase.plot."""
+"""Tests of speechbrain_llase.evaluation.plot."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from speechbrain_llase import plot
+from speechbrain_llase.evaluation import plot
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
 
 def test_import_leaves_matplotlib_out():
     code = (
-        "import sys, speechbrain_llase.plot; assert 'matplotlib' not in"
+        "import sys, speechbrain_llase.evaluation.plot; assert 'matplotlib' not in"
         " sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -100,7 +100,7 @@ def test_pyplot_is_never_imported(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "a.png"
     code = (
-        "import sys, torch; from speechbrain_llase.plot import *;"
+        "import sys, torch; from speechbrain_llase.evaluation.plot import *;"
         f"plot_spectrograms(torch.ones(9), torch.ones(9), 16000, {str(path)!r})"
         "; assert 'matplotlib.pyplot' not in sys.modules"
     )

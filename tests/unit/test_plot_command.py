@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase import plot
-from speechbrain_llase.cli import main
-from speechbrain_llase.commands import plot as command
+from speechbrain_llase.cli import plot as command
+from speechbrain_llase.cli.parser import main
+from speechbrain_llase.evaluation import plot
 
 pytest.importorskip("matplotlib")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_llase.preparation import (
+from speechbrain_llase.dataio.preparation import (
     folder_sources,
     hold_out,
     load_manifest,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_llase.metrics import WordEdits
-from speechbrain_llase.quality import Quality
+from speechbrain_llase.training.validation import Quality
 
 
 class Agreement:

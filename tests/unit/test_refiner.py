@@ -7,10 +7,10 @@ import soundfile
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.inference import HOP_LENGTH
-from speechbrain_llase.losses import blend_loss
-from speechbrain_llase.refiner import Refiner, level_gain, pair
-from speechbrain_llase.straight_through import enhance_with_gradient
+from speechbrain_llase.inference.enhancement import HOP_LENGTH
+from speechbrain_llase.lobes.refiner import Refiner, level_gain, pair
+from speechbrain_llase.training.losses import blend_loss
+from speechbrain_llase.training.straight_through import enhance_with_gradient
 
 RATE = 16000
 

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from speechbrain_llase.runs import description
-from speechbrain_llase.runs.description import describe_run, model_id
+from speechbrain_llase.bulk import run_settings as description
+from speechbrain_llase.bulk.run_settings import describe_run, model_id
 
 
 def test_it_says_what_outputs_depend_on(tiny, tiny_folder):
@@ -36,8 +36,8 @@ def test_batches_do_not_matter(tiny, load_tiny, tiny_folder):
 def test_settings_do(tiny, load_tiny, tiny_folder, key, value):
     before = describe_run(tiny, tiny_folder)
     if key in ("guard", "candidates"):
-        from speechbrain_llase.candidates import Candidates
-        from speechbrain_llase.guard import Guard
+        from speechbrain_llase.inference.candidates import Candidates
+        from speechbrain_llase.inference.guard import Guard
 
         model = load_tiny(restore_level=True)
         kind = {"guard": Guard, "candidates": Candidates}[key]

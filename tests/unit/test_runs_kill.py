@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from speechbrain_llase.runs.records import read_records
+from speechbrain_llase.bulk.records import read_records
 
 COUNT = 40
 STEP = 1 / 32768

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.files import plan_run
-from speechbrain_llase.runs.lists import read_list
+from speechbrain_llase.bulk.plan import plan_run
+from speechbrain_llase.dataio.input_lists import read_list
 
 
 @pytest.fixture(autouse=True)

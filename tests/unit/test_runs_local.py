@@ -23,10 +23,11 @@ from local_runs import (
     release_locks,
 )
 
-from speechbrain_llase import audio, cli
-from speechbrain_llase.runs.ledger import Ledger
-from speechbrain_llase.runs.output_folder import OutputFolder
-from speechbrain_llase.runs.records import Record, read_records
+from speechbrain_llase.bulk.manifest import Ledger
+from speechbrain_llase.bulk.output_folder import OutputFolder
+from speechbrain_llase.bulk.records import Record, read_records
+from speechbrain_llase.cli import parser as cli
+from speechbrain_llase.dataio import audio_writer as audio
 
 
 @pytest.fixture
@@ -308,7 +309,7 @@ def test_a_second_process_is_refused(made, tmp_path, capsys):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from speechbrain_llase.runs.locking import Lock\n"
+        "from speechbrain_llase.bulk.locking import Lock\n"
         "lock = Lock(Path('out/.manifest.jsonl.lock'))\n"
         "print('held', flush=True)\n"
         "time.sleep(60)\n"
@@ -316,7 +317,7 @@ def test_a_second_process_is_refused(made, tmp_path, capsys):
     Path("out").mkdir()
     with subprocess.Popen(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout.readline() == b"held\n"
@@ -376,7 +377,7 @@ def pretend_full(patch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write_blocks(*args)
 
-    name = "speechbrain_llase.runs.output_folder.write_blocks"
+    name = "speechbrain_llase.bulk.output_folder.write_blocks"
     patch.setattr(name, full)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase import cli
-from speechbrain_llase.runs.overview import read_run
-from speechbrain_llase.runs.records import Record, read_records
+from speechbrain_llase.bulk.merged_manifests import read_run
+from speechbrain_llase.bulk.records import Record, read_records
+from speechbrain_llase.cli import parser as cli
 
 
 @pytest.fixture

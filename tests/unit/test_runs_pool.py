@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase.runs.open_file import CannotGoOn
-from speechbrain_llase.runs.pool import enhance_many
+from speechbrain_llase.bulk.batcher import enhance_many
+from speechbrain_llase.bulk.open_file import CannotGoOn
 
 SMALL = {"window_s": 0.4, "context_s": 0.1, "crossfade_s": 0.04}
 STEP = 1 / 32768  # of 16 bits
@@ -219,7 +219,9 @@ def test_a_full_temporary_folder_ends_the_run(model, files, monkeypatch):
     def full(self, wav):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("speechbrain_llase.spool.SampleSpool.write", full)
+    monkeypatch.setattr(
+        "speechbrain_llase.dataio.sample_buffer.SampleSpool.write", full
+    )
     with pytest.raises(CannotGoOn, match="TMPDIR"):
         enhance(model, files)
 

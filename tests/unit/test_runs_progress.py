@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from speechbrain_llase.files import Job
-from speechbrain_llase.runs import progress as module
-from speechbrain_llase.runs.progress import Progress
+from speechbrain_llase.bulk import progress as module
+from speechbrain_llase.bulk.plan import Job
+from speechbrain_llase.bulk.progress import Progress
 
 
 class Clock:

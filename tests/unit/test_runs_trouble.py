@@ -18,10 +18,10 @@ from local_runs import (
     release_locks,
 )
 
-from speechbrain_llase import cli
-from speechbrain_llase.runs import ledger as ledgers, locking, output_folder
-from speechbrain_llase.runs.ledger import Ledger
-from speechbrain_llase.runs.locking import Lock
+from speechbrain_llase.bulk import locking, manifest as ledgers, output_folder
+from speechbrain_llase.bulk.locking import Lock
+from speechbrain_llase.bulk.manifest import Ledger
+from speechbrain_llase.cli import parser as cli
 
 STATE = Path("out/manifest.run.json")
 

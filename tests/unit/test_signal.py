@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from speechbrain_llase.noises import synthesise_noise
-from speechbrain_llase.signal import (
+from speechbrain_llase.augment.synthetic_noise import synthesise_noise
+from speechbrain_llase.processing.signal_processing import (
     active_level,
     fit_length,
     match_gain,

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from speechbrain_llase import compute
-from speechbrain_llase.checkpoints import load_stem
-from speechbrain_llase.codec import PitchEncoder
-from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.spectral_frontend import GAIN, SpectralFrontend
+from speechbrain_llase.lobes.mel_codec import PitchEncoder
+from speechbrain_llase.lobes.spectral_frontend import GAIN, SpectralFrontend
+from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.nnet import precision as compute
+from speechbrain_llase.pretrained.loading import load_stem
 
 
 @pytest.fixture(scope="module")

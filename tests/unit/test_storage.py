@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.runs import listing, places, storage, systems
+from speechbrain_llase.bulk import filesystems as systems, listing, storage
+from speechbrain_llase.dataio import urls as places
 
 
 @pytest.fixture

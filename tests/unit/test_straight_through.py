@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from speechbrain_llase.fsq import tokens_to_levels
-from speechbrain_llase.straight_through import (
+from speechbrain_llase.lobes.xcodec2_vocoder import tokens_to_codes
+from speechbrain_llase.nnet.fsq import tokens_to_levels
+from speechbrain_llase.training.straight_through import (
     enhance_with_gradient,
     straight_through_codes,
 )
-from speechbrain_llase.vocoder import tokens_to_codes
 
 
 @pytest.mark.parametrize("head", ["digits", "softmax"])

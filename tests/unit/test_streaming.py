@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase.reader import read_blocks
-from speechbrain_llase.signal import match_gain
-from speechbrain_llase.spool import SampleSpool
+from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.processing.signal_processing import match_gain
 
 SMALL = {"window_s": 0.4, "context_s": 0.1, "crossfade_s": 0.04}
 SCHEMES = ("joined", "own")

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase.runs.items import InsideOptions
-from speechbrain_llase.runs.open_file import Stopped
-from speechbrain_llase.runs.shards import enhance_shard
+from speechbrain_llase.bulk.container_items import InsideOptions
+from speechbrain_llase.bulk.open_file import Stopped
+from speechbrain_llase.bulk.tar_shards import enhance_shard
 
 ANY = InsideOptions()
 
@@ -203,7 +203,7 @@ class TestTables:
         self.pq = pytest.importorskip("pyarrow.parquet")
 
     def enhance(self, *args):
-        from speechbrain_llase.runs.tables import enhance_table
+        from speechbrain_llase.bulk.tables import enhance_table
 
         return enhance_table(*args)
 

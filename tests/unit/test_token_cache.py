@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.token_cache import (
+from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.training.token_cache import (
     TokenCache,
     TokenWriter,
     content_key,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from speechbrain_llase.fsq import tokens_to_levels
-from speechbrain_llase.token_lm import TokenLM
-from speechbrain_llase.token_loss import PADDING, TokenLoss
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.nnet.fsq import tokens_to_levels
+from speechbrain_llase.training.token_loss import PADDING, TokenLoss
 
 
 def make(head):

@@ -1,12 +1,12 @@
-"""Tests of speechbrain_llase.tracks."""
+"""Tests of speechbrain_llase.evaluation.plot_data."""
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from speechbrain_llase import plot, tracks
-from speechbrain_llase.signal import active_level
+from speechbrain_llase.evaluation import plot, plot_data as tracks
+from speechbrain_llase.processing.signal_processing import active_level
 
 
 def noise(samples, seed=0):

@@ -5,18 +5,18 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_llase.file_checks import check_entries
-from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.manifests import list_folder
-from speechbrain_llase.noise_mixer import NoiseMixer
-from speechbrain_llase.recordings import read_speech
-from speechbrain_llase.token_cache import TokenCache, TokenWriter
-from speechbrain_llase.training_items import (
+from speechbrain_llase.augment.noise_mixer import NoiseMixer
+from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.manifests import list_folder
+from speechbrain_llase.dataio.recordings import read_speech
+from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.training.items import (
     FileReader,
     ItemMaker,
     item_seconds,
     make_dataset,
 )
+from speechbrain_llase.training.token_cache import TokenCache, TokenWriter
 
 RATE = 16000
 PLAIN = {

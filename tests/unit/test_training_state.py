@@ -4,7 +4,7 @@ import pytest
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
 
-from speechbrain_llase.training_state import Tally, TokenizerName
+from speechbrain_llase.training.checkpointing import Tally, TokenizerName
 
 
 def test_another_tokenizer_is_refused(tmp_path):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.files import plan_run
-from speechbrain_llase.runs import storage, units
-from speechbrain_llase.runs.unit_plan import plan_units
+from speechbrain_llase.bulk import storage, units
+from speechbrain_llase.bulk.plan import plan_run
+from speechbrain_llase.bulk.unit_plan import plan_units
 
 
 def names(inputs, output="memory://out"):

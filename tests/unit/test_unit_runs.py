@@ -11,8 +11,8 @@ from remote_runs import (
     write_inputs,
 )
 
-from speechbrain_llase.runs import storage
-from speechbrain_llase.runs.listing import find_size
+from speechbrain_llase.bulk import storage
+from speechbrain_llase.bulk.listing import find_size
 
 pytest.importorskip("pyarrow")
 

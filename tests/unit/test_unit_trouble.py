@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from remote_runs import encode, leftovers, lines, manifest_of, write_inputs
 
-from speechbrain_llase.runs import storage
-from speechbrain_llase.runs.ledger import Ledger
-from speechbrain_llase.runs.unit_run import ResultFolder
-from speechbrain_llase.runs.unit_work import UnitWork
+from speechbrain_llase.bulk import storage
+from speechbrain_llase.bulk.manifest import Ledger
+from speechbrain_llase.bulk.unit_resume import ResultFolder
+from speechbrain_llase.bulk.unit_worker import UnitWork
 
 pytest.importorskip("pyarrow")
 

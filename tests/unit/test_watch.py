@@ -9,11 +9,12 @@ import soundfile as sf
 import torch
 from copier import Copier, describe_run
 
-from speechbrain_llase import careful, cli
-from speechbrain_llase.careful import Report
-from speechbrain_llase.confidence import measure_logits
-from speechbrain_llase.guard import Decision
-from speechbrain_llase.runs import description
+from speechbrain_llase.bulk import run_settings as description
+from speechbrain_llase.cli import parser as cli
+from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference.confidence import measure_logits
+from speechbrain_llase.inference.guard import Decision
+from speechbrain_llase.inference.reports import Report
 
 
 def report_file(enhancer, path):

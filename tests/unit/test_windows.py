@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from speechbrain_llase.frontend import num_rows
-from speechbrain_llase.signal import fit_length
-from speechbrain_llase.windows import (
+from speechbrain_llase.inference.windows import (
     cut_audio,
     join_context,
     plan_windows,
     seconds_to_rows,
     stitch,
 )
+from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.processing.signal_processing import fit_length
 
 HOP = 320
 WINDOW, CONTEXT = 5, 2  # rows: small, so that all lengths can be tried

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.checkpoints import load_vocoder
-from speechbrain_llase.convert import convert
-from speechbrain_llase.vocoder import Xcodec2Vocoder
-from speechbrain_llase.xcodec2_package import Xcodec2PackageVocoder
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained.convert import convert
+from speechbrain_llase.pretrained.loading import load_vocoder
+from speechbrain_llase.pretrained.xcodec2_package import Xcodec2PackageVocoder
 
 DIMENSIONS = (64, 3, 2, 96, 256)
 TOLERANCE = 1e-5
@@ -91,8 +91,8 @@ def test_one_line_of_the_yaml(files, tmp_path, golden):
     official["codec"] = files / layouts.CODEC[1]
     convert(official, tmp_path / "x", "float32", 4, 2)
     yaml = tmp_path / "x" / "hyperparams.yaml"
-    line = "!new:speechbrain_llase.vocoder.Xcodec2Vocoder"
-    other = "!new:speechbrain_llase.xcodec2_package.Xcodec2PackageVocoder"
+    line = "!new:speechbrain_llase.lobes.xcodec2_vocoder.Xcodec2Vocoder"
+    other = "!new:speechbrain_llase.pretrained.xcodec2_package.Xcodec2PackageVocoder"
     text = yaml.read_text()
     assert text.count(line) == 1
     yaml.write_text(text.replace(line, other))

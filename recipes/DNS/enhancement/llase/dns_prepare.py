@@ -4,7 +4,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from speechbrain_llase.preparation import prepare_manifests
+from speechbrain_llase.dataio.preparation import prepare_manifests
 
 
 def prepare_dns(hparams):

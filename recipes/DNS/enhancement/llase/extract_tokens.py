@@ -21,14 +21,14 @@ import speechbrain as sb
 from dns_prepare import prepare_dns
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.dns_shards import (
+from speechbrain_llase.dataio.preparation import load_manifest
+from speechbrain_llase.training.dns_shards import (
     ShardReader,
     load_shards,
     prepare_shards,
 )
-from speechbrain_llase.extraction import extract_recipe
-from speechbrain_llase.preparation import load_manifest
-from speechbrain_llase.training_items import FileReader
+from speechbrain_llase.training.items import FileReader
+from speechbrain_llase.training.token_extraction import extract_recipe
 
 
 def find_entries(hparams):

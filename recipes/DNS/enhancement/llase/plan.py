@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.extraction import SpeechTokenizer
-from speechbrain_llase.noise_mixer import NoiseMixer
-from speechbrain_llase.tokenizer import (
+from speechbrain_llase.augment.noise_mixer import NoiseMixer
+from speechbrain_llase.lobes.xcodec2_tokenizer import (
     CodecEncoder,
     SemanticEncoder,
     Xcodec2Tokenizer,
 )
+from speechbrain_llase.training.token_extraction import SpeechTokenizer
 
 RATE = 16000  # Hz
 TOKENS = 50  # a second

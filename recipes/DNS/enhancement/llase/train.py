@@ -22,16 +22,16 @@ from dns_prepare import prepare_dns
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
-from speechbrain_llase.dns_shards import (
+from speechbrain_llase.augment.noise_mixer import NoiseMixer
+from speechbrain_llase.dataio.preparation import load_manifest
+from speechbrain_llase.training.brain import Part, train_token_lm
+from speechbrain_llase.training.dns_shards import (
     ShardReader,
     load_shards,
     prepare_shards,
 )
-from speechbrain_llase.extraction import open_tokens
-from speechbrain_llase.noise_mixer import NoiseMixer
-from speechbrain_llase.preparation import load_manifest
-from speechbrain_llase.training import Part, train_token_lm
-from speechbrain_llase.training_items import FileReader, ItemMaker
+from speechbrain_llase.training.items import FileReader, ItemMaker
+from speechbrain_llase.training.token_extraction import open_tokens
 
 
 def dataio_prep(hparams, tokens):

@@ -27,18 +27,21 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.augment.mixture import mix
+from speechbrain_llase.augment.synthetic_noise import (
+    NOISE_KINDS,
+    synthesise_noise,
+)
+from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.manifests import list_folder
+from speechbrain_llase.dataio.recordings import read_piece, read_speech
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
-from speechbrain_llase.extraction import SpeechTokenizer
-from speechbrain_llase.file_checks import check_entries
-from speechbrain_llase.fsq import NUM_DIGITS
-from speechbrain_llase.manifests import list_folder
-from speechbrain_llase.mixture import mix
-from speechbrain_llase.noises import NOISE_KINDS, synthesise_noise
-from speechbrain_llase.recordings import read_piece, read_speech
-from speechbrain_llase.signal import to_peak
-from speechbrain_llase.token_loss import TokenLoss
+from speechbrain_llase.nnet.fsq import NUM_DIGITS
+from speechbrain_llase.processing.signal_processing import to_peak
+from speechbrain_llase.training.token_extraction import SpeechTokenizer
+from speechbrain_llase.training.token_loss import TokenLoss
 
 SAMPLE_RATE = 16000  # Hz
 SEED = 2026

@@ -17,13 +17,13 @@ import sys
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.extraction import extract_recipe
-from speechbrain_llase.preparation import (
+from speechbrain_llase.dataio.preparation import (
     folder_sources,
     load_manifest,
     prepare_manifests,
 )
-from speechbrain_llase.training_items import FileReader
+from speechbrain_llase.training.items import FileReader
+from speechbrain_llase.training.token_extraction import extract_recipe
 
 if __name__ == "__main__":
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])

@@ -23,14 +23,15 @@ import torch
 from evaluate import add_data_options, check_data_options, read_sets
 from tqdm import tqdm
 
-from speechbrain_llase import EnhanceLLaSE, careful, metrics
-from speechbrain_llase.candidates import Candidates
+from speechbrain_llase import EnhanceLLaSE, metrics
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
-from speechbrain_llase.metrics.waves import within_scale
-from speechbrain_llase.metrics.words import word_share
-from speechbrain_llase.signal import to_peak
+from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.metrics.checks import within_scale
+from speechbrain_llase.metrics.word_edits import word_share
+from speechbrain_llase.processing.signal_processing import to_peak
 
 WEIGHTS = {
     "confidence": {"confidence": 1.0},

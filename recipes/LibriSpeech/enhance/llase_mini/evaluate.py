@@ -33,17 +33,17 @@ import torch
 from speechbrain.dataio import audio_io
 from tqdm import tqdm
 
-from speechbrain_llase.evaluation.clips import Clip
-from speechbrain_llase.evaluation.report import describe, write_text
-from speechbrain_llase.evaluation.run import score_clips
-from speechbrain_llase.evaluation.scoring import MEASURES, Scores, Settings
-from speechbrain_llase.evaluation.summary import summarise, table
-from speechbrain_llase.mixing import (
+from speechbrain_llase.augment.mixture_dataset import (
     NOISE_KINDS,
     load_folder,
     mix,
     synthesise_noise,
 )
+from speechbrain_llase.evaluation.clips import Clip
+from speechbrain_llase.evaluation.report import describe, write_text
+from speechbrain_llase.evaluation.run import score_clips
+from speechbrain_llase.evaluation.scoring import MEASURES, Scores, Settings
+from speechbrain_llase.evaluation.summary import summarise, table
 
 SAMPLE_RATE = 16000  # Hz
 SEED = 2026
@@ -240,7 +240,7 @@ def load_systems(args: argparse.Namespace) -> dict[str, Callable]:
         "clean": lambda noisy, clean: clean,
     }
     if args.codec:
-        from speechbrain_llase.codec import load_codec
+        from speechbrain_llase.lobes.mel_codec import load_codec
 
         codec = load_codec(args.codec)
         systems["codec"] = lambda noisy, clean: codec.resynthesise(clean[None])[

@@ -34,15 +34,16 @@ from evaluate import (
 )
 from tqdm import tqdm
 
-from speechbrain_llase import EnhanceLLaSE, careful, metrics
-from speechbrain_llase.candidates import Candidates
+from speechbrain_llase import EnhanceLLaSE, metrics
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import Scores, Settings
 from speechbrain_llase.evaluation.summary import summarise, table
-from speechbrain_llase.guard import Guard
-from speechbrain_llase.metrics.words import word_share
+from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.metrics.word_edits import word_share
 
 HALF = "half and half"
 WATCHED = {  # what is watched -> its figure, and whether more is more harm

@@ -28,9 +28,9 @@ from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.checkpoints import load_averaged, load_weights
-from speechbrain_llase.codec import load_codec
-from speechbrain_llase.tensors import read_tensors
+from speechbrain_llase.lobes.mel_codec import load_codec
+from speechbrain_llase.pretrained.loading import load_averaged, load_weights
+from speechbrain_llase.pretrained.tensors import read_tensors
 
 TEMPLATES = Path(__file__).parent / "published"
 LAYOUT = {  # template -> networks that it needs, and plain values

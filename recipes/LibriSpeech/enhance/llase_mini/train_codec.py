@@ -6,7 +6,7 @@ To run this recipe, do the following:
 
 DATA holds `clean/train` and `clean/valid`, folders of 16 kHz speech. The
 decoder learns to predict magnitudes; phases are made of their pitch
-(speechbrain_llase/phases.py). With a trained codec as `--codec_folder` a run
+(speechbrain_llase/processing/phase.py). With a trained codec as `--codec_folder` a run
 goes on from it, and with `--train_encoder=False` the decoder does so alone.
 
 Authors
@@ -20,11 +20,15 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.fsq import codes_to_levels, levels_to_tokens, quantise
-from speechbrain_llase.losses import pitch_loss
-from speechbrain_llase.mixing import load_folder
-from speechbrain_llase.mixture import power, vary
-from speechbrain_llase.signal import to_active_level
+from speechbrain_llase.augment.mixture import power, vary
+from speechbrain_llase.augment.mixture_dataset import load_folder
+from speechbrain_llase.nnet.fsq import (
+    codes_to_levels,
+    levels_to_tokens,
+    quantise,
+)
+from speechbrain_llase.processing.signal_processing import to_active_level
+from speechbrain_llase.training.losses import pitch_loss
 
 RATE = 16000  # Hz
 
@@ -143,7 +147,7 @@ class CropDataset(torch.utils.data.Dataset):
     jitter_db : float
         How far the level may be off, to both sides.
     speed, eq_db : tuple, float
-        See `speechbrain_llase.mixture.vary`; (1, 1) and 0 for none.
+        See `speechbrain_llase.augment.mixture.vary`; (1, 1) and 0 for none.
     """
 
     def __init__(

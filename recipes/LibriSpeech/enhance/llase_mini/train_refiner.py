@@ -21,9 +21,13 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.losses import blend_loss
-from speechbrain_llase.mixing import mixture_datasets
-from speechbrain_llase.signal import fit_length, to_active_level, to_peak
+from speechbrain_llase.augment.mixture_dataset import mixture_datasets
+from speechbrain_llase.processing.signal_processing import (
+    fit_length,
+    to_active_level,
+    to_peak,
+)
+from speechbrain_llase.training.losses import blend_loss
 
 
 class RefinerBrain(sb.Brain):

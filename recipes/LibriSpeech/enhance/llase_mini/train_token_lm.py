@@ -24,18 +24,22 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.fsq import (
+from speechbrain_llase.augment.mixture_dataset import mixture_datasets
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.nnet.fsq import (
     codes_to_levels,
     hears_mean,
     levels_to_codes,
     mean_codes,
     quantise,
 )
-from speechbrain_llase.losses import digit_loss, pitch_loss
-from speechbrain_llase.mixing import mixture_datasets
-from speechbrain_llase.signal import fit_length, to_active_level, to_peak
-from speechbrain_llase.straight_through import straight_through_codes
-from speechbrain_llase.vocoder import Xcodec2Vocoder
+from speechbrain_llase.processing.signal_processing import (
+    fit_length,
+    to_active_level,
+    to_peak,
+)
+from speechbrain_llase.training.losses import digit_loss, pitch_loss
+from speechbrain_llase.training.straight_through import straight_through_codes
 
 
 class TokenLMBrain(sb.Brain):

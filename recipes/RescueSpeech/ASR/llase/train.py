@@ -24,7 +24,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from words_loss import WordsLoss
 
-from speechbrain_llase.straight_through import enhance_with_gradient
+from speechbrain_llase.training.straight_through import enhance_with_gradient
 
 CHOICES = ("recogniser", "enhancer")
 CASES = {"upper": str.upper, "lower": str.lower, "keep": str}

@@ -17,9 +17,9 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from voicebank_prepare import prepare_voicebank
 
-from speechbrain_llase.extraction import extract_recipe
-from speechbrain_llase.manifests import read_manifest
-from speechbrain_llase.training_items import FileReader
+from speechbrain_llase.dataio.manifests import read_manifest
+from speechbrain_llase.training.items import FileReader
+from speechbrain_llase.training.token_extraction import extract_recipe
 
 if __name__ == "__main__":
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])

@@ -19,10 +19,10 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 from voicebank_prepare import prepare_voicebank
 
-from speechbrain_llase.extraction import open_tokens
-from speechbrain_llase.manifests import read_manifest
-from speechbrain_llase.training import Part, train_token_lm
-from speechbrain_llase.training_items import FileReader, ItemMaker
+from speechbrain_llase.dataio.manifests import read_manifest
+from speechbrain_llase.training.brain import Part, train_token_lm
+from speechbrain_llase.training.items import FileReader, ItemMaker
+from speechbrain_llase.training.token_extraction import open_tokens
 
 
 def dataio_prep(hparams, tokens):

@@ -13,8 +13,8 @@ import os
 import string
 from pathlib import Path
 
-from speechbrain_llase.file_checks import check_entries
-from speechbrain_llase.manifests import pair_folders
+from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.manifests import pair_folders
 
 TRAIN, TEST = "trainset_28spk", "testset"
 # Speakers in the order of SpeechBrain's recipe: the first ones validate.

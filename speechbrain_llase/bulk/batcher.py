@@ -1,0 +1,276 @@
+"""The pool: windows of several files share batches.
+
+Files are opened until their windows fill a batch, run stage by stage, and
+closed when they are through: memory grows neither with the length of a file
+nor with the number of files.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import torch
+
+from speechbrain_llase.bulk.open_file import (
+    OpenFile,
+    Stopped,
+    Work,
+    refuse_broken,
+)
+from speechbrain_llase.inference import reports as careful
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+
+# What is nearest to its end goes first.
+STAGES = ("refine", "decode", "extract")
+Opens = Callable[[Any], AbstractContextManager[str | Path | BinaryIO]]
+Writes = Callable[["Outcome", Iterable[torch.Tensor]], None]
+
+
+@dataclass
+class Outcome:
+    """What became of one job."""
+
+    job: Any
+    seconds: float = 0.0  # of audio
+    confidence: float | None = None  # nats, mean log probability of a token
+    warnings: tuple[str, ...] = ()
+    work_s: float = 0.0
+    error: str | None = None  # one line; None if the result is written
+    report: careful.Report | None = None  # where the file was watched
+
+
+def enhance_many(
+    enhancer: "EnhanceLLaSE",
+    jobs: Iterable[Any],
+    open_source: Opens,
+    write_result: Writes,
+    watched: bool = False,
+    progress: Callable[[Any, int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Outcome]:
+    """Enhance many files.
+
+    Arguments
+    ---------
+    enhancer : EnhanceLLaSE
+        `window_batch` windows, of one file or of several, run together.
+    jobs : iterable
+        Whatever names a file to the two functions below; taken one by one.
+    open_source : callable
+        Gives, for a job, a context manager whose value is a path or an open,
+        seekable binary file. It is left once the audio is read.
+    write_result : callable
+        Takes the outcome so far, and the result in blocks, float32 (T,), in
+        [-1, 1], on the CPU; it has to consume them. It may raise
+        `CannotGoOn`.
+    watched : bool
+        Report on every file, as `enhance_file(return_details=True)` does,
+        one file at a time in memory. Guard and candidates imply it.
+    progress : callable, optional
+        Called with a job, its samples done and its samples in all.
+    stop : callable
+        Asked often; once it is true, nothing more is begun or written.
+
+    Yields
+    ------
+    outcome : Outcome
+        Of each job, as it ends. A job that raises OSError, RuntimeError or
+        ValueError has failed; others are not concerned. After a stop the
+        jobs that were open have no outcome.
+
+    Raises
+    ------
+    CannotGoOn
+        No file could be written any more.
+    """
+
+    def check() -> None:
+        if stop():
+            raise Stopped
+
+    if watched or enhancer.is_watched:
+        work = one_by_one(enhancer, jobs, open_source, write_result, check)
+    else:
+        pool = Pool(enhancer, open_source, write_result, progress, check)
+        work = pool.run(iter(jobs))
+    try:
+        yield from work
+    except Stopped:
+        return
+
+
+class Pool:
+    """Open files and their waiting windows; see `enhance_many`."""
+
+    def __init__(
+        self,
+        enhancer: "EnhanceLLaSE",
+        open_source: Opens,
+        write_result: Writes,
+        progress: Callable[[Any, int, int], None] | None,
+        check: Callable[[], None],
+    ):
+        self.enhancer = enhancer
+        self.open_source = open_source
+        self.write_result = write_result
+        self.progress = progress
+        self.check = check
+        self.batch = enhancer.hparams.window_batch
+        self.waiting = {stage: deque() for stage in STAGES}  # (file, place)
+        self.files = set()
+
+    def run(self, jobs: Iterator[Any]) -> Iterator[Outcome]:
+        """Yield outcomes until all jobs are through."""
+        try:
+            while True:
+                self.check()
+                stage = self.choose()
+                if stage is None and (job := next(jobs, None)) is not None:
+                    yield from self.open(job)
+                    continue
+                stage = stage or next(filter(self.waiting.get, STAGES), None)
+                if stage is None:
+                    return
+                yield from self.run_batch(stage)
+        finally:
+            for file in self.files:
+                file.close()
+
+    def choose(self) -> str | None:
+        """Name a stage whose next batch is full."""
+        for stage in STAGES:
+            if len(self.waiting[stage]) >= self.batch:
+                return stage
+        return None
+
+    def open(self, job: Any) -> Iterator[Outcome]:
+        """Read a file and queue its first windows."""
+        file = OpenFile(self.enhancer, job, self.check, self.progress)
+        self.files.add(file)
+        with Work(file) as work:
+            with self.open_source(job) as source:
+                file.read(source)
+            file.begin()
+        yield from self.queue(file, work.error)
+
+    def queue(
+        self, file: OpenFile, error: Exception | None
+    ) -> Iterator[Outcome]:
+        """Queue what a file wants next, or end it."""
+        if file not in self.files:
+            return  # it has failed already
+        if error is None and file.wanted is not None:
+            line = self.waiting[file.wanted.stage]
+            line.extend((file, k) for k in range(file.missing))
+            return
+        yield self.end(file, error)
+
+    def end(self, file: OpenFile, error: Exception | None) -> Outcome:
+        """Write the result, close the file and say what became of it."""
+        outcome = Outcome(file.job, file.seconds, file.confidence)
+        if error is None:
+            with Work(file) as work:
+                blocks = file.finish()
+                outcome.warnings = tuple(file.warnings)
+                outcome.work_s = file.work_s
+                self.write_result(outcome, blocks)
+            error = work.error
+        self.files.remove(file)
+        file.close()
+        outcome.work_s = file.work_s
+        outcome.error = one_line(error) if error else None
+        return outcome
+
+    def run_batch(self, stage: str) -> Iterator[Outcome]:
+        """Run the oldest windows of a stage, and let their files go on."""
+        line = self.waiting[stage]
+        some = [line.popleft() for _ in range(min(self.batch, len(line)))]
+        some = [item for item in some if item[0] in self.files]
+        if not some:
+            return
+        windows = [file.wanted.windows[k] for file, k in some]
+        start = time.perf_counter()
+        answers = self.answer(stage, windows)
+        share = (time.perf_counter() - start) / len(some)
+        for (file, place), answer in zip(some, answers, strict=True):
+            file.work_s += share
+            if isinstance(answer, Exception):
+                yield from self.queue(file, answer)
+                continue
+            file.answers[place] = answer
+            file.missing -= 1
+            if not file.missing and file in self.files:
+                with Work(file) as work:
+                    file.go_on(file.answers)
+                yield from self.queue(file, work.error)
+
+    def answer(
+        self, stage: str, windows: list[torch.Tensor]
+    ) -> list[torch.Tensor | tuple | Exception]:
+        """Run a stage; if the batch is too much for it, window by window."""
+        try:
+            return self.run_stage(stage, windows)
+        except RuntimeError as err:
+            refuse_broken(err)
+            if len(windows) == 1:
+                return [err]
+        return [self.answer(stage, [window])[0] for window in windows]
+
+    def run_stage(
+        self, stage: str, windows: list[torch.Tensor]
+    ) -> list[torch.Tensor | tuple]:
+        """Run a stage on windows of any lengths."""
+        if stage == "extract":
+            return self.enhancer.extract(windows)
+        if stage == "refine":
+            return self.enhancer.refine_pairs(windows)
+        scored = self.enhancer.score(windows)
+        waves = self.enhancer.decode([heard for heard, _ in scored])
+        log_probs = (log_prob for _, log_prob in scored)
+        return list(zip(waves, log_probs, strict=True))
+
+
+def one_by_one(
+    enhancer: "EnhanceLLaSE",
+    jobs: Iterable[Any],
+    open_source: Opens,
+    write_result: Writes,
+    check: Callable[[], None],
+) -> Iterator[Outcome]:
+    """Enhance whole files with a report on each."""
+    for job in jobs:
+        check()
+        file = OpenFile(enhancer, job, check)
+        outcome = Outcome(job)
+        with Work(file) as work:
+            with open_source(job) as source:
+                wav, report = careful.enhance_file(enhancer, source)
+            outcome.report = report
+            outcome.work_s = time.perf_counter() - work.start
+            outcome.seconds = len(wav) / enhancer.hparams.sample_rate
+            if len(report.details):
+                outcome.confidence = report.details.summary().log_prob
+            write_result(outcome, [wav])
+        file.close()
+        outcome.work_s = file.work_s
+        outcome.error = one_line(work.error) if work.error else None
+        yield outcome
+
+
+def local(job: Any) -> AbstractContextManager[str]:
+    """Open the local file `job.source`, for `enhance_many`."""
+    return nullcontext(str(job.source))
+
+
+def one_line(err: Exception) -> str:
+    """Write an error's message, or else its name, in one line."""
+    return " ".join(str(err).split()) or type(err).__name__

@@ -1,0 +1,136 @@
+"""All shards of a run, read together.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from speechbrain_llase.bulk.records import Record, read_records
+from speechbrain_llase.bulk.run_state import RunState, read_state, state_path
+
+NAME = re.compile(r"manifest(?:-(\d+)of(\d+))?\.jsonl")
+ORDER = ("failed", "kept", "done")  # the later one is believed
+
+
+def find_manifests(folder: str | Path) -> list[Path]:
+    """Find the manifests in an output folder.
+
+    Arguments
+    ---------
+    folder : str or Path
+        With `manifest.jsonl`, `manifest-1of8.jsonl` and the like.
+
+    Returns
+    -------
+    paths : list of Path
+        Sorted by shard.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    found = [
+        path for path in Path(folder).iterdir() if NAME.fullmatch(path.name)
+    ]
+    if not found:
+        raise ValueError(
+            f"{folder} holds no manifest.jsonl and no manifest-1of8.jsonl or "
+            "the like; pass the output folder of a run, or its manifests."
+        )
+    return sorted(found, key=shard_of)
+
+
+def shard_of(path: Path) -> tuple[int, int]:
+    """Tell which shard of how many a manifest is of; (1, 1) for a whole one."""
+    match = NAME.fullmatch(path.name)
+    if not match or not match[1]:
+        return 1, 1
+    return int(match[1]), int(match[2])
+
+
+def missing_shards(paths: Iterable[Path]) -> list[str]:
+    """Name the shards that nobody has begun, such as "3/8"."""
+    shards = {shard_of(path) for path in paths}
+    counts = {count for _, count in shards}
+    return [
+        f"{part}/{count}"
+        for count in sorted(counts)
+        for part in range(1, count + 1)
+        if (part, count) not in shards
+    ]
+
+
+def unfinished(paths: Iterable[Path]) -> list[str]:
+    """Name the manifests whose runs have begun and not come to their end.
+
+    Arguments
+    ---------
+    paths : iterable of Path
+        Manifests.
+
+    Returns
+    -------
+    lines : list of str
+        A path each, and how many files there are to be.
+
+    Raises
+    ------
+    ValueError
+        What stands beside a manifest does not describe a run.
+    """
+    states = (
+        (path, RunState.from_dict(read_state(state_path(path))))
+        for path in paths
+    )
+    return [
+        f"{path} ({state.planned or 'an unknown number of'} files planned)"
+        for path, state in states
+        if state.is_unfinished
+    ]
+
+
+def read_run(paths: Iterable[str | Path]) -> dict[str, Record]:
+    """Read manifests together.
+
+    Arguments
+    ---------
+    paths : iterable of str or Path
+        Manifests, or folders of them.
+
+    Returns
+    -------
+    records : dict of str to Record
+        One for each output, by output: the last line of its manifest. Where
+        manifests differ, done is believed before kept, kept before failed.
+
+    Raises
+    ------
+    ValueError
+        There is no manifest, or a line is no record.
+    """
+    merged: dict[str, Record] = {}
+    for path in expand(paths):
+        latest = {record.output: record for record in read_records(path)}
+        for output, record in latest.items():
+            known = merged.get(output)
+            if known is None or rank(record) >= rank(known):
+                merged[output] = record
+    return merged
+
+
+def expand(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Replace folders by the manifests in them."""
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from find_manifests(path)
+        else:
+            yield path
+
+
+def rank(record: Record) -> int:
+    """Tell how far a status is believed."""
+    return ORDER.index(record.status)

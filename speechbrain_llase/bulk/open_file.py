@@ -1,0 +1,175 @@
+"""One file in the works: read, run window by window, brought to its level.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import errno
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import torch
+
+from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.inference.long_files import output_gain, window_steps
+from speechbrain_llase.inference.window_stream import Steps, Wanted
+from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class CannotGoOn(Exception):
+    """What no other file would survive either: a full disk, a lost folder."""
+
+
+BROKEN = getattr(torch, "AcceleratorError", ())  # a device that failed
+
+
+class Stopped(Exception):
+    """The caller asked to stop."""
+
+
+class OpenFile:
+    """A file whose windows wait for their turn.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        Runs the windows.
+    job : object
+        Whatever names the file to the caller.
+    check : callable
+        Called often; raises `Stopped` to end the work.
+    progress : callable, optional
+        Called with the job, samples done and samples in all.
+    """
+
+    def __init__(
+        self,
+        model: "EnhanceLLaSE",
+        job: Any,
+        check: Callable[[], None],
+        progress: Callable[[Any, int, int], None] | None = None,
+    ):
+        self.model = model
+        self.job = job
+        self.check = check
+        self.progress = progress
+        self.noisy, self.enhanced = SampleSpool(), SampleSpool()
+        self.conveyor = model.conveyor()
+        self.steps: Steps[None] | None = None
+        self.wanted: Wanted | None = None  # what it waits for
+        self.answers: list[Any] = []  # of the windows that it waits for
+        self.missing = 0  # answers to come
+        self.warnings: list[str] = []
+        self.work_s = 0.0
+
+    def read(self, source: str | Path | BinaryIO) -> None:
+        """Read the whole file into a spool, and find its peak."""
+        rate = self.model.hparams.sample_rate
+        for block in read_blocks(source, rate):
+            self.check()
+            self.noisy.write(block)
+            if self.progress:
+                self.progress(self.job, 0, max(self.noisy.length, 1))
+
+    def begin(self) -> None:
+        """Ask for the first windows."""
+        told = partial(self.progress, self.job) if self.progress else None
+        self.steps = window_steps(
+            self.conveyor, self.noisy, self.enhanced, told
+        )
+        self.go_on(None)
+
+    def go_on(self, answers: list[Any] | None) -> None:
+        """Take answers; `wanted` is None once all windows are through."""
+        try:
+            self.wanted = self.steps.send(answers)
+        except StopIteration:
+            self.wanted = None
+            return
+        self.missing = len(self.wanted.windows)
+        self.answers = [None] * self.missing
+
+    def finish(self) -> Iterator[torch.Tensor]:
+        """Find the level of the result; give it in blocks (T,)."""
+        gain, peak = output_gain(self.model, self.noisy, self.enhanced)
+        if peak > 1:
+            self.warnings.append(
+                f"the result peaks at {peak:.2f}; scaled to full scale"
+            )
+        return self.blocks(gain)
+
+    def blocks(self, gain: float) -> Iterator[torch.Tensor]:
+        """Yield the result times a gain."""
+        for block in self.enhanced.blocks(MATCH_BLOCK):
+            self.check()
+            yield block * gain
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio."""
+        return self.noisy.length / self.model.hparams.sample_rate
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean log probability of a token, nats; None where there is none."""
+        line = self.conveyor
+        return line.log_prob / line.scored if line.scored else None
+
+    def close(self) -> None:
+        """Forget all samples."""
+        self.noisy.file.close()
+        self.enhanced.file.close()
+
+
+class Work:
+    """Time spent on a file, and what its errors mean.
+
+    A `with` block whose error is the file's own ends quietly, and the error
+    is kept; a full temporary folder is everybody's.
+
+    Arguments
+    ---------
+    file : OpenFile
+        Gets the seconds.
+    """
+
+    def __init__(self, file: OpenFile):
+        self.file = file
+        self.error: Exception | None = None
+
+    def __enter__(self) -> "Work":
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type | None, error: Any, trace: Any) -> bool:
+        """Sort the error."""
+        self.file.work_s += time.perf_counter() - self.start
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise CannotGoOn(
+                f"no space is left for temporary files in "
+                f"{tempfile.gettempdir()} ({error.strerror}); make room, or "
+                "set TMPDIR to a larger folder."
+            ) from error
+        refuse_broken(error)
+        if isinstance(error, OSError | RuntimeError | ValueError):
+            self.error = error
+            return True
+        return False
+
+
+def refuse_broken(error: BaseException | None) -> None:
+    """Raise CannotGoOn for the error of a device that fails for all files."""
+    if isinstance(error, BROKEN):
+        raise CannotGoOn(
+            f"the device failed ({error}); the finished files are complete."
+        ) from error

@@ -1,0 +1,141 @@
+"""Progress of a run: a bar on a terminal, else a line now and then.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from speechbrain_llase.bulk.plan import Job
+
+EVERY_S = 30.0  # between two lines
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} files [{elapsed}{postfix}]"
+
+
+class Progress:
+    """Count what is done, in a `with` block.
+
+    The time left follows from the sizes of the files: those done, the part
+    of the one at work, and those to come.
+
+    Arguments
+    ---------
+    jobs : sequence of Job
+        All that is to be done.
+    """
+
+    def __init__(self, jobs: Sequence["Job"]):
+        self.count = len(jobs)
+        self.size = sum(job.size for job in jobs)
+        self.done = self.failed = 0
+        self.sized = 0.0  # bytes done
+        self.audio_s = 0.0
+        self.parts: dict[str, tuple[float, float]] = {}  # bytes, seconds
+        self.latest = ""  # the long file at work
+        self.bar = None
+        self.stack = ExitStack()
+
+    def __enter__(self) -> "Progress":
+        from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
+        self.start = self.told = time.perf_counter()
+        if sys.stderr.isatty():
+            self.stack.enter_context(logging_redirect_tqdm())
+            self.bar = self.stack.enter_context(
+                tqdm(total=self.count, bar_format=BAR)
+            )
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.stack.close()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.start
+
+    def move(self, job: "Job", samples: int, whole: int) -> None:
+        """Note how far one file is."""
+        share = samples / max(whole, 1)
+        self.parts[job.name] = share * job.size, samples / 16000
+        self.latest = f"{job.source.name}: {100 * share:.0f} %"
+        self.tell()
+
+    def end(self, job: "Job", audio_s: float, failed: bool) -> None:
+        """Note the end of one file."""
+        self.parts.pop(job.name, None)
+        self.latest = ""
+        self.done += 1
+        self.failed += failed
+        self.sized += job.size
+        self.audio_s += audio_s
+        if self.bar is not None:
+            self.bar.update()
+        self.tell()
+
+    def tell(self) -> None:
+        """Show where things stand."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(", ".join(self.remarks()))
+        elif time.perf_counter() - self.told >= EVERY_S:
+            self.told = time.perf_counter()
+            share = 100 * self.sized_now / max(self.size, 1)
+            files = f"{self.done} of {self.count} files ({share:.1f} %)"
+            self.write(", ".join([files, *self.remarks()]))
+
+    @property
+    def sized_now(self) -> float:
+        """Bytes done, parts of open files included."""
+        return self.sized + sum(size for size, _ in self.parts.values())
+
+    def remarks(self) -> list[str]:
+        """Say how much, how fast, and how much longer."""
+        elapsed_s = max(self.elapsed_s, 1e-9)
+        audio_s = self.audio_s + sum(s for _, s in self.parts.values())
+        remarks = [
+            f"{audio_s:.0f} s of audio",
+            f"{audio_s / elapsed_s:.1f}x real time",
+        ]
+        if self.failed:
+            remarks.append(f"{self.failed} failed")
+        sized = self.sized_now
+        if 0 < sized < self.size:
+            left_s = elapsed_s * (self.size - sized) / sized
+            remarks.append(f"{span(left_s)} left")
+        if self.latest:
+            remarks.append(self.latest)
+        return remarks
+
+    def write(self, line: str) -> None:
+        """Print a line on standard error, above the bar."""
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def span(seconds: float) -> str:
+    """Write a duration in two units at most.
+
+    Example
+    -------
+    >>> [span(s) for s in (4.2, 75, 3700, 200000)]
+    ['4 s', '1 min 15 s', '1 h 1 min', '2 d 7 h']
+    """
+    left = round(seconds)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number or parts or unit == "s":
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])

@@ -1,0 +1,184 @@
+"""Records: the manifest of a run, one line of JSON a file.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechbrain_llase.bulk.batcher import Outcome
+    from speechbrain_llase.bulk.run_settings import Description
+
+STATUSES = ("done", "kept", "failed")
+START = b'{"input": '  # of every line
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What became of one file."""
+
+    input: str  # as it was given or found
+    output: str
+    status: str  # "done", "failed", or "kept": it was there before the run
+    seconds: float = 0.0  # of audio
+    model: str | None = None  # name and digest; None where it is not known
+    settings: str | None = None  # fingerprint of the run's description
+    confidence: float | None = None  # nats, mean log probability of a token
+    error: str | None = None  # one line, of what failed
+    warnings: tuple[str, ...] = ()  # what the output lost, and the like
+    work_s: float = 0.0  # seconds of work, its share of the batches
+
+    def as_json(self) -> str:
+        """Write one line of JSON, without the line's end.
+
+        Bytes of names that are no UTF-8 are escaped, and come back.
+        """
+        fields = dataclasses.asdict(self)
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8", "backslashreplace").decode()
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Record":
+        """Build a record; keys of later versions are left out.
+
+        Raises
+        ------
+        ValueError
+            A field is missing or of the wrong kind.
+        """
+        if not isinstance(fields, dict):
+            raise ValueError(f"{fields!r:.40} is no object")
+        known = {field.name for field in dataclasses.fields(cls)}
+        fields = {key: x for key, x in fields.items() if key in known}
+        for key in ("input", "output", "status"):
+            if not isinstance(fields.get(key), str):
+                raise ValueError(f"{key}={fields.get(key)!r} must be text")
+        if fields["status"] not in STATUSES:
+            raise ValueError(
+                f"status={fields['status']!r} must be one of "
+                f"{', '.join(STATUSES)}"
+            )
+        return cls(**fields | {"warnings": tuple(fields.get("warnings", ()))})
+
+
+def make_record(
+    outcome: "Outcome", source: str, target: str, run: "Description"
+) -> Record:
+    """Describe one file's outcome.
+
+    Arguments
+    ---------
+    outcome : Outcome
+        Of `enhance_many`.
+    source, target : str
+        Input and output, as they are to be named.
+    run : Description
+        Of the run.
+
+    Returns
+    -------
+    record : Record
+        "done" or "failed".
+    """
+    return Record(
+        input=source,
+        output=target,
+        status="failed" if outcome.error else "done",
+        seconds=round(outcome.seconds, 6),
+        model=run.model,
+        settings=run.fingerprint,
+        confidence=rounded(outcome.confidence),
+        error=outcome.error,
+        warnings=outcome.warnings,
+        work_s=round(outcome.work_s, 4),
+    )
+
+
+def rounded(figure: float | None) -> float | None:
+    """Round to four digits; None stays, and so NaN does not get in."""
+    if figure is None or not math.isfinite(figure):
+        return None
+    return round(figure, 4)
+
+
+def read_records(path: str | Path) -> Iterator[Record]:
+    """Read a manifest line by line.
+
+    Arguments
+    ---------
+    path : str or Path
+        The manifest.
+
+    Yields
+    ------
+    record : Record
+        In the order of the file. A last line without its end, which a killed
+        process leaves behind, is skipped.
+
+    Raises
+    ------
+    ValueError
+        Another line is no record.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # torn
+            try:
+                yield Record.from_dict(json.loads(line))
+            except (ValueError, TypeError) as err:
+                raise ValueError(
+                    f"{path}, line {number}, is no record of a run ({err}). "
+                    "Name another --manifest, or repair or remove it."
+                ) from err
+
+
+def last_records(path: Path) -> Iterator[Record]:
+    """Read a manifest; of each output, only the last line."""
+    last = {r.output: k for k, r in enumerate(read_records(path))}
+    for k, record in enumerate(read_records(path)):
+        if last[record.output] == k:
+            yield record
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a file without a whole line that does not begin as ours do.
+
+    Raises
+    ------
+    ValueError
+        It is somebody's; a torn line of ours would be cut off.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        line = file.readline(1 << 20)
+    if not line.endswith(b"\n") and not START.startswith(line[: len(START)]):
+        raise ValueError(
+            f"{path} is no manifest of a run: it begins with {line[:20]!r}. "
+            "Name another --manifest, or remove it."
+        )
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that has no end."""
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - (1 << 16))
+            file.seek(start)
+            cut = file.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                end = start + cut + 1
+                break
+            end = start
+        file.truncate(end)

@@ -1,0 +1,231 @@
+"""Tables with a column of audio: parquet, and Arrow files of `datasets`.
+
+The column holds encoded audio as bytes, or a struct of bytes and path as
+Hugging Face datasets do. Rows are read in small batches and written in their
+order; other columns go through as they are. The result is a parquet file.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from speechbrain_llase.bulk.container_items import (
+    Container,
+    Contents,
+    InsideOptions,
+    Item,
+)
+from speechbrain_llase.bulk.storage import new_file, open_stream
+from speechbrain_llase.bulk.table_columns import describe, find_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+
+ROWS = 32  # read together, and in a group of rows of the result
+
+
+def enhance_table(
+    enhancer: "EnhanceLLaSE",
+    source: str,
+    target: str,
+    options: InsideOptions,
+    stop: Callable[[], bool] = lambda: False,
+    mark: str = "",
+) -> Contents:
+    """Enhance the recordings of one table.
+
+    Arguments
+    ---------
+    enhancer : EnhanceLLaSE
+        The model.
+    source : str
+        Place of a parquet file, or of an Arrow file as `save_to_disk` of
+        Hugging Face datasets writes them.
+    target : str
+        Place of the new parquet file.
+    options : InsideOptions
+        The column; if None, the one that is described as audio, or else the
+        one named `audio`.
+    stop : callable
+        Asked often; true ends the work.
+    mark : str
+        Names the run in the names of temporary files.
+
+    Returns
+    -------
+    contents : Contents
+        Rows whose recording fails hold null in the column.
+
+    Raises
+    ------
+    ValueError
+        The file is no table, or has no such column.
+    OSError
+        It cannot be read or written. Nothing appears at `target`.
+    Stopped
+        `stop` was true. Nothing appears at `target`.
+    """
+    pa, pq = import_arrow()
+    try:
+        with (
+            new_file(target, mark) as path,
+            open_stream(source) as file,
+            tempfile.TemporaryDirectory(prefix="llase-") as scratch,
+            open_batches(file) as (schema, batches),
+        ):
+            column = find_column(schema, options.column)
+            schema = describe(schema, column, enhancer.hparams.sample_rate)
+            with pq.ParquetWriter(path, schema) as out:
+                table = Table(batches, out, column, Path(scratch), options)
+                return table.enhance(enhancer, stop)
+    except pa.ArrowException as err:
+        reason = " ".join(str(err).split())
+        raise ValueError(f"not a table, or damaged: {reason}") from err
+
+
+def import_arrow() -> tuple[Any, Any]:
+    """Import pyarrow, or say what is missing."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as err:
+        raise ValueError(
+            "tables need a package that is missing here; pip install "
+            '"speechbrain_llase[tables]"'
+        ) from err
+    return pa, pq
+
+
+@contextmanager
+def open_batches(
+    file: BinaryIO,
+) -> Iterator[tuple["pa.Schema", Iterator["pa.RecordBatch"]]]:
+    """Open parquet, an Arrow stream or an Arrow file, by its first bytes."""
+    pa, pq = import_arrow()
+    magic = file.read(8)
+    file.seek(0)
+    if magic.startswith(b"PAR1"):
+        with pq.ParquetFile(file, pre_buffer=False) as table:
+            yield table.schema_arrow, table.iter_batches(ROWS)
+        return
+    if magic.startswith(b"ARROW1"):
+        with pa.ipc.open_file(file) as table:
+            count = table.num_record_batches
+            whole = (table.get_batch(k) for k in range(count))
+            yield table.schema, smaller(whole)
+        return
+    with pa.ipc.open_stream(file) as table:
+        yield table.schema, smaller(table)
+
+
+def smaller(batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
+    """Cut batches to `ROWS` rows."""
+    for batch in batches:
+        for at in range(0, batch.num_rows, ROWS):
+            yield batch.slice(at, ROWS)
+
+
+@dataclass
+class Rows:
+    """A batch of rows that waits for its recordings."""
+
+    batch: "pa.RecordBatch"
+    items: list[Item]
+
+
+class Table(Container):
+    """A table that is copied while its recordings are enhanced."""
+
+    def __init__(
+        self,
+        batches: Iterator["pa.RecordBatch"],
+        out: Any,
+        column: str,
+        scratch: Path,
+        options: InsideOptions,
+    ):
+        super().__init__()
+        self.batches = batches
+        self.out = out
+        self.column = column
+        self.scratch = scratch
+        self.options = options
+        self.waiting: deque[Rows] = deque()
+        self.rows = 0
+
+    def items(self) -> Iterator[Item]:
+        """Yield the recordings of row after row."""
+        for batch in self.batches:
+            cells = batch.column(self.column)
+            rows = Rows(batch, [])
+            for k, cell in enumerate(cells):
+                rows.items.append(self.item(self.rows + k, cell))
+            self.rows += batch.num_rows
+            self.waiting.append(rows)
+            yield from (item for item in rows.items if not item.is_done)
+            self.flush()
+
+    def item(self, number: int, cell: "pa.Scalar") -> Item:
+        """Read one cell."""
+        name, data = "", cell
+        if hasattr(cell, "keys") and cell.is_valid:
+            data = cell["bytes"]
+            name = cell["path"].as_py() if "path" in cell else None
+        told = f"row {number}" + (f" ({name})" if name else "")
+        ending = self.options.format_for(name or "")
+        item = Item(told, None, self.scratch / f"{number}.{ending}")
+        if data.is_valid:
+            item.source = BytesIO(data.as_buffer())
+        else:
+            item.is_done, item.error = True, "it holds no bytes."
+            self.contents.fail(told, item.error)
+        return item
+
+    def flush(self) -> None:
+        """Write the batches whose recordings are all there."""
+        while self.waiting:
+            rows = self.waiting[0]
+            if not all(item.is_done for item in rows.items):
+                return
+            self.waiting.popleft()
+            self.out.write_batch(self.filled(rows))
+
+    def filled(self, rows: Rows) -> "pa.RecordBatch":
+        """Put the results into a batch."""
+        import pyarrow as pa
+
+        place = rows.batch.schema.get_field_index(self.column)
+        field = rows.batch.schema.field(place)
+        old = rows.batch.column(place)
+        cells = []
+        for item, cell in zip(rows.items, old, strict=True):
+            data = None
+            if not item.error:
+                data = item.result.read_bytes()
+                item.result.unlink()
+            cells.append(new_cell(cell, data, item.result.suffix))
+        columns = list(rows.batch.columns)
+        columns[place] = pa.array(cells, field.type)
+        return pa.RecordBatch.from_arrays(columns, schema=self.out.schema)
+
+
+def new_cell(cell: "pa.Scalar", data: bytes | None, ending: str) -> Any:
+    """Replace the bytes of a cell, and the ending of its path."""
+    if data is None or not hasattr(cell, "keys"):
+        return data
+    fields = {
+        key: None if key == "bytes" else cell[key].as_py() for key in cell
+    }
+    if isinstance(fields.get("path"), str) and fields["path"]:
+        fields["path"] = str(PurePosixPath(fields["path"]).with_suffix(ending))
+    return {**fields, "bytes": data}

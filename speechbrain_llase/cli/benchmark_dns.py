@@ -1,0 +1,140 @@
+"""`speechbrain-llase benchmark-dns`: a model on the DNS-2020 test set.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechbrain_llase.cli.common import (
+    add_model_options,
+    check_writable,
+    load_enhancer,
+    one_line,
+    refuse,
+    say,
+)
+from speechbrain_llase.cli.evaluate import (
+    add_measure_options,
+    read_settings,
+    score,
+)
+
+HELP = """\
+Enhance and score the three subsets of the DNS Challenge 2020 (with reverb, no
+reverb, real recordings) and print the table of the LLaSE README with a row
+for this model. The rows of others are published figures, marked as such.
+"""
+EPILOG = """\
+example:
+  git clone -b interspeech2020/master \\
+      https://github.com/microsoft/DNS-Challenge
+  speechbrain-llase benchmark-dns --source llase --output dns2020 \\
+      --testset DNS-Challenge/datasets/test_set
+
+A second table for each subset tells what DNSMOS does not: word changes and
+the voice. Subsets that are not in the tree are left out.
+
+exit codes: 0 all clips scored, 1 some could not be, 2 nothing was begun.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Describe the sub-command `benchmark-dns`."""
+    parser = subparsers.add_parser(
+        "benchmark-dns",
+        help="score a model on the DNS-2020 test set",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--testset",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="datasets/test_set of the Challenge's repository",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of the report, made if missing",
+    )
+    add_model_options(parser)
+    add_measure_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `speechbrain-llase benchmark-dns`; return the exit code."""
+    from speechbrain_llase.evaluation.dns2020 import find_subsets
+
+    settings = read_settings(args)
+    scores = {}
+    try:
+        subsets = find_subsets(args.testset)
+        check_writable(args.output)
+        enhancer = load_enhancer(args)
+        for name, clips in subsets.items():
+            enhanced = enhance(enhancer, clips)
+            scores[name] = score(enhanced, settings, args.jobs, name)
+    except (ValueError, OSError, ImportError) as err:
+        return refuse(f"{one_line(err)} (or see --without)")
+    return report(args, scores)
+
+
+def enhance(enhancer, clips: list) -> Iterator:
+    """Yield every clip with its enhanced wave, beside the noisy one."""
+    import torch
+
+    from speechbrain_llase.evaluation.clips import as_wave
+
+    for clip in clips:
+        waves = dict(clip.waves)
+        try:
+            noisy = as_wave(waves.pop("noisy"))
+            wave = enhancer.enhance_batch(torch.from_numpy(noisy)[None])[0]
+        except ValueError:  # the scorer meets the same file, and says why
+            yield clip
+            continue
+        wave = wave / max(1.0, float(wave.abs().max()))  # as files are written
+        first = {"noisy": noisy, "enhanced": wave.cpu().numpy()}
+        yield dataclasses.replace(clip, waves=first | waves)
+
+
+def report(args: argparse.Namespace, scores: dict[str, list]) -> int:
+    """Write the reports, print the tables; return the exit code."""
+    from speechbrain_llase.evaluation.dns2020 import comparison
+    from speechbrain_llase.evaluation.report import (
+        write_csv,
+        write_json,
+        write_text,
+    )
+    from speechbrain_llase.evaluation.summary import summarise, table
+
+    measured = {"Unprocessed": {}, args.source: {}}
+    lines, failed = [], []
+    for name, subset in scores.items():
+        summary = summarise(subset)
+        skipped = [skip for x in subset for skip in x.skipped]
+        failed += [skip for skip in skipped if not skip.row]
+        write_csv(args.output / f"{name}.csv", subset)
+        file = args.output / f"{name}.json"
+        write_json(file, summary, skipped, read_settings(args))
+        if not summary:
+            continue
+        lines.append(f"\n{name}: {len(subset)} clips\n\n{table(summary)}")
+        for system, row in zip(measured, ("noisy", "enhanced"), strict=True):
+            figures = summary.get(row, {}).items()
+            measured[system][name] = {key: x["mean"] for key, x in figures}
+    lines.insert(0, comparison(measured))
+    write_text(args.output / "tables.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+    for skip in failed:
+        say(f"skipped: {skip.clip}: {skip.reason}")
+    return 1 if failed else 0

@@ -1,0 +1,113 @@
+"""`speechbrain-llase convert`: official files in, one slim folder out.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+from pathlib import Path
+
+from speechbrain_llase.cli.common import one_line, positive, refuse, say
+
+HELP = """\
+Make one self-contained folder of the official files.
+
+Any published layout is taken, recognised by content, whatever the files are
+called: WavLM-Large in unilm's or Hugging Face's form, LLaSE's best.pt.tar,
+Xcodec2 as published by transformers or by its authors. Only what enhancement
+uses is written. The result is read back and compared before it appears.
+"""
+EPILOG = """\
+example:
+  speechbrain-llase convert --wavlm WavLM-Large.pt --lm best.pt.tar \\
+      --codec model.safetensors --output llase
+  speechbrain-llase enhance noisy.wav --output enhanced --source llase
+
+exit codes: 0 done, 1 a file does not fit or cannot be written, 2 usage.
+
+licence: the Xcodec2 weights are CC-BY-NC-4.0 (no commercial use), and so is
+what is converted from them; manifest.json in the folder says so.
+"""
+FILES = {  # option -> what it takes
+    "--wavlm": "WavLM-Large: pytorch_model.bin or WavLM-Large.pt",
+    "--lm": "LLaSE's token LM: best.pt.tar",
+    "--codec": "Xcodec2: model.safetensors or the training checkpoint",
+    "--w2v-bert": "w2v-BERT 2.0, to convert the encoding half too, for training",
+}
+
+
+def add_parser(subparsers) -> None:
+    """Describe the sub-command `convert`."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="make one slim folder of the official files",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    for option, file in FILES.items():
+        parser.add_argument(
+            option,
+            required=option != "--w2v-bert",
+            type=Path,
+            metavar="FILE",
+            help=file,
+        )
+    add_conversion_options(parser)
+
+
+def add_conversion_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `download` takes too: the output and its form."""
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder to make; it must not exist, or be empty",
+    )
+    parser.add_argument(
+        "--dtype",
+        default="bfloat16",
+        choices=["bfloat16", "float16", "float32"],
+        help="of the weights written (default: %(default)s)",
+    )
+    for option, owner in (("--lm-heads", "LM"), ("--codec-heads", "codec")):
+        parser.add_argument(
+            option,
+            type=positive,
+            metavar="N",
+            help=f"attention heads of the {owner}: 16 at the official width, "
+            "required at others, since no tensor tells",
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `speechbrain-llase convert`; return the exit code."""
+    files = {"wavlm": args.wavlm, "lm": args.lm, "codec": args.codec}
+    if args.w2v_bert:
+        files["w2v_bert"] = args.w2v_bert
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing:
+        return refuse(f"there is no file {', '.join(missing)}")
+    from speechbrain_llase.pretrained import convert as converter
+
+    try:
+        manifest = converter.convert(
+            files, args.output, args.dtype, args.lm_heads, args.codec_heads
+        )
+    except FileExistsError as err:
+        return refuse(one_line(err))
+    except (ValueError, OSError) as err:
+        say(f"error: {one_line(err)}")
+        return 1
+    report(manifest, args.output)
+    return 0
+
+
+def report(manifest: dict, output: Path) -> None:
+    """Print what was written, and the licences."""
+    for name, about in manifest["files"].items():
+        print(f"{output / name}  {about['bytes'] / 1e6:.1f} MB")
+    for name, about in manifest["sources"].items():
+        print(f"licence of {name} ({about['file']}): {about['licence']}")

@@ -1,0 +1,204 @@
+"""`speechbrain-llase demo`: a page to listen on.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+from speechbrain_llase.cli.common import (
+    add_device_options,
+    non_empty,
+    one_line,
+    positive,
+    refuse,
+    say,
+)
+
+HELP = """\
+Open a page in the browser: upload or record noisy speech, enhance it, listen
+to both, see spectrograms, scores and how sure the model was, download.
+
+Only this computer can reach it, unless --host says otherwise. Nothing leaves
+the computer, and nothing that was uploaded is kept when the page ends.
+"""
+EPILOG = """\
+examples:
+  speechbrain-llase demo --open
+  speechbrain-llase demo --source llase_mini models/llase --port 8000
+  speechbrain-llase demo --host 0.0.0.0 --users users.txt
+      for other computers; users.txt has lines name:password
+
+The models are loaded when the page starts; visitors choose among these only,
+since a model's YAML can run any code: name only those you trust.
+
+exit codes: 0 ended by Ctrl-C or SIGTERM, 2 could not begin, 130 interrupted
+while the models were loaded.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Describe the sub-command `demo`."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="open a page to listen on",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run, batch_size=None)
+    add_place_options(parser)
+    add = parser.add_argument
+    add(
+        "--source",
+        nargs="+",
+        default=["llase_mini"],
+        type=non_empty,
+        metavar="NAME|DIR|URL|ORG/NAME",
+        help="packaged models, model folders, or where to fetch them"
+        " (default: llase_mini)",
+    )
+    add(
+        "--compute",
+        choices=["auto", "float32", "bfloat16", "int8"],
+        help="what the weights are held in (default: the models' own)",
+    )
+    add(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="CPU threads (default: PyTorch's choice)",
+    )
+    add_device_options(parser)
+    add_limit_options(parser)
+
+
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """Add options that say where the page is, and for whom."""
+    add = parser.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        type=non_empty,
+        metavar="ADDRESS",
+        help="address to listen at; 0.0.0.0 lets other computers in"
+        " (default: %(default)s)",
+    )
+    add(
+        "--port",
+        default=7860,
+        type=port,
+        metavar="N",
+        help="0 means any that is free (default: %(default)s)",
+    )
+    add("--open", action="store_true", help="open it in the browser")
+    add(
+        "--users",
+        type=Path,
+        metavar="FILE",
+        help="who may log in: lines name:password, readable by you alone",
+    )
+    add(
+        "--root-path",
+        default="",
+        metavar="PREFIX",
+        help="where a proxy puts the page, such as /enhance",
+    )
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """Add options that say how much a visitor may ask for."""
+    limits = {
+        "--max-minutes": (60, "length of a file in minutes"),
+        "--max-mb": (500, "size of a file in MB"),
+        "--max-files": (20, "files at a time"),
+        "--keep-minutes": (60, "minutes until uploads and results are deleted"),
+    }
+    for option, (default, words) in limits.items():
+        parser.add_argument(
+            option,
+            default=default,
+            type=positive,
+            metavar="N",
+            help=f"{words} (default: %(default)s)",
+        )
+
+
+def port(text: str) -> int:
+    """Read a port."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not in 0 to 65535")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `speechbrain-llase demo`; return the exit code."""
+    if find_spec("gradio") is None:
+        return refuse(
+            'the page needs Gradio: pip install "speechbrain_llase[demo]"'
+        )
+    from speechbrain_llase.demo import server
+    from speechbrain_llase.demo.login import checker, read_users
+    from speechbrain_llase.demo.private_folder import PrivateFolder
+
+    try:
+        args.port = server.find_port(args.host, args.port)
+        check_user = checker(read_users(args.users)) if args.users else None
+    except ValueError as err:
+        return refuse(one_line(err))
+    if not server.is_local(args.host):
+        say(warning(args))
+    server.signals_end()
+    server.quiet_gradio()
+    private = PrivateFolder(keep_s=60.0 * args.keep_minutes)
+    try:
+        private.use()  # before Gradio is imported
+        return open_page(args, private, check_user)
+    except KeyboardInterrupt:
+        say("interrupted while the models were loaded")
+        return 130
+    finally:
+        server.ignore_signals()
+        private.remove()
+
+
+def warning(args: argparse.Namespace) -> str:
+    """Say what an address means that others can reach."""
+    who = "those in --users" if args.users else "EVERYBODY, without a password,"
+    return (
+        f"warning: {args.host} lets {who} use this page who can reach this "
+        "computer; what they send is not encrypted unless a proxy does it "
+        "(see docs/page.md)"
+    )
+
+
+def open_page(args: argparse.Namespace, private, check_user) -> int:
+    """Load the models and serve the page; return the exit code."""
+    from speechbrain_llase.demo.enhance_one import Tools
+    from speechbrain_llase.demo.limits import MB, Limits
+    from speechbrain_llase.demo.models import load_models
+    from speechbrain_llase.demo.scores import Scorer
+    from speechbrain_llase.demo.server import Place, serve
+    from speechbrain_llase.demo.visitors import Presses
+
+    limits = Limits(
+        max_s=60.0 * args.max_minutes,
+        max_bytes=MB * args.max_mb,
+        max_files=args.max_files,
+    )
+    try:
+        models = load_models(args)
+    except (OSError, RuntimeError, KeyError, ValueError) as err:
+        return refuse(one_line(err))
+    from speechbrain_llase.demo.layout import Shared
+
+    tools = Tools(limits, Scorer(limits.scored_s))
+    shared = Shared(models, private, tools, Presses())
+    place = Place(args.host, args.port, args.root_path, args.open)
+    try:
+        serve(shared, place, check_user, limits.max_bytes)
+    except OSError as err:
+        return refuse(one_line(err))
+    return 0

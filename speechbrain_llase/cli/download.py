@@ -1,0 +1,126 @@
+"""`speechbrain-llase download`: the official files, fetched and converted.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechbrain_llase.cli.common import one_line, refuse, say
+from speechbrain_llase.cli.convert import add_conversion_options, report
+
+if TYPE_CHECKING:
+    from speechbrain_llase.pretrained.download import Download
+
+HELP = """\
+Fetch the official files of a model once, and make one slim folder of them.
+
+The files (5 GB for llase) come from the Hugging Face hub into a folder of
+their own, with their checksums. What breaks off is taken up again by the same
+command. Then they are converted as `speechbrain-llase convert` does.
+"""
+EPILOG = """\
+example:
+  speechbrain-llase download llase --output models/llase
+  speechbrain-llase enhance noisy.wav --output enhanced --source models/llase
+
+exit codes: 0 done, 1 a file could not be fetched or converted, 2 usage.
+
+licence: the Xcodec2 weights are CC-BY-NC-4.0 (no commercial use). You are
+asked before anything is fetched; --accept-licences answers yes.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Describe the sub-command `download`."""
+    parser = subparsers.add_parser(
+        "download",
+        help="fetch a model's official files and convert them",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("name", choices=["llase"], help="which model")
+    add_conversion_options(parser)
+    add(
+        "--encoder",
+        action="store_true",
+        help="convert the encoding half of Xcodec2 too, for training; it is in"
+        " the same file",
+    )
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder of the files as fetched (default: official_files beside"
+        " the output)",
+    )
+    add(
+        "--endpoint",
+        metavar="URL",
+        help="a mirror of the hub (default: $HF_ENDPOINT, else huggingface.co)",
+    )
+    add(
+        "--accept-licences",
+        action="store_true",
+        help="do not ask; you accept the licences that are shown",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `speechbrain-llase download`; return the exit code."""
+    from speechbrain_llase.pretrained import convert as converter, download
+
+    cache = args.cache or args.output.parent / "official_files"
+    try:
+        converter.check_output(args.output)
+    except FileExistsError as err:
+        return refuse(one_line(err))
+    try:
+        downloads = list(download.plan(args.name, cache, args.endpoint))
+        show(downloads)
+        if not accepted(args):
+            return refuse(
+                "the licences were not accepted: say yes, or --accept-licences"
+            )
+        download.check_space(downloads, cache, args.output, args.dtype)
+        files = {d.source.part: download.fetch(d) for d in downloads}
+        if args.encoder:
+            files["w2v_bert"] = files["codec"]
+        say(f"converting; the files stay in {cache}")
+        manifest = converter.convert(
+            files, args.output, args.dtype, args.lm_heads, args.codec_heads
+        )
+    except (ValueError, OSError) as err:
+        say(f"error: {one_line(err)}")
+        return 1
+    report(manifest, args.output)
+    return 0
+
+
+def show(downloads: "list[Download]") -> None:
+    """Print each file with its size and licence."""
+    for download in downloads:
+        source = download.source
+        state = f"{download.size / 1e6:.1f} MB"
+        if not download.remaining:
+            state += ", there already"
+        elif download.remaining < download.size:
+            state += f", {download.remaining / 1e6:.1f} MB of it to fetch"
+        print(f"{source.repo}/{source.name}  {state}")
+        print(f"  licence: {source.licence}")
+
+
+def accepted(args: argparse.Namespace) -> bool:
+    """Take the option or the user's word."""
+    if args.accept_licences:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    answer = input("Fetch these files under their licences? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,72 @@
+"""Options of `enhance` for other places and other machines.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+
+from speechbrain_llase.cli.common import non_empty, positive
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of shards, tables and clusters."""
+    group = parser.add_argument_group(
+        "other places and other machines",
+        "INPUT and --output may be URLs (s3://, gs://, hdfs://, https://, ...)"
+        " and INPUT may\nbe WebDataset shards (.tar) or tables with a column of"
+        " audio (.parquet, .arrow);\n--column names that column, or"
+        " KEY.column of a shard. docs/cluster.md says more.",
+    )
+    add = group.add_argument
+    add(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="ray: on all machines of a Ray cluster (default: %(default)s)",
+    )
+    add(
+        "--audio-format",
+        choices=["wav", "flac"],
+        help="of results inside shards and tables (default: FLAC stays FLAC,"
+        " all else becomes WAV)",
+    )
+    add(
+        "--ray-address",
+        type=non_empty,
+        metavar="HOST:PORT",
+        help="cluster to join (default: that of RAY_ADDRESS, else this machine"
+        " alone)",
+    )
+    add(
+        "--actors",
+        type=positive,
+        metavar="N",
+        help="models at work (default: as many as the cluster has room for)",
+    )
+    add(
+        "--gpus-per-actor",
+        type=share,
+        default=0.0,
+        metavar="X",
+        help="GPUs of each, 0.5 for two on one (default: none)",
+    )
+    add(
+        "--files-per-task",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="files that a model takes at a time; shards and tables are taken"
+        " one by one (default: %(default)s)",
+    )
+
+
+def share(text: str) -> float:
+    """Read a number of GPUs."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of GPUs")
+    return number

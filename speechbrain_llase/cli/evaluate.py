@@ -1,0 +1,207 @@
+"""`speechbrain-llase evaluate`: how good are enhanced files?
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+from pathlib import Path
+
+from speechbrain_llase.cli.common import (
+    check_writable,
+    one_line,
+    positive,
+    refuse,
+    say,
+)
+
+HELP = """\
+Score enhanced speech beside its noisy input: DNSMOS (P.835 and P.808), word
+changes, speaker similarity, level and length; with --clean also PESQ-WB,
+ESTOI and SI-SDR, with --text also word error. Files match by name.
+
+DNSMOS alone misleads: a generative enhancer can score high and say other
+words. Read word changes (dWER) and speaker similarity beside it. SI-SDR is
+unfit for generated waves.
+"""
+EPILOG = """\
+examples:
+  speechbrain-llase evaluate --noisy noisy --enhanced enhanced --output scores
+      the recogniser and the speaker model come from the Hugging Face hub
+  speechbrain-llase evaluate --noisy noisy --enhanced enhanced --clean clean \\
+      --asr pocketsphinx --speaker resemblyzer --output scores --jobs 4
+      everything offline: both models come inside Python packages
+
+dWER counts the words that the recogniser reads otherwise than in the clean
+file (in the noisy one without --clean), over the words it reads there.
+Figures of different recognisers or speaker models do not compare.
+
+The output folder gets scores.csv (one line a file), summary.json (means with
+95 % bootstrap intervals; what was skipped, and why) and distributions.png.
+What a measure refuses is counted as skipped, never as zero.
+
+exit codes: 0 all clips scored, 1 some clips could not be, 2 nothing was begun.
+
+warning: a hub model's YAML runs code: use only those you trust.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Describe the sub-command `evaluate`."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="score enhanced files",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--noisy", required=True, type=Path, metavar="DIR", help="the inputs")
+    add("--enhanced", required=True, type=Path, metavar="DIR", help="results")
+    add("--clean", type=Path, metavar="DIR", help="the clean originals")
+    add(
+        "--text",
+        type=Path,
+        metavar="FILE",
+        help="what is said: on each line a name and the words",
+    )
+    add(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of the report, made if missing",
+    )
+    add_measure_options(parser)
+
+
+def add_measure_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `read_settings` takes, and --jobs."""
+    add = parser.add_argument
+    add(
+        "--asr",
+        default="speechbrain/asr-crdnn-rnnlm-librispeech",
+        metavar="NAME|DIR|ORG/NAME",
+        help="recogniser: pocketsphinx (offline), a folder or a hub id of a"
+        " SpeechBrain model (default: %(default)s)",
+    )
+    add(
+        "--speaker",
+        default="speechbrain/spkrec-ecapa-voxceleb",
+        metavar="NAME|DIR|ORG/NAME",
+        help="speaker model: resemblyzer (offline), a folder or a hub id of a"
+        " SpeechBrain model (default: %(default)s)",
+    )
+    add(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="MEASURE",
+        choices=MEASURES,
+        help=f"leave out some of: {', '.join(MEASURES)}",
+    )
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps the recogniser's readings for a next time",
+    )
+    add(
+        "--asr-device",
+        default="cpu",
+        metavar="DEVICE",
+        help="of SpeechBrain's recogniser and speaker model (default: cpu)",
+    )
+    add(
+        "--jobs",
+        default=1,
+        type=positive,
+        metavar="N",
+        help="processes that score (default: 1)",
+    )
+
+
+MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `speechbrain-llase evaluate`; return the exit code."""
+    from speechbrain_llase.evaluation import clips as clips_of
+
+    folders = {"noisy": args.noisy, "enhanced": args.enhanced}
+    if args.clean:
+        folders["clean"] = args.clean
+    try:
+        texts = clips_of.read_texts(args.text) if args.text else {}
+        clips, skipped = clips_of.find_clips(folders, texts)
+        unknown = sorted(set(texts) - {clip.name for clip in clips})
+        if len(unknown) == len(texts) and texts:
+            raise ValueError(
+                f"No name in {args.text} is that of a file; they begin with "
+                f"{unknown[0]!r}, the files with {clips[0].name!r}."
+            )
+        check_writable(args.output)
+        scores = score(clips, read_settings(args), args.jobs)
+    except (ValueError, OSError, ImportError) as err:
+        return refuse(f"{one_line(err)} (or see --without)")
+    return report(args, scores, skipped)
+
+
+def read_settings(args: argparse.Namespace):
+    """Give the arguments as `Settings`."""
+    from speechbrain_llase.evaluation.scoring import Settings
+
+    without = list(args.without)
+    if not getattr(args, "clean", True):  # needed to compare samples
+        without += AGAINST_CLEAN
+    return Settings(
+        asr=args.asr,
+        speaker=args.speaker,
+        without=tuple(dict.fromkeys(without)),
+        device=args.asr_device,
+        cache=args.cache,
+    )
+
+
+def score(clips, settings, jobs: int, desc: str = "score") -> list:
+    """Score all clips behind a progress bar."""
+    from tqdm import tqdm
+
+    from speechbrain_llase.evaluation.run import score_clips
+
+    scored = score_clips(clips, settings, jobs)
+    total = len(clips) if hasattr(clips, "__len__") else None
+    return list(tqdm(scored, desc=desc, unit="clip", total=total, disable=None))
+
+
+def report(args: argparse.Namespace, scores: list, skipped: list) -> int:
+    """Write the report, print its table; return the exit code."""
+    from speechbrain_llase.evaluation.picture import plot_distributions
+    from speechbrain_llase.evaluation.report import write_csv, write_json
+    from speechbrain_llase.evaluation.summary import summarise, table
+
+    skipped = [*skipped, *(skip for x in scores for skip in x.skipped)]
+    summary = summarise(scores)
+    write_csv(args.output / "scores.csv", scores)
+    write_json(
+        args.output / "summary.json", summary, skipped, read_settings(args)
+    )
+    whole = [skip for skip in skipped if not skip.row]
+    for skip in whole:
+        say(f"skipped: {skip.clip}: {skip.reason}")
+    if not summary:
+        say("error: no clip could be scored")
+        return 1
+    try:
+        plot_distributions(args.output / "distributions.png", scores, summary)
+    except ImportError as err:
+        say(f"no picture: {one_line(err)}")
+    scored = sum(1 for x in scores if x.rows)
+    print(f"{scored} clips, {len(whole)} skipped; mean (95 % interval)\n")
+    print(table(summary))
+    figures = [skip for skip in skipped if skip.row]
+    if figures:
+        print(f"\n{len(figures)} figures skipped; summary.json says why.")
+    return 1 if whole else 0

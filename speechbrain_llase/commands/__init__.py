@@ -1,1 +1,0 @@
-"""The sub-commands of `speechbrain-llase`, one a file."""

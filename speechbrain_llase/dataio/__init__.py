@@ -1,0 +1,1 @@
+"""Audio files, lists and where they lie."""

@@ -1,0 +1,174 @@
+"""Which recordings of a list can be used: every file is decoded once.
+
+What cannot be used is named once, left out and counted, and too much of it
+stops, before a training begins that would stop at it later.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import soundfile
+from speechbrain.utils.logger import get_logger
+
+from speechbrain_llase.augment.mixture import SILENT
+from speechbrain_llase.dataio.manifests import FILE_KEYS, some
+from speechbrain_llase.lobes.wavlm_frontend import MIN_SAMPLES
+
+logger = get_logger(__name__)
+THREADS = 8  # that look into files
+BLOCK = 1 << 18  # samples decoded at once
+
+
+def check_entries(
+    entries: dict[str, dict],
+    sample_rate: int,
+    most_bad: float,
+    resample: bool = False,
+    longest_s: float = float("inf"),
+) -> dict[str, dict]:
+    """Decode every file and keep the entries that can be used.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> the files' paths.
+    sample_rate : int
+        The rate wanted, in Hz.
+    most_bad : float
+        Share of entries that may be left out, from 0 to 1.
+    resample : bool
+        Take other rates and several channels too: `read_speech` will
+        resample and average.
+    longest_s : float
+        Longest file in seconds.
+
+    Returns
+    -------
+    good : dict
+        As entries, with `duration` in seconds.
+
+    Raises
+    ------
+    ValueError
+        More than that share cannot be used, or nothing can.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        checked = pool.map(
+            lambda entry: look_into(entry, sample_rate, resample, longest_s),
+            entries.values(),
+        )
+        results = dict(zip(entries, checked, strict=True))
+    return keep_good(entries, results, most_bad)
+
+
+def keep_good(
+    entries: dict[str, dict], results: dict[str, float | str], most_bad: float
+) -> dict[str, dict]:
+    """Leave out, name and count the entries that cannot be used.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> entry.
+    results : dict
+        ID -> duration in seconds, or what is wrong.
+    most_bad : float
+        See `check_entries`.
+
+    Returns
+    -------
+    good : dict
+        As entries, with `duration`.
+
+    Raises
+    ------
+    ValueError
+        More than that share cannot be used, or nothing can.
+    """
+    bad = [f"{name}: {r}" for name, r in results.items() if isinstance(r, str)]
+    if bad:
+        summary = f"{len(bad)} of {len(entries)} entries cannot be used"
+        if len(bad) > most_bad * len(entries) or len(bad) == len(entries):
+            raise ValueError(
+                f"{summary}, allowed is a share of {most_bad}: {some(bad)}. "
+                "Repair or remove them, or allow more."
+            )
+        logger.warning("%s and are left out: %s", summary, some(bad))
+    return {
+        name: entries[name] | {"duration": seconds}
+        for name, seconds in results.items()
+        if not isinstance(seconds, str)
+    }
+
+
+def look_into(
+    entry: dict, sample_rate: int, resample: bool, longest_s: float
+) -> float | str:
+    """Duration of an entry in seconds, or what is wrong with it."""
+    paths = [entry[key] for key in FILE_KEYS if key in entry]
+    try:
+        durations = [measure(path, sample_rate, resample) for path in paths]
+    except ValueError as err:
+        return str(err)
+    if max(durations) - min(durations) > 0.5 / sample_rate:
+        return f"clean and noisy last {durations} s, not equally long"
+    if durations[0] > longest_s:
+        return (
+            f"{paths[0]} lasts {durations[0]:.0f} s, longer than longest_s="
+            f"{longest_s:g}; cut it into utterances"
+        )
+    return durations[0]
+
+
+def measure(path: str, sample_rate: int, resample: bool) -> float:
+    """Decode a file to its end.
+
+    Arguments
+    ---------
+    path : str
+        The file.
+    sample_rate : int
+        The rate wanted, in Hz.
+    resample : bool
+        Take other rates and several channels too.
+
+    Returns
+    -------
+    duration : float
+        In seconds.
+
+    Raises
+    ------
+    ValueError
+        It cannot be used: it is missing, damaged, cut off, too short, of
+        another rate, not finite or silent.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no file {path}")
+    count, energy = 0, 0.0
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, channels, frames = file.samplerate, file.channels, file.frames
+            while len(block := file.read(BLOCK, "float32", always_2d=True)):
+                mono = block.mean(1)
+                count, energy = count + len(mono), energy + np.dot(mono, mono)
+    except (soundfile.LibsndfileError, OSError) as err:
+        raise ValueError(f"{path} cannot be read as audio: {err}") from err
+    if count < frames:
+        raise ValueError(f"{path} is cut off: {count} of {frames} samples")
+    if count < MIN_SAMPLES * rate / sample_rate:
+        raise ValueError(f"{path} has {count} samples, too few")
+    if not resample and (rate, channels) != (sample_rate, 1):
+        raise ValueError(
+            f"{path} has {rate} Hz and {channels} channel(s), not "
+            f"{sample_rate} Hz and 1"
+        )
+    if not np.isfinite(energy):
+        raise ValueError(f"{path} has NaN or infinite samples")
+    if energy / count < SILENT:
+        raise ValueError(f"{path} is silent (RMS below -100 dBFS)")
+    return count / rate

@@ -1,0 +1,257 @@
+"""What comes in and what goes out: batches that are checked, whole files.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import soundfile
+import torch
+
+from speechbrain_llase.lobes.wavlm_frontend import num_rows
+
+
+def split_batch(
+    noisy: torch.Tensor, lengths: torch.Tensor | None
+) -> list[torch.Tensor]:
+    """Check a batch (B, T) and cut its items to their own lengths."""
+    if noisy.dim() != 2:
+        raise ValueError(
+            f"noisy has the shape {tuple(noisy.shape)}; allowed is (batch, "
+            "time), mono. Average channels first, or add a batch axis."
+        )
+    if not noisy.is_floating_point():
+        raise TypeError(
+            f"noisy is {noisy.dtype}; pass floating point samples, integers "
+            "divided by their full scale (32768 for 16 bits)."
+        )
+    bad = [k for k, item in enumerate(noisy) if not is_finite(item)]
+    if bad:
+        raise ValueError(
+            f"Items {bad} hold NaN or infinite samples; leave them out or "
+            "repair them."
+        )
+    if lengths is None:
+        return list(noisy)
+    if isinstance(lengths, torch.Tensor):
+        lengths = lengths.cpu()  # not every device has float64
+    lengths = torch.as_tensor(lengths, dtype=torch.float64)
+    if lengths.shape != noisy.shape[:1]:
+        raise ValueError(
+            f"lengths has the shape {tuple(lengths.shape)} for a batch of "
+            f"{noisy.shape[0]}; pass one relative length an item."
+        )
+    if not ((lengths > 0) & (lengths <= 1)).all():
+        raise ValueError(
+            f"lengths={lengths.tolist()} must lie in (0, 1]: they are "
+            "relative to the longest item, not samples."
+        )
+    samples = (lengths * noisy.shape[1]).round().long().tolist()
+    return [item[:n] for item, n in zip(noisy, samples, strict=True)]
+
+
+def is_finite(wav: torch.Tensor) -> bool:
+    """Tell whether no sample is NaN or infinite, in one pass over them."""
+    if not wav.numel():
+        return True
+    return bool(torch.stack(wav.aminmax()).isfinite().all())
+
+
+def is_heard(wav: torch.Tensor) -> bool:
+    """Tell whether (T,) is long enough and not silent."""
+    return num_rows(len(wav)) > 0 and bool(wav.any())
+
+
+def check_writable(path: Path) -> None:
+    """Refuse an output that cannot be written, before any work."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; pass a file name.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {path.parent} to write {path.name} into."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"The folder {path.parent} cannot be written.")
+
+
+def write_whole(
+    path: str | Path, blocks: Iterable[torch.Tensor], sample_rate: int
+) -> None:
+    """Write blocks (T,) beside the file's place, then move it there at once.
+
+    The samples are 16-bit PCM in the format that the name asks for (WAV,
+    FLAC, OGG); nothing appears before all blocks are on the disk.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        write_blocks(partial, blocks, sample_rate)
+        move_whole(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_blocks(
+    path: Path, blocks: Iterable[torch.Tensor], sample_rate: int
+) -> None:
+    """Write a new file, and return once it is on the disk.
+
+    Arguments
+    ---------
+    path : Path
+        Its ending says the format.
+    blocks : iterable of torch.Tensor
+        (T,) each, in [-1, 1].
+    sample_rate : int
+        In Hz.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        The system's reason, such as a full disk, or none that is known. The
+        file may be there, and incomplete.
+    ValueError
+        The ending is unknown.
+    """
+    with path.open("wb", buffering=0) as raw:
+        file = NotedFile(raw, path.name)
+        try:
+            write_sound(file, blocks, sample_rate)
+        except (soundfile.LibsndfileError, AssertionError) as err:
+            # what soundfile finds is only that it is short
+            raise file.error or incomplete(path) from err
+        if file.error:
+            raise file.error
+        os.fsync(raw.fileno())
+    if path.suffix.lower() == ".wav" and path.stat().st_size > 44:
+        with open(path, "rb") as raw:
+            if not any(raw.read(44)[40:]):  # the length, written at closing
+                raise incomplete(path)
+
+
+def incomplete(path: Path) -> RuntimeError:
+    """Say that a file lacks samples, where nobody has told why."""
+    return RuntimeError(f"{path.name} was not written to its end")
+
+
+def write_sound(
+    file: "NotedFile", blocks: Iterable[torch.Tensor], sample_rate: int
+) -> None:
+    """Write blocks (T,) in the format that the file's name asks for."""
+    sound = open_for_writing(file, sample_rate)
+    try:
+        for block in blocks:
+            samples = block.cpu().numpy()
+            with signals_later():
+                sound.write(samples)
+    finally:
+        with signals_later():
+            sound.close()
+
+
+@contextmanager
+def signals_later() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block.
+
+    libsndfile writes through Python functions, which cannot hand on what a
+    signal's handler raises: it would be lost, and the samples with it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread alone
+        return
+    come, handlers = [], {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, lambda number, _: come.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in come:
+            signal.raise_signal(number)
+
+
+class NotedFile:
+    """A file that libsndfile writes through; it keeps the system's errors.
+
+    libsndfile itself would only say that there was one, and would wait for
+    the disk once more.
+
+    Arguments
+    ---------
+    file : binary file
+        Open for writing, not buffered.
+    name : str
+        Its ending says the format.
+    """
+
+    def __init__(self, file: BinaryIO, name: str):
+        self.file, self.name = file, name
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of the data, or note why not."""
+        left = memoryview(data)
+        try:
+            while len(left) and not self.error:
+                left = left[self.file.write(left) :]
+        except BaseException as err:  # nobody above could hand it on
+            self.error = err
+        return len(data) - len(left)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, or note why not."""
+        try:
+            return self.file.seek(offset, whence)
+        except BaseException as err:
+            self.error = self.error or err
+            return -1
+
+    def tell(self) -> int:
+        """Tell the place, or note why not."""
+        return self.seek(0, os.SEEK_CUR)
+
+
+def move_whole(partial: Path, path: Path) -> None:
+    """Move a complete file to its place, and see that it stays there."""
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where systems can do that."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def open_for_writing(file: NotedFile, sample_rate: int) -> soundfile.SoundFile:
+    """Begin a mono file; a ValueError for an unknown ending."""
+    try:
+        with signals_later():
+            return soundfile.SoundFile(file, "w", sample_rate, 1)
+    except (TypeError, ValueError, soundfile.LibsndfileError) as err:
+        if file.error:
+            raise file.error from err
+        raise ValueError(
+            f"{Path(file.name).suffix or 'no ending'} is not a format that can be "
+            "written; name the output .wav, .flac or .ogg."
+        ) from err

@@ -1,0 +1,246 @@
+"""Lists of inputs: text, CSV, JSON and Kaldi's wav.scp.
+
+A list is read as text and nothing in it is run or expanded.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from speechbrain_llase.dataio.urls import is_url
+
+# Columns that are known to hold paths of noisy audio, in other projects too.
+COLUMNS = (
+    "wav path file filename input audio audio_path audio_filepath noisy"
+    " noisy_wav noisy_path"
+).split()
+VARIABLE = re.compile(r"\$\{?\w|\{\w+\}/")  # SpeechBrain's placeholders
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a list."""
+
+    path: str  # as it is written there; a file, or a folder in a .txt list
+    name: str | None = None  # names the output; None: the path does
+
+
+def is_list(path: Path) -> bool:
+    """Tell by its name whether a path is a list; folders are never one."""
+    return path.suffix.lower() in READERS and not path.is_dir()
+
+
+def read_list(path: Path, column: str | None = None) -> list[Entry]:
+    """Read a list.
+
+    Arguments
+    ---------
+    path : Path
+        `.txt`: one path a line. `.csv` and `.tsv`: a header and rows.
+        `.jsonl`, `.ndjson` and `.json`: an object a line, or one object whose
+        values are objects. `.scp`: an id and a path a line. Blank lines, and
+        in `.txt` and `.scp` lines that begin with `#`, are skipped.
+    column : str, optional
+        Where the paths are in CSV and JSON; None means the one of `COLUMNS`
+        that is there.
+
+    Returns
+    -------
+    entries : list of Entry
+        In order. In CSV and JSON an output is named by its path below the
+        folder that all paths of the list share; in `.scp`, by the id.
+
+    Raises
+    ------
+    ValueError
+        The list is not what its name says, or names no file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise ValueError(
+            f"{path} is not UTF-8 text. A {path.suffix} input is a list of "
+            "paths."
+        ) from err
+    entries = READERS[path.suffix.lower()](path, text, column)
+    if not entries:
+        raise ValueError(f"{path} names no file. Write one path per line.")
+    for entry in entries:
+        check_entry(path, entry)
+    return entries
+
+
+def check_entry(path: Path, entry: Entry) -> None:
+    """Refuse what is no path, or no name of an output."""
+    if not is_url(entry.path) and is_list(Path(entry.path)):
+        raise ValueError(
+            f"{path} names another list, {entry.path}. Give both lists as "
+            "inputs."
+        )
+    if VARIABLE.match(entry.path):
+        raise ValueError(
+            f"{path} has a placeholder in {entry.path!r}; write the folder "
+            "in its place."
+        )
+    name = PurePosixPath(entry.name or "")
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError(
+            f"{path}: {entry.name!r} cannot name an output, which would lie "
+            "outside the output folder."
+        )
+
+
+def read_text(path: Path, text: str, column: str | None) -> list[Entry]:
+    """Read one path a line."""
+    return [Entry(line) for _, line in numbered(text)]
+
+
+def numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines that say something."""
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if line and line[0] != "#":
+            yield number, line
+
+
+def read_csv(path: Path, text: str, column: str | None) -> list[Entry]:
+    """Read the rows below a header."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True
+    )
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as err:
+        raise ValueError(
+            f"{path} is no CSV ({err}, after line {reader.line_num})."
+        ) from err
+    return read_rows(path, rows, column)
+
+
+def read_json(path: Path, text: str, column: str | None) -> list[Entry]:
+    """Read an object a line, or an object of objects as SpeechBrain has."""
+    lines = [(k, x.strip()) for k, x in enumerate(text.split("\n"), 1)]
+    lines = [(number, line) for number, line in lines if line]
+    try:
+        rows = [(number, json.loads(line)) for number, line in lines]
+        is_whole = len(rows) == 1 and all(
+            isinstance(x, dict) for x in dict(rows[0][1]).values()
+        )
+    except (ValueError, TypeError):
+        rows, is_whole = [], True
+    if is_whole and lines:
+        rows = list(enumerate(parse_whole(path, text).values(), 1))
+    return read_rows(path, rows, column)
+
+
+def parse_whole(path: Path, text: str) -> dict[str, Any]:
+    """Parse one object, or say which line is no JSON."""
+    try:
+        whole = json.loads(text)
+    except ValueError as err:
+        raise ValueError(
+            f"{path} is no JSON ({err}). Write one object per line, such as "
+            '{"audio_filepath": "a.wav"}.'
+        ) from err
+    if not isinstance(whole, dict):
+        raise ValueError(f"{path}: write one JSON object per line.")
+    return whole
+
+
+def read_rows(
+    path: Path, rows: Sequence[tuple[int, Any]], column: str | None
+) -> list[Entry]:
+    """Take the paths out of numbered rows."""
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, entry {number}, is no object.")
+    if not rows:
+        return []
+    column = column or pick_column(path, rows[0][1])
+    paths = []
+    for number, row in rows:
+        found = row.get(column)
+        if not isinstance(found, str) or not found.strip():
+            raise ValueError(
+                f"{path}, line {number}: {column}={found!r} is no path; its "
+                f"columns are {', '.join(map(str, row))}. --column names "
+                "another."
+            )
+        paths.append(found.strip())
+    names = below_common(paths)
+    return [Entry(*pair) for pair in zip(paths, names, strict=True)]
+
+
+def pick_column(path: Path, row: dict[str, Any]) -> str:
+    """Find the one column that is known to hold paths."""
+    found = [column for column in row if column in COLUMNS]
+    if len(found) == 1:
+        return found[0]
+    what = (
+        f"several columns that may hold the paths ({', '.join(found)})"
+        if found
+        else f"no column of a known name ({', '.join(COLUMNS)}), only "
+        f"{', '.join(map(str, row))}"
+    )
+    raise ValueError(f"{path} has {what}. Choose one with --column NAME.")
+
+
+def below_common(paths: Iterable[str]) -> list[str]:
+    """Cut off the folder that all paths share.
+
+    Example
+    -------
+    >>> below_common(["/data/a/1.wav", "/data/b/1.wav"])
+    ['a/1.wav', 'b/1.wav']
+    >>> below_common(["s3://bucket/a/1.wav"])
+    ['1.wav']
+    """
+    parts = [
+        path.split("/") if is_url(path) else Path(os.path.abspath(path)).parts
+        for path in paths
+    ]
+    shared = len(os.path.commonprefix([list(p[:-1]) for p in parts]))
+    return ["/".join(p[shared:]) for p in parts]
+
+
+def read_scp(path: Path, text: str, column: str | None) -> list[Entry]:
+    """Read Kaldi's table of ids and paths."""
+    entries = []
+    for number, line in numbered(text):
+        name, _, source = line.partition(" ")
+        if "\t" in name:
+            name, _, source = line.partition("\t")
+        source = source.strip()
+        if not source:
+            raise ValueError(
+                f"{path}, line {number}: {line!r} is not an id and a path."
+            )
+        if source.endswith("|") or source.startswith("|"):
+            raise ValueError(
+                f"{path}, line {number}: {name} is made by a command "
+                f"({source!r}), and commands are never run. Write its output "
+                "to a file and name that."
+            )
+        entries.append(Entry(source, name))
+    return entries
+
+
+READERS: dict[str, Callable[[Path, str, str | None], list[Entry]]] = {
+    ".txt": read_text,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".json": read_json,
+    ".jsonl": read_json,
+    ".ndjson": read_json,
+    ".scp": read_scp,
+}

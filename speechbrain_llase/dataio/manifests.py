@@ -1,0 +1,198 @@
+"""Lists of recordings: folders, CSV and JSON in, one list out.
+
+An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav`, and
+`duration` in seconds.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+from speechbrain.utils.logger import get_logger
+
+from speechbrain_llase.bulk.plan import AUDIO_SUFFIXES
+
+logger = get_logger(__name__)
+FILE_KEYS = ("clean_wav", "noisy_wav", "wav")
+SHOWN = 10  # files named in a message; the others are counted
+
+
+def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
+    """List the audio below a folder.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Searched to the bottom, hidden files left out.
+    key : str
+        The entry's name of the file.
+
+    Returns
+    -------
+    entries : dict
+        Path below the folder, without its ending -> {key: path}.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder, or no audio in it.
+    ValueError
+        Two files differ in their ending alone.
+    """
+    folder = Path(folder)
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."
+    )
+    if not files:
+        raise FileNotFoundError(
+            f"There is no audio below {folder}; name a folder with files like "
+            "speech.wav or speech.flac."
+        )
+    entries = {}
+    for path in files:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in entries:
+            raise ValueError(
+                f"{entries[name][key]} and {path} have the same name but for "
+                "the ending; rename or remove one of them."
+            )
+        entries[name] = {key: str(path)}
+    return entries
+
+
+def pair_folders(clean: str | Path, noisy: str | Path) -> dict[str, dict]:
+    """List recordings that have the same name in two folders.
+
+    Arguments
+    ---------
+    clean, noisy : str or Path
+        Folders.
+
+    Returns
+    -------
+    entries : dict
+        As `list_folder`, with clean_wav and noisy_wav; a name that only one
+        folder has is left out, with a warning.
+
+    Raises
+    ------
+    ValueError
+        No name is in both.
+    """
+    ours, theirs = list_folder(clean), list_folder(noisy, "noisy_wav")
+    alone = sorted(ours.keys() ^ theirs.keys())
+    both = {name: ours[name] | theirs[name] for name in ours if name in theirs}
+    if not both:
+        raise ValueError(
+            f"No file of {clean} has the name of one of {noisy}; a recording "
+            "and its clean original need the same name."
+        )
+    if alone:
+        logger.warning(
+            "Only in one of %s and %s, left out: %s", clean, noisy, some(alone)
+        )
+    return both
+
+
+def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
+    """Read a list in one of SpeechBrain's forms.
+
+    Arguments
+    ---------
+    path : str or Path
+        A folder (see `list_folder`); a .csv file with the columns ID and
+        wav, clean_wav, noisy_wav; or a .json file {id: {...}}.
+    data_root : str
+        Put in the place of `$data_root` and `{data_root}`.
+
+    Returns
+    -------
+    entries : dict
+        ID -> the files' paths, and duration (or length) in seconds where it
+        is given; a column wav is called clean_wav.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is of no known form, or gives an ID twice.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return list_folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}; name a folder of audio, a .csv or a .json."
+        )
+    if path.suffix == ".json":
+        text = path.read_text(encoding="utf-8")
+        rows = json.loads(text, object_pairs_hook=list)
+        rows = [(name, dict(row)) for name, row in rows]
+    elif path.suffix == ".csv":
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file, skipinitialspace=True)
+            rows = [(row.get("ID", ""), row) for row in table]
+    else:
+        raise ValueError(f"{path} is neither a folder nor .csv nor .json.")
+    entries = {}
+    for name, row in rows:
+        files = {
+            "clean_wav" if key == "wav" else key: row[key]
+            .replace("$data_root", data_root)
+            .replace("{data_root}", data_root)
+            for key in FILE_KEYS
+            if row.get(key)
+        }
+        if not name or "clean_wav" not in files:
+            raise ValueError(
+                f"{path}: the entry {name or row!r} needs an ID and a file "
+                "under clean_wav or wav."
+            )
+        if name in entries:
+            raise ValueError(
+                f"{path}: the ID {name!r} is given to "
+                f"{entries[name]['clean_wav']} and to {files['clean_wav']}; "
+                "give every recording its own."
+            )
+        seconds = row.get("duration") or row.get("length")
+        if seconds:
+            files["duration"] = float(seconds)
+        entries[name] = files
+    return entries
+
+
+def write_manifest(entries: dict[str, dict], path: str | Path) -> None:
+    """Write entries as SpeechBrain's CSV, whole or not at all.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> duration and the files' paths.
+    path : str or Path
+        The .csv file; its folder is made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    keys = [key for key in FILE_KEYS if any(key in e for e in entries.values())]
+    with open(partial, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["ID", "duration", *keys])
+        for name, entry in entries.items():
+            files = [os.path.abspath(entry[key]) for key in keys]
+            table.writerow([name, f"{entry['duration']:.6f}", *files])
+    os.replace(partial, path)
+
+
+def some(names: list[str]) -> str:
+    """Name the first, count the others."""
+    more = len(names) - SHOWN
+    shown = "; ".join(names[:SHOWN])
+    return f"{shown}; and {more} more" if more > 0 else shown

@@ -1,0 +1,248 @@
+"""One file: read, enhance, mix, score, draw. No Gradio here.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.audio_writer import write_whole
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.demo.detailed_model import Listener, Settings
+from speechbrain_llase.demo.dry_wet import mix_blocks
+from speechbrain_llase.demo.limits import (
+    Limits,
+    check_guarded,
+    check_length,
+    check_upload,
+    in_words,
+)
+from speechbrain_llase.demo.models import Model
+from speechbrain_llase.demo.scores import EXTRA, Scorer
+from speechbrain_llase.evaluation.plot import plot_enhancement
+from speechbrain_llase.evaluation.plot_data import track_file
+from speechbrain_llase.inference.confidence import Details
+from speechbrain_llase.inference.long_files import enhance_blocks
+from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
+
+Progress = Callable[[float, str], None]  # share that is done, and words
+NOISY, ENHANCED = "Noisy", "Enhanced"  # as in the picture
+WINDOWS = 0.85  # share of the progress bar that is theirs
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all presses of the button share."""
+
+    limits: Limits
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class Result:
+    """One enhanced file, ready to be shown."""
+
+    name: str  # what its owner calls the input
+    before: Path  # the input at 16 kHz, mono, 16 bits
+    after: Path  # the output, alike
+    picture: Path | None  # None where matplotlib is not installed
+    audio_s: float
+    work_s: float  # reading and enhancing; scores and pictures not included
+    scores: dict[str, dict[str, float]]  # by NOISY and ENHANCED; or none
+    notes: tuple[str, ...] = ()  # what a listener should know
+
+
+def enhance_upload(
+    model: Model,
+    path: Path,
+    name: str,
+    folder: Path,
+    settings: Settings,
+    tools: Tools,
+    progress: Progress,
+) -> Result:
+    """Enhance one file.
+
+    Arguments
+    ---------
+    model : Model
+        What enhances; it stays as it is.
+    path : Path
+        The upload.
+    name : str
+        What its owner calls it, without folders.
+    folder : Path
+        Where to write input, output and picture; it is empty.
+    settings : Settings
+        What the visitor chose.
+    tools : Tools
+        Limits and scorer.
+    progress : callable
+        Called while windows run; what it raises ends the work.
+
+    Returns
+    -------
+    result : Result
+
+    Raises
+    ------
+    ValueError
+        With words for the page.
+    """
+    settings.check()
+    check_upload(path, name, tools.limits)
+    begin = time.perf_counter()
+    notes = []
+    stem = Path(name).stem or "recording"
+    before, after = (folder / f"{stem}_{x}.wav" for x in ("input", "enhanced"))
+    rate = model.enhancer.hparams.sample_rate
+    with ExitStack() as stack:
+        noisy, enhanced, mixed = (
+            stack.enter_context(SampleSpool()) for _ in range(3)
+        )
+        read(path, name, rate, tools.limits, noisy)
+        audio_s = noisy.length / rate
+        if settings.guard:
+            check_guarded(name, audio_s, tools.limits)
+        details = enhance(model, path, settings, enhanced, progress)
+        if settings.guard:
+            enhanced = stack.enter_context(
+                guarded(model, noisy, enhanced, details, notes)
+            )
+        fill(mixed, mix_blocks(noisy, enhanced, settings.wet))
+        work_s = time.perf_counter() - begin
+        write_whole(before, in_scale(noisy, notes, "The input"), rate)
+        write_whole(after, in_scale(mixed, notes, "The result"), rate)
+    if not details:
+        notes.append("Nothing was heard in the input: it is silent.")
+    progress(WINDOWS, "scores")
+    scores = score(before, after, audio_s, settings, tools, notes)
+    progress(0.95, "picture")
+    picture = picture_of(before, after, details, folder, notes)
+    found = picture, audio_s, work_s, scores, tuple(notes)
+    return Result(name, before, after, *found)
+
+
+def read(
+    path: Path, name: str, rate: int, limits: Limits, noisy: SampleSpool
+) -> None:
+    """Read the input at `rate`, mono; stop where it grows too long."""
+    try:
+        for block in read_blocks(path, rate):
+            noisy.write(block)
+            check_length(name, noisy.length / rate, limits)
+    except ValueError as err:
+        raise ValueError(str(err).replace(str(path), name)) from err
+
+
+def enhance(
+    model: Model,
+    path: Path,
+    settings: Settings,
+    enhanced: SampleSpool,
+    progress: Progress,
+) -> Details:
+    """Run the windows, as `EnhanceLLaSE.stream_file` does."""
+
+    def tell(done: int, whole: int) -> None:
+        progress(WINDOWS * done / whole, "enhancing")
+
+    progress(0.0, "enhancing")
+    listener = Listener(model.enhancer, settings)
+    fill(enhanced, enhance_blocks(listener, path, tell))
+    return listener.details(enhanced.length)
+
+
+def fill(spool: SampleSpool, blocks: Iterable[torch.Tensor]) -> None:
+    """Write blocks (T,) into a spool."""
+    for block in blocks:
+        spool.write(block)
+
+
+def guarded(
+    model: Model,
+    noisy: SampleSpool,
+    enhanced: SampleSpool,
+    details: Details,
+    notes: list[str],
+) -> SampleSpool:
+    """Apply the guard of the model's YAML; note what it did."""
+    if model.guard_off:
+        raise ValueError(f"The guard cannot be used. {model.guard_off}")
+    guard = copy.copy(model.enhancer.guard)
+    guard.enabled = True
+    waves = [torch.cat(list(x.blocks(MATCH_BLOCK))) for x in (noisy, enhanced)]
+    rate = model.enhancer.hparams.sample_rate
+    wav, decisions = guard(*waves, details, rate)
+    held = [decision for decision in decisions if decision.reasons]
+    if held:
+        parts = f"{len(held)} of {len(decisions)} parts"
+        part = "the whole file" if len(decisions) == 1 else parts
+        reasons = sorted({reason for x in held for reason in x.reasons})
+        notes.append(
+            f"The guard let the input pass for {part} ({', '.join(reasons)})."
+        )
+    else:
+        notes.append("The guard found nothing wrong.")
+    kept = SampleSpool()
+    kept.write(wav)
+    return kept
+
+
+def in_scale(
+    spool: SampleSpool, notes: list[str], what: str
+) -> Iterator[torch.Tensor]:
+    """Blocks (T,) of a signal, scaled down if it is over full scale."""
+    if spool.peak > 1:
+        notes.append(
+            f"{what} peaked at {spool.peak:.2f}; it was scaled to full scale."
+        )
+    for block in spool.blocks(MATCH_BLOCK):
+        yield block / spool.peak if spool.peak > 1 else block
+
+
+def score(
+    before: Path,
+    after: Path,
+    audio_s: float,
+    settings: Settings,
+    tools: Tools,
+    notes: list[str],
+) -> dict[str, dict[str, float]]:
+    """Score input and output, where it was asked for and can be done."""
+    if not settings.score or tools.scorer.missing:
+        return {}
+    if audio_s > tools.scorer.scored_s:
+        part = in_words(tools.scorer.scored_s)
+        notes.append(f"DNSMOS is that of the first {part}.")
+    files = {NOISY: before, ENHANCED: after}
+    return {label: tools.scorer(file) for label, file in files.items()}
+
+
+def picture_of(
+    before: Path,
+    after: Path,
+    details: Details,
+    folder: Path,
+    notes: list[str],
+) -> Path | None:
+    """Draw the result, if matplotlib is installed."""
+    picture = folder / "picture.png"
+    entropy = details.entropy.numpy() if details else None
+    try:
+        tracks = track_file(before), track_file(after)
+        plot_enhancement(*tracks, picture, entropy)
+    except ImportError:
+        notes.append(
+            f"Pictures need matplotlib, which is not installed here: {EXTRA}."
+        )
+        return None
+    return picture

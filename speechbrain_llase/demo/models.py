@@ -1,0 +1,89 @@
+"""The models of a page: those that the command line named, no others.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import argparse
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechbrain_llase.cli.common import load_enhancer
+from speechbrain_llase.dataio.urls import show
+from speechbrain_llase.demo.scores import guard_lacks
+from speechbrain_llase.inference.sources import resolve_source
+
+if TYPE_CHECKING:
+    from speechbrain_llase import EnhanceLLaSE
+
+LICENCE = re.compile(r"^# Licences?: (.*(?:\n#   .*)*)", re.MULTILINE)
+UNKNOWN = "not stated in its hyperparams.yaml; ask whoever published it"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that visitors can choose."""
+
+    name: str  # on the page; no path
+    enhancer: "EnhanceLLaSE"
+    licence: str  # of its weights, as its YAML states it
+    guard_off: str  # why the guard cannot be used; empty if it can
+
+
+def load_models(args: argparse.Namespace) -> dict[str, Model]:
+    """Load all that the command line named.
+
+    Arguments
+    ---------
+    args : argparse.Namespace
+        A list `source`, and what `load_enhancer` reads.
+
+    Returns
+    -------
+    models : dict
+        Name -> Model, in the order of the command line.
+
+    Raises
+    ------
+    ValueError
+        A source is unknown, named twice or does not fit.
+    """
+    models = {}
+    for source in args.source:
+        name = short_name(source)
+        if name in models:
+            raise ValueError(
+                f"--source names two models {name}; visitors could not tell "
+                "them apart. Rename a folder."
+            )
+        one = argparse.Namespace(**{**vars(args), "source": source})
+        enhancer = load_enhancer(one)
+        models[name] = Model(
+            name, enhancer, licence_of(source), guard_lacks(enhancer.guard)
+        )
+    return models
+
+
+def short_name(source: str) -> str:
+    """Name a source without where it lies, or a password in its URL.
+
+    Example
+    -------
+    >>> short_name("org/name"), short_name("https://me:secret@host/llase")
+    ('org/name', 'https://***@host/llase')
+    """
+    if os.path.isdir(source):
+        return Path(source).resolve().name
+    return show(source)
+
+
+def licence_of(source: str) -> str:
+    """Read what the head of a model's YAML says of its licence."""
+    yaml = Path(str(resolve_source(source)), "hyperparams.yaml")
+    if not yaml.is_file():  # a URL or a hub id
+        return UNKNOWN
+    found = LICENCE.search(yaml.read_text("utf-8"))
+    return " ".join(found[1].replace("\n#", " ").split()) if found else UNKNOWN

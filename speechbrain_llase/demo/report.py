@@ -1,0 +1,165 @@
+"""What a result looks like: plain HTML, every name escaped.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from speechbrain_llase.demo.enhance_one import ENHANCED, NOISY, Result
+from speechbrain_llase.demo.limits import MB, Limits, in_words
+from speechbrain_llase.demo.models import Model
+
+INTRO = """
+<h1>Enhance speech, and listen</h1>
+<p>The model hears noisy speech and <b>says it again</b> with a clean voice: it
+generates new speech. It can change words and voices, so listen to both
+before you rely on the result, and use it neither as evidence nor where words
+count and nobody checks them. It is made for one speaker; what comes out has
+16 kHz and one channel.</p>
+"""
+NOTHING_YET = (
+    "<p>Choose a noisy recording and press Enhance. What was heard before and "
+    "after will stand here.</p>"
+)
+NOT_DONE = "<p>Nothing was made. A message says why, unless you stopped it.</p>"
+SCALES = {
+    "OVRL": "overall",
+    "SIG": "speech",
+    "BAK": "background",
+    "P808": "P.808",
+}
+ENTROPY_NOTE = (
+    "Entropy tells how unsure the model was of what it said: 0 is certain, the "
+    "dotted line at 11.1 a pure guess."
+)
+SCORES_NOTE = (
+    "DNSMOS guesses from 1 to 5 how people would rate the sound. It does not "
+    "notice changed words or voices."
+)
+SWITCH = """
+element.addEventListener("play", (event) => {
+  for (const other of element.querySelectorAll("audio")) {
+    if (other !== event.target && !other.paused) {
+      other.pause();
+      event.target.currentTime = other.currentTime;
+    }
+  }
+}, true);
+"""
+REVEAL = """
+() => {
+  document.getElementById("report").scrollIntoView({block: "nearest"});
+  return [];
+}
+"""
+STYLE = """
+.llase-players {display: flex; flex-wrap: wrap; gap: 1rem; margin: 0.5rem 0}
+.llase-players figure {flex: 1 1 260px; margin: 0}
+.llase-players figcaption {font-weight: 600; margin-bottom: 0.25rem}
+.llase-players audio {width: 100%}
+.llase-scores {border-collapse: collapse; margin: 0.75rem 0 0.25rem}
+.llase-scores, .llase-scores tr {border: 0 !important}
+.llase-scores th, .llase-scores td {
+  border: 0 !important; padding: 0.15rem 0 0.15rem min(1.6rem, 2.5vw) !important;
+  text-align: right !important; font-variant-numeric: tabular-nums}
+.llase-scores th:first-child {
+  padding-left: 0 !important; text-align: left !important}
+.llase-scores thead tr {border-bottom: 1px solid currentColor !important}
+.llase-scores thead th {font-weight: 400 !important}
+#report .error, #report .clear-status {display: none}
+.llase-small {font-size: 0.85em; opacity: 0.8}
+"""
+
+
+def show(result: Result, missing: str = "") -> str:
+    """Players, scores and notes of one result.
+
+    Arguments
+    ---------
+    result : Result
+        What was made.
+    missing : str
+        Why there can be no scores, if so.
+
+    Returns
+    -------
+    html : str
+    """
+    head = (
+        f"<h3>{escape(result.name)}</h3><p>{in_words(result.audio_s)}, "
+        f"enhanced in {in_words(result.work_s)}. Press play on one while the "
+        "other plays, and it goes on at the same place.</p>"
+    )
+    players = player(NOISY, result.before) + player(ENHANCED, result.after)
+    parts = [head, f'<div class="llase-players">{players}</div>']
+    if result.scores:
+        parts.append(score_table(result.scores))
+    elif missing:
+        parts.append(f'<p class="llase-small">{escape(missing)}</p>')
+    if result.picture:
+        parts.append(f'<p class="llase-small">{ENTROPY_NOTE}</p>')
+    if result.notes:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+        parts.append(f"<ul>{notes}</ul>")
+    return "".join(parts)
+
+
+def player(label: str, path: Path) -> str:
+    """A player of the browser's own, which reads only what it plays."""
+    # relative, so that it holds below a proxy's prefix, too
+    address = escape(f"gradio_api/file={quote(path.as_posix())}")
+    return (
+        f"<figure><figcaption>{label}</figcaption>"
+        f'<audio controls preload="metadata" src="{address}" '
+        f'aria-label="{label}"></audio></figure>'
+    )
+
+
+def score_table(scores: dict[str, dict[str, float]]) -> str:
+    """DNSMOS of input and output."""
+    head = "".join(f"<th>{words}</th>" for words in SCALES.values())
+    rows = "".join(
+        f"<tr><th>{label}</th>"
+        + "".join(f"<td>{found[key]:.2f}</td>" for key in SCALES)
+        + "</tr>"
+        for label, found in scores.items()
+    )
+    return (
+        '<table class="llase-scores">'
+        f"<thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<p class="llase-small">{SCORES_NOTE}</p>'
+    )
+
+
+def show_failures(failures: Sequence[str]) -> str:
+    """Files of a batch that were left out, and why."""
+    if not failures:
+        return ""
+    items = "".join(f"<li>{escape(words)}</li>" for words in failures)
+    return f"<h3>Left out</h3><ul>{items}</ul>"
+
+
+def about_model(model: Model) -> str:
+    """The licence of a model's weights."""
+    return (
+        f'<p class="llase-small">Licence of its weights: '
+        f"{escape(model.licence)}.</p>"
+    )
+
+
+def about_page(limits: Limits, keep_s: float) -> str:
+    """Limits and privacy."""
+    return (
+        f'<p class="llase-small">At most {limits.max_files} files at a time, '
+        f"{in_words(limits.max_s)} and {limits.max_bytes / MB:.0f} MB each. "
+        f"DNSMOS scores the first {in_words(limits.scored_s)}, the guard takes "
+        f"{in_words(limits.guard_s)} at most. One press works at a time; "
+        "others wait in a queue. Uploads and results lie in a private folder "
+        "of the computer that runs this page; each is deleted "
+        f"{in_words(keep_s)} after it came, and all when the page ends. "
+        "Nothing is sent elsewhere.</p>"
+    )

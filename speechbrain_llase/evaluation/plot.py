@@ -1,0 +1,220 @@
+"""Pictures of enhancement: spectrograms, level and confidence over time.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from speechbrain_llase.evaluation.plot_data import Track, track_wave
+from speechbrain_llase.evaluation.plot_panels import (
+    draw_confidence,
+    draw_levels,
+    draw_spectrogram,
+    label_time,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEIGHTS = {"spectrogram": 2.2, "level": 1.5, "confidence": 1.3}  # inches
+WIDTH = 9.0  # inches
+DPI = 120
+MAX_GAP_S = 0.1  # by which two files of one recording may differ
+
+
+def plot_enhancement(
+    noisy: Track,
+    enhanced: Track,
+    path: str | Path,
+    confidence: np.ndarray | None = None,
+    kind: str = "entropy",
+    title: str = "",
+) -> None:
+    """Draw spectrograms, levels and, if it is known, confidence.
+
+    Arguments
+    ---------
+    noisy, enhanced : Track
+        Of the same part of a recording; see `track_file` and `track_wave`.
+    path : str or Path
+        Picture to write; its suffix names the format: .png, .pdf, .svg and
+        what else matplotlib writes. It appears only when it is complete.
+    confidence : np.ndarray, optional
+        (N,), 50 a second; `Details.entropy` for instance.
+    kind : str
+        What `confidence` is: "entropy" or "margin".
+    title : str
+        Written on top.
+
+    Raises
+    ------
+    ValueError
+        The lengths differ, or the suffix is not known.
+    ImportError
+        matplotlib is not installed.
+    """
+    figure = make_figure(noisy, enhanced, confidence, kind, title)
+    save(figure, path)
+
+
+def make_figure(
+    noisy: Track,
+    enhanced: Track,
+    confidence: np.ndarray | None = None,
+    kind: str = "entropy",
+    title: str = "",
+) -> Figure:
+    """Draw as `plot_enhancement` does, but write nothing.
+
+    Arguments
+    ---------
+    noisy, enhanced : Track
+        Of the same part of a recording.
+    confidence : np.ndarray, optional
+        (N,), 50 a second.
+    kind : str
+        What `confidence` is: "entropy" or "margin".
+    title : str
+        Written on top.
+
+    Returns
+    -------
+    figure : Figure
+        Of matplotlib, with no window and no global state.
+
+    Raises
+    ------
+    ValueError
+        The lengths differ.
+    ImportError
+        matplotlib is not installed.
+    """
+    check_lengths(noisy, enhanced)
+    panels = ["spectrogram", "spectrogram", "level"]
+    if confidence is not None:
+        panels.append("confidence")
+    figure, axes = new_figure([HEIGHTS[panel] for panel in panels])
+    figure.suptitle(title or None, fontsize="large")
+    add_spectrograms(figure, axes[:2], noisy, enhanced)
+    draw_levels(axes[2], {"Noisy": noisy, "Enhanced": enhanced})
+    if confidence is not None:
+        draw_confidence(axes[3], confidence, kind, noisy.start_s)
+    label_time(axes[-1], noisy.start_s, max(noisy.stop_s, enhanced.stop_s))
+    figure.align_ylabels(axes)
+    return figure
+
+
+def plot_spectrograms(
+    noisy: torch.Tensor,
+    enhanced: torch.Tensor,
+    sample_rate: int,
+    path: str | Path,
+) -> None:
+    """Draw the spectrograms of input and output, one above the other.
+
+    Both share one colour scale in dB, relative to the loudest point of the
+    two, so that their levels can be compared by eye. matplotlib is imported
+    only here, and no global state of it is touched.
+
+    Arguments
+    ---------
+    noisy : torch.Tensor
+        Input (T,), float.
+    enhanced : torch.Tensor
+        Output (T,), float, as long as the input.
+    sample_rate : int
+        Of both, in Hz.
+    path : str | Path
+        Picture to write; its suffix names the format, .png for instance.
+
+    Raises
+    ------
+    ValueError
+        If a signal has no samples, is not one-dimensional, or the two differ
+        in length.
+    ImportError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> path = Path(getfixture("tmpdir")) / "noise.png"
+    >>> plot_spectrograms(torch.randn(8000), torch.zeros(8000), 16000, path)
+    >>> path.exists()
+    True
+    """
+    if noisy.ndim != 1 or noisy.shape != enhanced.shape or not noisy.numel():
+        raise ValueError(
+            f"noisy has shape {tuple(noisy.shape)} and enhanced "
+            f"{tuple(enhanced.shape)}; give two waves of one shape (T,), "
+            "T at least 1."
+        )
+    figure, axes = new_figure([HEIGHTS["spectrogram"]] * 2)
+    tracks = [track_wave(wav, sample_rate) for wav in (noisy, enhanced)]
+    add_spectrograms(figure, axes, *tracks)
+    label_time(axes[-1], 0.0, tracks[0].stop_s)
+    save(figure, path)
+
+
+def add_spectrograms(
+    figure: Figure, axes: np.ndarray, noisy: Track, enhanced: Track
+) -> None:
+    """Draw two spectrograms on one scale, and its colour bar."""
+    top_db = max(noisy.spectrogram.max(), enhanced.spectrogram.max())
+    draw_spectrogram(axes[0], noisy, top_db, "Noisy")
+    image = draw_spectrogram(axes[1], enhanced, top_db, "Enhanced")
+    axes[0].set_yticks(axes[0].get_yticks())  # not its neighbour's
+    label = "Level (dB re the loudest point)"
+    figure.colorbar(image, ax=list(axes), label=label, pad=0.015, aspect=30)
+
+
+def new_figure(heights: list[float]) -> tuple[Figure, np.ndarray]:
+    """Make a figure and its panels, one above the other, heights in inches."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as err:
+        raise ImportError(
+            "Pictures need matplotlib: pip install speechbrain_llase[demo]"
+        ) from err
+    size = (WIDTH, sum(heights) + 1)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    ratios = {"height_ratios": heights}
+    axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw=ratios)
+    return figure, axes
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a picture beside its place, then move it there at once."""
+    path = Path(path)
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise ValueError(
+            f"{path.suffix or 'no ending'} is not a format of pictures; name "
+            f"the output {', '.join(f'.{name}' for name in sorted(known))}."
+        )
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(partial, dpi=DPI)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_lengths(noisy: Track, enhanced: Track) -> None:
+    """Refuse two waves that cannot be of one recording."""
+    gap_s = abs(noisy.duration_s - enhanced.duration_s)
+    if gap_s > MAX_GAP_S:
+        raise ValueError(
+            f"The noisy wave lasts {noisy.duration_s:.2f} s and the enhanced "
+            f"one {enhanced.duration_s:.2f} s; give two of one recording, or "
+            "a part that both have (--start, --stop)."
+        )

@@ -1,0 +1,10 @@
+"""Enhancement: one class, its stages and what runs them."""
+
+
+def __getattr__(name: str):
+    """`EnhanceLLaSE` has always been importable from here."""
+    if name == "EnhanceLLaSE":
+        from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+
+        return EnhanceLLaSE
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

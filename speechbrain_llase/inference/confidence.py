@@ -1,0 +1,189 @@
+"""How sure the token LM is: entropy and margin of every frame's posterior.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+
+from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, mean_codes
+from speechbrain_llase.nnet.packing import pack, unpack
+
+UNSURE = math.log(2)  # nats; the second best is at least half as likely
+ROWS = 128  # frames whose logits are held at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Confidence:
+    """A file's details in a few figures."""
+
+    num_tokens: int
+    entropy: float  # nats, mean over frames; 0 is certain, 11.09 knows nothing
+    margin: float  # nats, mean: log of how much likelier the best token is
+    log_prob: float  # nats, mean, of the tokens that were decoded
+    unsure: float  # share of frames whose margin is below log 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Details:
+    """What the token LM knew, frame by frame."""
+
+    tokens: torch.Tensor  # int64 (N,), 50 a second, in [0, 65536)
+    entropy: torch.Tensor  # float32 (N,), nats, in [0, 11.09]
+    margin: torch.Tensor  # float32 (N,), nats, best over second-best token
+    log_prob: torch.Tensor  # float32 (N,), nats, of `tokens`
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.tokens)
+
+    def __getitem__(self, frames: slice) -> "Details":
+        """Cut out some frames."""
+        return Details(*(x[frames] for x in self._fields()))
+
+    @staticmethod
+    def cat(parts: Sequence["Details"]) -> "Details":
+        """Join consecutive parts; none give an empty one."""
+        if not parts:
+            none = torch.zeros(0)
+            return Details(none.long(), none, none, none)
+        return Details(
+            *map(torch.cat, zip(*(part._fields() for part in parts)))
+        )
+
+    def summary(self) -> Confidence:
+        """Average over the frames; NaN where there is none."""
+        return Confidence(
+            num_tokens=len(self),
+            entropy=float(self.entropy.mean()),
+            margin=float(self.margin.mean()),
+            log_prob=float(self.log_prob.mean()),
+            unsure=float((self.margin < UNSURE).float().mean()),
+        )
+
+    def _fields(self):
+        return self.tokens, self.entropy, self.margin, self.log_prob
+
+
+def measure_logits(logits: torch.Tensor, tokens: torch.Tensor) -> Details:
+    """Measure the posterior of every frame.
+
+    The eight digits of a token are predicted independently, so the entropy
+    of a token is the sum of theirs, and the second-best token differs from
+    the best in the one digit that is most in doubt.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        float (N, 65536) of the softmax head or (N, 8, 4) of the digits head.
+    tokens : torch.Tensor
+        int64 (N,), those that are decoded.
+
+    Returns
+    -------
+    details : Details
+
+    Example
+    -------
+    >>> logits = torch.zeros(1, 8, 4)
+    >>> details = measure_logits(logits, torch.tensor([7]))
+    >>> details.entropy.exp().round(), details.margin
+    (tensor([65536.]), tensor([0.]))
+    """
+    log_probs = logits.float().log_softmax(-1)  # (N, V) or (N, 8, 4)
+    entropy = torch.special.entr(log_probs.exp()).sum(-1)
+    best = log_probs.topk(2, -1).values
+    margin = best[..., 0] - best[..., 1]
+    if logits.dim() == 2:
+        log_prob = log_probs.gather(-1, tokens[:, None]).squeeze(-1)
+        return Details(tokens, entropy, margin, log_prob)
+    places = NUM_LEVELS ** torch.arange(NUM_DIGITS, device=tokens.device)
+    digits = tokens[:, None] // places % NUM_LEVELS  # (N, 8)
+    log_prob = log_probs.gather(-1, digits.unsqueeze(-1)).squeeze(-1).sum(-1)
+    return Details(tokens, entropy.sum(-1), margin.amin(-1), log_prob)
+
+
+def measure_hidden(
+    token_lm: torch.nn.Module, hidden: torch.Tensor, tokens: torch.Tensor
+) -> Details:
+    """Measure the posteriors that hidden states give, some rows at a time.
+
+    Arguments
+    ---------
+    token_lm : TokenLM
+        Its head makes the logits.
+    hidden : torch.Tensor
+        (N, D), the output of `TokenLM.hidden`.
+    tokens : torch.Tensor
+        int64 (N,), those that are decoded.
+
+    Returns
+    -------
+    details : Details
+    """
+    parts = zip(hidden.split(ROWS), tokens.split(ROWS), strict=True)
+    return Details.cat(
+        [measure_logits(token_lm.logits(h), t) for h, t in parts]
+    )
+
+
+def pick_scored(
+    token_lm: torch.nn.Module, hidden: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pick the most likely tokens and say how likely they are.
+
+    Arguments
+    ---------
+    token_lm : TokenLM
+        Its head makes the logits, once, some at a time.
+    hidden : torch.Tensor
+        (N, D), the output of `TokenLM.hidden`.
+
+    Returns
+    -------
+    tokens : torch.Tensor
+        int64 (N,), those of `TokenLM.pick`.
+    log_prob : torch.Tensor
+        float32 (N,), nats, of each token.
+    """
+    if token_lm.head == "digits":
+        log_probs = token_lm.logits(hidden).float().log_softmax(-1)
+        return token_lm.pick(hidden), log_probs.amax(-1).sum(-1)
+    norms = []
+    tokens = token_lm.pick(hidden, norms)
+    head = token_lm.predict_layer
+    best = (head.weight[tokens].float() * hidden.float()).sum(-1)
+    best = best + head.bias[tokens].float()
+    return tokens, best - torch.stack(norms).logsumexp(0)
+
+
+def predict_scored(
+    token_lm: torch.nn.Module, mean: bool, feats: list[torch.Tensor]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What the decoder hears of each item, and how likely its tokens are.
+
+    Arguments
+    ---------
+    token_lm : TokenLM
+        Predicts.
+    mean : bool
+        Give the mean codes (N, 8), not the most likely tokens (N,).
+    feats : list of torch.Tensor
+        float (N, D) each.
+
+    Returns
+    -------
+    pairs : list of tuple
+        Tokens or codes, and the log probabilities (N,) of the most likely
+        tokens.
+    """
+    rows, runs = pack(feats)
+    hidden = token_lm.hidden(rows, runs)
+    heard, log_prob = pick_scored(token_lm, hidden)
+    if mean:
+        heard = mean_codes(token_lm.logits(hidden))
+    return list(zip(unpack(heard, runs), unpack(log_prob, runs)))

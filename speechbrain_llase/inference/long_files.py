@@ -1,0 +1,144 @@
+"""Enhance a file of any length in flat memory.
+
+Three passes: read it (at the model's rate, in mono) and find its peak; run
+the windows; scale the result to the level of the speech in the input. What
+lies between the passes is put aside in temporary files, twice 64 kB a second
+of audio.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from speechbrain.utils.logger import get_logger
+
+from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.inference.window_stream import Conveyor, Steps, drive
+from speechbrain_llase.lobes.wavlm import MIN_SAMPLES
+from speechbrain_llase.processing.signal_processing import (
+    MATCH_BLOCK,
+    GainMatcher,
+)
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+
+logger = get_logger(__name__)
+FED = 1 << 16  # samples that are fed at a time; 4 s at 16 kHz
+
+
+def enhance_blocks(
+    model: "EnhanceLLaSE",
+    path: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[torch.Tensor]:
+    """Enhance a local file.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        What enhances.
+    path : str or Path
+        The file.
+    progress : callable, optional
+        Called with the samples done and the samples in all, at the model's
+        rate, while windows run.
+
+    Yields
+    ------
+    block : torch.Tensor
+        float32 (T,), on the CPU, in [-1, 1]: a result over full scale is
+        scaled down, with a warning.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read; see `read_blocks`. Nothing was yielded.
+    """
+    with ExitStack() as stack:
+        noisy = stack.enter_context(SampleSpool())
+        for block in read_blocks(path, model.hparams.sample_rate):
+            noisy.write(block)
+        enhanced = stack.enter_context(SampleSpool())
+        line = model.conveyor()
+        drive(model, window_steps(line, noisy, enhanced, progress))
+        gain, peak = output_gain(model, noisy, enhanced)
+        if peak > 1:
+            logger.warning(
+                "%s: the result peaks at %.2f; scaled to full scale.",
+                path,
+                peak,
+            )
+        for block in enhanced.blocks(MATCH_BLOCK):
+            yield block * gain
+
+
+def window_steps(
+    conveyor: Conveyor,
+    noisy: SampleSpool,
+    enhanced: SampleSpool,
+    progress: Callable[[int, int], None] | None = None,
+) -> Steps[None]:
+    """Run the model over a whole signal; write as many samples as it has."""
+    if noisy.peak == 0 or noisy.length < MIN_SAMPLES:
+        for block in noisy.blocks(FED):
+            enhanced.write(torch.zeros_like(block))
+        return
+    device = conveyor.model.device
+    for block in noisy.blocks(FED):
+        # as `to_peak` does for a tensor
+        ready = yield from conveyor.take(block.to(device) / noisy.peak)
+        enhanced.write(ready)
+        if progress:
+            progress(enhanced.length, noisy.length)
+    rest = yield from conveyor.end()
+    enhanced.write(rest[: noisy.length - enhanced.length])
+    missing = noisy.length - enhanced.length
+    enhanced.write(torch.zeros(missing))
+    if progress:
+        progress(noisy.length, noisy.length)
+
+
+def output_gain(
+    model: "EnhanceLLaSE", noisy: SampleSpool, enhanced: SampleSpool
+) -> tuple[float, float]:
+    """Factor of the result, at most to full scale, and its peak without that.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        Says whether the level is restored.
+    noisy, enhanced : SampleSpool
+        Input and output.
+
+    Returns
+    -------
+    gain : float
+        For every sample.
+    peak : float
+        What the result would peak at; above 1 it is scaled down.
+    """
+    gain = level_gain(model, noisy, enhanced)
+    peak = gain * enhanced.peak
+    return (gain / peak if peak > 1 else gain), peak
+
+
+def level_gain(
+    model: "EnhanceLLaSE", noisy: SampleSpool, enhanced: SampleSpool
+) -> float:
+    """Gain that brings speech back to its level in the input."""
+    if not model.hparams.restore_level:
+        return 1.0
+    matcher = GainMatcher()
+    pairs = zip(
+        enhanced.blocks(MATCH_BLOCK), noisy.blocks(MATCH_BLOCK), strict=True
+    )
+    for ours, theirs in pairs:
+        matcher.add(ours.to(model.device), theirs.to(model.device))
+    return matcher.gain()

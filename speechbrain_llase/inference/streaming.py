@@ -1,0 +1,163 @@
+"""EnhancerStream: enhance audio while it is being recorded.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from speechbrain_llase.dataio.audio_writer import is_finite
+from speechbrain_llase.lobes.wavlm import HOP_LENGTH
+from speechbrain_llase.processing.signal_processing import (
+    GainMatcher,
+    fit_length,
+)
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+    from speechbrain_llase.inference.window_stream import Conveyor
+
+RAMP = 320  # samples over which a new gain is reached; 20 ms
+
+
+class EnhancerStream:
+    """Audio in chunks of any size in, enhanced audio out.
+
+    With the peak and the gain of the whole recording, the output is that of
+    `enhance_file` with the same windows, one window at a time. Without them
+    both are estimated from what was heard so far: the input is divided by
+    its peak up to the end of the window that runs (context included), and
+    the output is scaled by the gain that matches all speech up to then,
+    reached over 20 ms. Speech then starts at a level that settles within the
+    first windows.
+
+    Arguments
+    ---------
+    model : EnhanceLLaSE
+        What enhances.
+    conveyor : Conveyor
+        Runs the windows.
+    peak : float, optional
+        Largest absolute sample of the recording.
+    gain : float, optional
+        Factor of the model's output; 1.0 gives the model's own level.
+
+    Raises
+    ------
+    ValueError
+        The peak is not positive, or the gain is negative.
+    """
+
+    def __init__(
+        self,
+        model: "EnhanceLLaSE",
+        conveyor: "Conveyor",
+        peak: float | None = None,
+        gain: float | None = None,
+    ):
+        if peak is not None and not peak > 0:
+            raise ValueError(f"peak={peak} must be above 0, or None.")
+        if gain is not None and not gain >= 0:
+            raise ValueError(f"gain={gain} must be 0 or above, or None.")
+        self.model = model
+        self.conveyor = conveyor
+        self.peak = peak
+        self.gain = gain
+        self.given_peak = peak is not None
+        self.matcher = None if gain is not None else GainMatcher()
+        if not model.hparams.restore_level and gain is None:
+            self.matcher, self.gain = None, 1.0
+        self.noisy = torch.zeros(0, device=model.device)  # not matched yet
+        self.heard = self.given = 0
+        self.closed = False
+
+    @property
+    def latency(self) -> int:
+        """Samples from an input sample to its output, at most.
+
+        A window runs when it and its context have arrived; joined context
+        comes from the next window, which has to arrive too.
+        """
+        line = self.conveyor
+        rows = line.window + line.context
+        if line.joined:
+            rows += line.window
+        return rows * HOP_LENGTH + line.stitcher.crossfade // 2
+
+    def push(self, wav: torch.Tensor) -> torch.Tensor:
+        """Take the next samples.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            float (T,), 16 kHz, any T.
+
+        Returns
+        -------
+        enhanced : torch.Tensor
+            float32 (S,): the next samples that are final, often none.
+
+        Raises
+        ------
+        TypeError
+            The samples are not floating point.
+        ValueError
+            wav is not one channel, is not finite, or the stream is closed.
+        """
+        self.check(wav)
+        wav = wav.to(self.model.device).float()
+        self.heard += len(wav)
+        if self.matcher:
+            self.noisy = torch.cat((self.noisy, wav))
+        if not self.given_peak and len(wav):
+            self.follow_peak(float(wav.abs().max()))
+        return self.scale(self.conveyor.push(wav / (self.peak or 1.0)))
+
+    def close(self) -> torch.Tensor:
+        """End the stream; return the rest, so that no sample is missing."""
+        if self.closed:
+            return torch.zeros(0, device=self.model.device)
+        self.closed = True
+        rest = self.conveyor.finish() if self.peak else self.noisy[:0]
+        return self.scale(fit_length(rest, self.heard - self.given))
+
+    def check(self, wav: torch.Tensor) -> None:
+        """Refuse what is not a chunk of audio."""
+        if self.closed:
+            raise ValueError("The stream is closed; begin another.")
+        if wav.dim() != 1:
+            raise ValueError(
+                f"A chunk has the shape {tuple(wav.shape)}; allowed is "
+                "(time,), one channel."
+            )
+        if not wav.is_floating_point():
+            raise TypeError(
+                f"A chunk is {wav.dtype}; pass floating point samples, "
+                "integers divided by their full scale (32768 for 16 bits)."
+            )
+        if not is_finite(wav):
+            raise ValueError("A chunk holds NaN or infinite samples.")
+
+    def follow_peak(self, peak: float) -> None:
+        """Rescale what waits in the conveyor when the peak grows."""
+        if peak <= (self.peak or 0):
+            return
+        if self.peak:
+            self.conveyor.scale(self.peak / peak)
+        self.peak = peak
+
+    def scale(self, enhanced: torch.Tensor) -> torch.Tensor:
+        """Apply the gain, or find a better one first."""
+        self.given += len(enhanced)
+        if not len(enhanced) or not self.matcher:
+            return enhanced * (self.gain if self.gain is not None else 1.0)
+        self.matcher.add(enhanced, self.noisy[: len(enhanced)])
+        self.noisy = self.noisy[len(enhanced) :]
+        gain = self.matcher.gain()
+        before = gain if self.gain is None else self.gain
+        self.gain = gain
+        steps = torch.arange(len(enhanced), device=enhanced.device)
+        ramp = ((steps + 1) / RAMP).clamp(max=1)
+        return enhanced * (before + (gain - before) * ramp)

@@ -1,0 +1,230 @@
+"""Plan and stitch overlapped windows: integers and slices, no model.
+
+The unit is the row, one feature frame and one token: 320 samples. A window
+keeps the rows [start, stop) and sees `left` rows before and `right` after:
+
+      left      kept      right
+    |------|------------|------|
+              |------|------------|------|
+                left ^   kept      right
+                     seam
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.processing.signal_processing import fit_length
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a file, in rows.
+
+    Arguments
+    ---------
+    start, stop : int
+        The rows that are kept.
+    left, right : int
+        Context rows in front and behind.
+    """
+
+    start: int
+    stop: int
+    left: int
+    right: int
+
+
+def plan_windows(num_rows: int, window: int, context: int) -> list[Window]:
+    """Cut a file into windows.
+
+    Arguments
+    ---------
+    num_rows : int
+        Rows of the file.
+    window : int
+        Rows kept of each window, at least 1; the last one keeps what is left.
+    context : int
+        Rows of context on both sides, as far as the file has them.
+
+    Returns
+    -------
+    plan : list of Window
+        In order; their kept rows follow one another without a gap.
+
+    Example
+    -------
+    >>> for w in plan_windows(25, 10, 2):
+    ...     print(w)
+    Window(start=0, stop=10, left=0, right=2)
+    Window(start=10, stop=20, left=2, right=2)
+    Window(start=20, stop=25, left=2, right=0)
+    """
+    plan = []
+    for start in range(0, num_rows, window):
+        stop = min(start + window, num_rows)
+        left, right = min(context, start), min(context, num_rows - stop)
+        plan.append(Window(start, stop, left, right))
+    return plan
+
+
+def cut_audio(
+    wav: torch.Tensor, plan: list[Window], context: int
+) -> list[torch.Tensor]:
+    """Cut (T,) into the audio of each window with its context.
+
+    Without context, the last window may be shorter than a feature row's
+    receptive field; zeros fill it up.
+    """
+    parts = []
+    for w in plan:
+        start, stop = audio_span(w, context)
+        if w is plan[-1]:
+            stop = len(wav)
+        part = wav[start:stop]
+        parts.append(fit_length(part, max(len(part), MIN_SAMPLES)))
+    return parts
+
+
+def audio_span(window: Window, context: int) -> tuple[int, int]:
+    """First and last sample that a window needs, if the file has them."""
+    start = (window.start - window.left) * HOP_LENGTH
+    return start, (window.stop + context) * HOP_LENGTH
+
+
+def join_context(
+    feats: list[torch.Tensor], plan: list[Window]
+) -> list[torch.Tensor]:
+    """Give each window its neighbours' rows as context.
+
+    Arguments
+    ---------
+    feats : list of torch.Tensor
+        (rows, D) of each window's own extraction.
+    plan : list of Window
+        What `plan_windows` gave.
+
+    Returns
+    -------
+    feats : list of torch.Tensor
+        (left + kept + right, D): the released two-stage scheme.
+    """
+    kept = [
+        f[w.left :][: w.stop - w.start]
+        for f, w in zip(feats, plan, strict=True)
+    ]
+    joined = torch.cat(kept)
+    return [joined[w.start - w.left : w.stop + w.right] for w in plan]
+
+
+class Stitcher:
+    """Join the decoded windows of a file, one after the other.
+
+    Arguments
+    ---------
+    hop_length : int
+        Samples a row.
+    crossfade : int
+        Samples over which two windows are faded linearly, centred on their
+        seam; fewer where the file ends sooner. 0 joins them hard.
+    """
+
+    def __init__(self, hop_length: int, crossfade: int):
+        self.hop_length = hop_length
+        self.crossfade = crossfade
+        self.leaving = None  # the last window, around its seam with the next
+
+    def add(
+        self, piece: torch.Tensor, window: Window, coming: int | None
+    ) -> torch.Tensor:
+        """Take the next window; return what is final now.
+
+        Arguments
+        ---------
+        piece : torch.Tensor
+            The wave (samples,) of the window with its context, or more
+            behind.
+        window : Window
+            Its place.
+        coming : int or None
+            Context rows in front of the next window; None after the last.
+
+        Returns
+        -------
+        wav : torch.Tensor
+            (samples,) that follow what was returned before, up to the fade
+            with the next window.
+        """
+        start = window.left * self.hop_length
+        stop = start + (window.stop - window.start) * self.hop_length
+        half = 0
+        if coming is not None:
+            rows = min(window.right, coming)
+            half = min(self.crossfade // 2, rows * self.hop_length)
+        parts = []
+        if self.leaving is not None and len(self.leaving):
+            lead = len(self.leaving) // 2
+            steps = torch.arange(
+                2 * lead, device=piece.device, dtype=piece.dtype
+            )
+            fade = (steps + 0.5) / (2 * lead)
+            arriving = piece[start - lead : start + lead]
+            parts.append(torch.lerp(self.leaving, arriving, fade))
+            start += lead
+        parts.append(piece[start : stop - half])
+        self.leaving = piece[stop - half : stop + half].clone()
+        return torch.cat(parts)
+
+
+def stitch(
+    pieces: list[torch.Tensor],
+    plan: list[Window],
+    hop_length: int,
+    crossfade: int,
+) -> torch.Tensor:
+    """Join all decoded windows of a file; see `Stitcher`.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        (num_rows * hop_length,).
+    """
+    stitcher = Stitcher(hop_length, crossfade)
+    coming = [w.left for w in plan[1:]] + [None]
+    parts = zip(pieces, plan, coming, strict=True)
+    return torch.cat([stitcher.add(*part) for part in parts])
+
+
+def seconds_to_rows(key: str, seconds: float, hop_s: float) -> int:
+    """Turn a duration into rows.
+
+    Arguments
+    ---------
+    key : str
+        Name of the setting, for the error.
+    seconds : float
+        The duration; a multiple of hop_s.
+    hop_s : float
+        Seconds a row.
+
+    Returns
+    -------
+    rows : int
+        At least 0.
+
+    Raises
+    ------
+    ValueError
+        The duration is negative or no multiple of a row.
+    """
+    rows = round(seconds / hop_s)
+    if seconds < 0 or abs(rows * hop_s - seconds) > 1e-6:
+        raise ValueError(
+            f"{key}={seconds} s must be a multiple of {hop_s} s and not "
+            f"negative; the nearest is {max(rows, 0) * hop_s:g} s."
+        )
+    return rows

@@ -1,0 +1,107 @@
+"""The forward pass of a LLaMA backbone, for packed rows.
+
+Weights, their names and their shapes are those of `transformers.LlamaModel`.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import torch
+from torch.nn import functional as F
+
+from speechbrain_llase.nnet.compilation import fusible
+from speechbrain_llase.nnet.layers import attend, project, project_all, rms_norm
+from speechbrain_llase.nnet.packing import Runs
+
+
+def run_llama(
+    backbone: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> torch.Tensor:
+    """Run all layers and the final norm.
+
+    Arguments
+    ---------
+    backbone : transformers.LlamaModel
+        As many key as query heads.
+    rows : torch.Tensor
+        float32 (total, D), the embedded rows.
+    runs : list of (int, int)
+        Where items end; positions begin anew in each.
+
+    Returns
+    -------
+    rows : torch.Tensor
+        float32 (total, D).
+    """
+    turn = rotation(backbone, rows, runs)
+    for layer in backbone.layers:
+        rows = run_layer(layer, rows, runs, turn)
+    return rms_norm(backbone.norm, rows)
+
+
+def rotation(
+    backbone: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and signed sine of the rotary embedding, (total, 1, D / H)."""
+    frequency = backbone.rotary_emb.inv_freq.float()
+    longest = max(n for _, n in runs)
+    position = torch.arange(longest, device=rows.device, dtype=torch.float32)
+    angle = position[:, None] * frequency
+    cos = angle.cos().repeat(1, 2)
+    sin = torch.cat((-angle.sin(), angle.sin()), dim=1)
+    counts = [n for count, n in runs for _ in range(count)]
+    return tuple(
+        torch.cat([part[:n] for n in counts]).unsqueeze(1)
+        for part in (cos, sin)
+    )
+
+
+def rotate(
+    x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Turn (total, H, D) by the angles of its rows."""
+    cos, sin = turn
+    return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+
+
+def run_layer(
+    layer: torch.nn.Module,
+    rows: torch.Tensor,
+    runs: Runs,
+    turn: tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    """Run one causal layer on (total, D)."""
+    attention = layer.self_attn
+    q, k, v = before_attention(layer, rows, turn)
+    dropout = attention.attention_dropout if layer.training else 0.0
+    hidden = attend(q, k, v, runs, causal=True, dropout=dropout)
+    return after_attention(layer, rows, hidden)
+
+
+@fusible
+def before_attention(
+    layer: torch.nn.Module,
+    rows: torch.Tensor,
+    turn: tuple[torch.Tensor, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Norm, projections and rotation: query, key and value (total, H, D / H)."""
+    attention = layer.self_attn
+    hidden = rms_norm(layer.input_layernorm, rows)
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
+    q, k, v = (
+        x.unflatten(1, (-1, attention.head_dim))
+        for x in project_all(linears, hidden)
+    )
+    return rotate(q, turn), rotate(k, turn), v
+
+
+@fusible
+def after_attention(
+    layer: torch.nn.Module, rows: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Add the attention's output, and the SwiGLU layer's."""
+    mlp = layer.mlp
+    rows = rows + project(layer.self_attn.o_proj, hidden)
+    hidden = rms_norm(layer.post_attention_layernorm, rows)
+    gate, up = project_all([mlp.gate_proj, mlp.up_proj], hidden)
+    return rows + project(mlp.down_proj, F.silu(gate) * up)

@@ -1,0 +1,280 @@
+"""TokenLM: noisy features -> clean Xcodec2 tokens, in one causal pass.
+
+The input stage of the released LLaSE (projection, sinusoidal positions and a
+layer norm whose scale and shift come from a stage embedding), a LLaMA
+backbone (run by llama.py), and a head: over all 65,536 tokens, as released,
+or over the eight 4-way digits of a token, which a small model can learn.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from functools import lru_cache
+
+import torch
+from transformers import LlamaConfig, LlamaModel
+
+from speechbrain_llase.lobes.llama import run_llama
+from speechbrain_llase.nnet.fsq import (
+    NUM_DIGITS,
+    NUM_LEVELS,
+    VOCAB_SIZE,
+    levels_to_tokens,
+    mean_codes,
+)
+from speechbrain_llase.nnet.layers import (
+    layer_norm,
+    project,
+)
+from speechbrain_llase.nnet.packing import Runs, pack, unpack
+from speechbrain_llase.nnet.precision import hold, weights_to_come
+
+HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
+CLASSES = 8192  # of the softmax head, whose logits are held at a time
+
+
+class TokenLM(torch.nn.Module):
+    """Predict the clean token of every frame.
+
+    Arguments
+    ---------
+    input_size : int
+        Width of the features (1024 in the released model).
+    d_model : int
+        Width of the backbone (1024).
+    num_layers : int
+        Layers of the backbone (12).
+    num_heads : int
+        Attention heads (16).
+    ffn_size : int
+        Width of the SwiGLU layers (4096).
+    head : str
+        "softmax" (released) or "digits".
+    dropout : float
+        Dropout of the attention in training (0.1).
+    compute : str
+        What weights are held in: float32, bfloat16, int8 or auto; see
+        compute.py.
+
+    Example
+    -------
+    >>> token_lm = TokenLM(32, 16, 1, 2, 32, head="digits")
+    >>> token_lm(torch.rand(1, 50, 32)).shape
+    torch.Size([1, 50, 8, 4])
+    >>> token_lm.predict(torch.rand(1, 50, 32)).shape
+    torch.Size([1, 50])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        d_model: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_size: int,
+        head: str = "softmax",
+        dropout: float = 0.1,
+        compute: str = "float32",
+    ):
+        super().__init__()
+        if head not in HEADS:
+            raise ValueError(
+                f"head={head!r} is not known; choose one of {sorted(HEADS)}."
+            )
+        self.head = head
+        config = LlamaConfig(
+            hidden_size=d_model,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            num_key_value_heads=num_heads,
+            intermediate_size=ffn_size,
+            rms_norm_eps=1e-6,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            attention_dropout=dropout,
+            vocab_size=1,
+            bos_token_id=None,
+            eos_token_id=None,
+            use_cache=False,
+        )
+        with weights_to_come():
+            self.audio_linear = torch.nn.Linear(input_size, d_model)
+            self.stage_embedding = torch.nn.Embedding(1, d_model)
+            self.stage_norm = StageNorm(d_model)
+            self.backbone = LlamaModel(config)
+            self.backbone.embed_tokens = None  # features come in, not words
+            self.predict_layer = torch.nn.Linear(d_model, HEADS[head])
+        exact = ("predict_layer",) if head == "digits" else ()
+        self.compute = hold(self, compute, exact)
+
+    def forward(self, feats: torch.Tensor) -> torch.Tensor:
+        """Compute the logits of every frame's clean token.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            float (B, N, input_size), the output of the frontend. Padding on
+            the right changes nothing before it: the backbone is causal.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            (B, N, 65536) for the softmax head, (B, N, 8, 4) for digits.
+        """
+        rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
+        hidden = self.hidden(rows, runs).unflatten(0, feats.shape[:2])
+        return self.logits(hidden)
+
+    def predict(self, feats: torch.Tensor) -> torch.Tensor:
+        """Pick the most likely token of every frame.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            float (B, N, input_size).
+
+        Returns
+        -------
+        tokens : torch.Tensor
+            int64 (B, N), in [0, 65536).
+        """
+        return torch.stack(self.predict_each(list(feats)))
+
+    def predict_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Pick the tokens of items of any lengths, without padding.
+
+        Arguments
+        ---------
+        feats : list of torch.Tensor
+            float (N, input_size) each.
+
+        Returns
+        -------
+        tokens : list of torch.Tensor
+            int64 (N,) each, in [0, 65536).
+        """
+        rows, runs = pack(feats)
+        return unpack(self.pick(self.hidden(rows, runs)), runs)
+
+    def codes_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Average the codes of items over the posterior of each digit.
+
+        Where the LM is unsure, a decoder that hears the mean speaks softly
+        instead of choosing. For the digits head.
+
+        Arguments
+        ---------
+        feats : list of torch.Tensor
+            float (N, input_size) each.
+
+        Returns
+        -------
+        codes : list of torch.Tensor
+            float32 (N, 8) each, in [-1, 0.5].
+        """
+        rows, runs = pack(feats)
+        logits = self.logits(self.hidden(rows, runs))
+        return unpack(mean_codes(logits), runs)
+
+    def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
+        """Run all but the head: (total, input_size) -> float32 (total, D)."""
+        hidden = project(self.audio_linear, rows).float()
+        longest = max(n for _, n in runs)
+        positions = sinusoid_on(hidden.device, longest, hidden.shape[1])
+        counts = [n for count, n in runs for _ in range(count)]
+        hidden = hidden + torch.cat([positions[:n] for n in counts])
+        hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
+        return run_llama(self.backbone, hidden, runs)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the head to (..., D)."""
+        logits = project(self.predict_layer, hidden)
+        if self.head == "digits":
+            logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
+        return logits
+
+    def pick(
+        self, hidden: torch.Tensor, norms: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Pick the most likely tokens of (total, D), int64 (total,).
+
+        The softmax head's logits are made some thousand classes at a time;
+        the best of each are compared again in float32, for logits rounded to
+        bfloat16 are often equal. A list of norms gets the log of the sum of
+        exponentials (total,) of each of these parts.
+        """
+        if self.head == "digits":
+            return levels_to_tokens(self.logits(hidden).argmax(-1))
+        weight, bias = self.predict_layer.weight, self.predict_layer.bias
+        rounded = hidden.to(weight.dtype)
+        best = []
+        for at in range(0, VOCAB_SIZE, CLASSES):
+            part = slice(at, at + CLASSES)
+            logits = torch.nn.functional.linear(
+                rounded, weight[part], bias[part]
+            )
+            best.append(logits.max(-1).indices + at)  # faster than argmax
+            if norms is not None:
+                norms.append(logits.logsumexp(-1).float())
+        best = torch.stack(best, dim=-1)  # (total, parts)
+        logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(
+            -1
+        ) + bias[best].float()
+        return best.gather(1, logits.argmax(-1, keepdim=True)).squeeze(1)
+
+
+class StageNorm(torch.nn.Module):
+    """Layer norm with scale and shift projected from an embedding.
+
+    Arguments
+    ---------
+    d_model : int
+        Width of the input and of the embedding.
+    """
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.project_layer = torch.nn.Linear(d_model, 2 * d_model)
+        self.norm = torch.nn.LayerNorm(d_model, eps=1e-5)
+
+    def forward(
+        self, hidden: torch.Tensor, stage: torch.Tensor
+    ) -> torch.Tensor:
+        """Normalise (..., D) with the scale and shift of stage (D,)."""
+        affine = project(self.project_layer, stage[None])[0]
+        scale, shift = affine.to(hidden).chunk(2)
+        return scale * layer_norm(self.norm, hidden) + shift
+
+
+@lru_cache(maxsize=8)
+def sinusoid_on(
+    device: torch.device, num_frames: int, d_model: int
+) -> torch.Tensor:
+    """Positions made on the CPU, whatever the device, and kept there."""
+    with torch.inference_mode(False):  # what is cached must train, too
+        return sinusoid(num_frames, d_model).to(device)
+
+
+def sinusoid(num_frames: int, d_model: int) -> torch.Tensor:
+    """Sinusoidal positions as the released model has them.
+
+    Every dimension i has a frequency of its own, ``10000 ** (-i / d_model)``,
+    unlike the usual pairing; even ones are sines, odd ones cosines.
+
+    Arguments
+    ---------
+    num_frames : int
+        Number of positions N.
+    d_model : int
+        Number of dimensions D.
+
+    Returns
+    -------
+    positions : torch.Tensor
+        float32 (N, D), in [-1, 1].
+    """
+    dims = torch.arange(d_model, dtype=torch.float32)
+    rate = torch.pow(10000.0, -dims / d_model)
+    angle = torch.arange(num_frames, dtype=torch.float32)[:, None] * rate
+    angle[:, 0::2] = angle[:, 0::2].sin()
+    angle[:, 1::2] = angle[:, 1::2].cos()
+    return angle

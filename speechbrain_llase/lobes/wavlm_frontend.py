@@ -1,0 +1,218 @@
+"""WavLMFrontend: speech -> WavLM features of layer k, 50 a second.
+
+WavLM (Chen et al., arXiv:2110.13900) is cut after the layer that is used, and
+built from plain numbers; wavlm.py runs it. The released LLaSE feeds it the
+waveform as it is, although WavLM-Large was trained on normalised ones, and
+appends one row of zeros to every extraction; both are kept here, the latter
+in one place.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from itertools import groupby
+
+import torch
+from transformers import WavLMConfig, WavLMModel
+
+from speechbrain_llase.lobes.wavlm import HOP_LENGTH, MIN_SAMPLES, extract
+from speechbrain_llase.nnet.packing import pack, unpack
+from speechbrain_llase.nnet.precision import hold, weights_to_come
+
+
+def num_rows(num_samples: int) -> int:
+    """Count the rows that one extraction gives, the zero row included.
+
+    Arguments
+    ---------
+    num_samples : int
+        Length of the waveform at 16 kHz, at least 0.
+
+    Returns
+    -------
+    rows : int
+        ``floor((T - 400) / 320) + 2``, or 0 under 400 samples.
+
+    Example
+    -------
+    >>> [num_rows(t) for t in (0, 399, 400, 16000, 16079, 16080)]
+    [0, 0, 2, 50, 50, 51]
+    """
+    if num_samples < MIN_SAMPLES:
+        return 0
+    return (num_samples - MIN_SAMPLES) // HOP_LENGTH + 2
+
+
+class Frontend(torch.nn.Module):
+    """What all frontends share: batches, lengths, rows.
+
+    A subclass says how a run of equally long waveforms becomes rows.
+    """
+
+    def forward(
+        self, wavs: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Extract features.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
+        lengths : torch.Tensor, optional
+            (B,), relative, in (0, 1]; each item must hold 400 samples. None
+            means that all items are full.
+
+        Returns
+        -------
+        feats : torch.Tensor
+            (B, N, D) with N = `num_rows(T)`. Rows past an item's own are
+            zero.
+
+        Raises
+        ------
+        ValueError
+            An item is shorter than 400 samples.
+        """
+        samples = item_samples(wavs, lengths)
+        items = [wav[:n] for wav, n in zip(wavs, samples, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(
+            self.extract_each(items, num_rows(wavs.shape[1])), batch_first=True
+        )
+
+    def extract_each(
+        self, wavs: list[torch.Tensor], least: int = 0
+    ) -> list[torch.Tensor]:
+        """Extract the features of waveforms of any lengths.
+
+        Arguments
+        ---------
+        wavs : list of torch.Tensor
+            float (T,) each, T at least 400; neighbours of equal length are
+            the faster the more they are.
+        least : int
+            Rows to give at least, zeros behind.
+
+        Returns
+        -------
+        feats : list of torch.Tensor
+            float32 (N, D) each, N = `num_rows(T)` or `least`.
+
+        Raises
+        ------
+        ValueError
+            A waveform is shorter than 400 samples.
+        """
+        shortest = min(len(wav) for wav in wavs)
+        if shortest < MIN_SAMPLES:
+            raise ValueError(
+                f"The shortest item has {shortest} samples; a frontend needs "
+                f"at least {MIN_SAMPLES} (25 ms at 16 kHz)."
+            )
+        runs = [torch.stack(list(run)) for _, run in groupby(wavs, len)]
+        return [
+            torch.nn.functional.pad(f, (0, 0, 0, max(0, least - len(f))))
+            for f in unpack(*self.extract_runs(runs))
+        ]
+
+    def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
+        """Turn (B, T) each into rows (total, N) and their runs."""
+        raise NotImplementedError
+
+
+class WavLMFrontend(Frontend):
+    """The first layers of WavLM, without the final norm; a zero row behind.
+
+    Arguments
+    ---------
+    conv_dim : list of int
+        Channels of the seven convolutions (512 each in WavLM-Large).
+    hidden_size : int
+        Width of the transformer (1024).
+    num_layers : int
+        Layers that are built and run (6 of 24).
+    num_heads : int
+        Attention heads (16).
+    ffn_size : int
+        Width of the feed-forward layers (4096).
+    num_buckets : int
+        Buckets of the relative position bias (320).
+    max_distance : int
+        Distance, in rows, of the last bucket (800).
+    normalize_wav : bool
+        Bring each waveform to zero mean and unit variance first (False: the
+        released model does not).
+    dropout : float
+        Dropout of the transformer in training (0.0).
+    compute : str
+        What weights are held in: float32, bfloat16, int8 or auto; see
+        compute.py.
+
+    Example
+    -------
+    >>> frontend = WavLMFrontend([8] * 7, 32, 1, 2, 64, 320, 800)
+    >>> frontend(torch.rand(2, 16000)).shape
+    torch.Size([2, 50, 32])
+    """
+
+    def __init__(
+        self,
+        conv_dim: list[int],
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_size: int,
+        num_buckets: int,
+        max_distance: int,
+        normalize_wav: bool = False,
+        dropout: float = 0.0,
+        compute: str = "float32",
+    ):
+        super().__init__()
+        self.normalize_wav = normalize_wav
+        config = WavLMConfig(
+            conv_dim=list(conv_dim),
+            conv_kernel=[10, 3, 3, 3, 3, 2, 2],
+            conv_stride=[5, 2, 2, 2, 2, 2, 2],
+            conv_bias=False,
+            feat_extract_norm="layer",
+            do_stable_layer_norm=True,
+            hidden_size=hidden_size,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            intermediate_size=ffn_size,
+            num_buckets=num_buckets,
+            max_bucket_distance=max_distance,
+            num_conv_pos_embeddings=128,
+            num_conv_pos_embedding_groups=16,
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
+            layerdrop=0.0,
+            hidden_dropout=dropout,
+            attention_dropout=dropout,
+            activation_dropout=dropout,
+            feat_proj_dropout=0.0,
+        )
+        with weights_to_come():
+            self.wavlm = WavLMModel(config)
+        self.wavlm.encoder.layer_norm = torch.nn.Identity()
+        self.compute = hold(self, compute)
+
+    def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
+        """Run WavLM and append the zero row to every item."""
+        if self.normalize_wav:
+            runs = [normalize(wavs) for wavs in runs]
+        feats = unpack(*extract(self.wavlm, runs))
+        return pack([torch.nn.functional.pad(f, (0, 0, 0, 1)) for f in feats])
+
+
+def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:
+    """Turn relative lengths into samples, rounded as SpeechBrain does."""
+    if lengths is None:
+        return [wavs.shape[1]] * wavs.shape[0]
+    return [round(float(x) * wavs.shape[1]) for x in lengths]
+
+
+def normalize(wavs: torch.Tensor) -> torch.Tensor:
+    """Bring each of (B, T) to mean 0 and variance 1."""
+    deviation = torch.sqrt(wavs.var(1, correction=0, keepdim=True) + 1e-7)
+    return (wavs - wavs.mean(1, keepdim=True)) / deviation

@@ -1,0 +1,190 @@
+"""The forward pass of Xcodec2's decoder, for packed rows.
+
+Weights, their names and their shapes are those of
+`transformers.models.xcodec2` (Ye et al., arXiv:2502.04128). Its rotary
+embedding turns query and key of a head by the same angle whatever the row, so
+it cancels and is left out.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from functools import partial
+
+import torch
+from torch.nn import functional as F
+
+from speechbrain_llase.nnet.compilation import fusible
+from speechbrain_llase.nnet.layers import (
+    attend,
+    convolve,
+    layer_norm,
+    project,
+    project_all,
+    rms_norm,
+)
+from speechbrain_llase.nnet.packing import Runs, each_run
+from speechbrain_llase.processing.mel_envelope import keep_envelope
+from speechbrain_llase.processing.phase import pitched_phases
+from speechbrain_llase.processing.signal_processing import synthesise
+
+MAX_MAGNITUDE = 1e2
+FLOOR_SLOPE = 4  # power of a magnitude over the floor, in what it keeps
+FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
+
+
+def decode(
+    decoder: torch.nn.Module,
+    rows: torch.Tensor,
+    runs: Runs,
+    phases: str = "predicted",
+    floor: float = 0.0,
+) -> torch.Tensor:
+    """Turn projected codes into a waveform.
+
+    Arguments
+    ---------
+    decoder : transformers' Xcodec2Decoder
+        The whole decoding half but the projection of the codes.
+    rows : torch.Tensor
+        (total, quantization_dim).
+    runs : list of (int, int)
+        Where items end.
+    phases : str
+        `predicted` by the head, as released, or of its magnitudes' `pitch`.
+    floor : float
+        Magnitudes below it fade by up to 14 dB; 0 for none.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        float32 (hop_length * total,).
+    """
+    rows = run_backbone(decoder, rows, runs)
+    rows = project(decoder.head.linear, rows).float()
+    finish = partial(to_wave, decoder.head, phases=phases, floor=floor)
+    return each_run(finish, rows, runs)
+
+
+def run_backbone(
+    decoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> torch.Tensor:
+    """Run all in front of the head: what it is given, (total, hidden_size)."""
+    rows = project(decoder.fc, rows)
+
+    def enter(x):
+        """Run the convolutions in front of the transformer."""
+        x = convolve(decoder.embed, x, decoder.embed.padding[0]).float()
+        for block in decoder.prior_net:
+            x = run_block(block, x)
+        return x
+
+    def leave(x):
+        """Run those behind it."""
+        for block in decoder.post_net:
+            x = run_block(block, x)
+        return x
+
+    rows = each_run(enter, rows, runs)
+    for layer in decoder.layers:
+        rows = run_layer(layer, rows, runs)
+    return layer_norm(decoder.norm, each_run(leave, rows, runs))
+
+
+def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Run one residual block of convolutions on (B, N, C)."""
+    hidden = x
+    pairs = ((block.norm1, block.conv1), (block.norm2, block.conv2))
+    for norm, conv in pairs:
+        hidden = activate(norm, hidden)
+        if conv is block.conv2:
+            rate = block.activation_dropout
+            hidden = F.dropout(hidden, rate, block.training)
+        hidden = convolve(conv, hidden, conv.padding[0])
+    return x + hidden
+
+
+@fusible
+def activate(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+    """Norm over time and SiLU of (B, N, C)."""
+    return F.silu(norm_over_time(norm, x))
+
+
+def norm_over_time(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+    """Group norm of (B, N, C): statistics over the time of each item."""
+    image = x.float().transpose(1, 2).unsqueeze(2)
+    weight, bias = norm.weight.float(), norm.bias.float()
+    image = F.group_norm(image, norm.num_groups, weight, bias, norm.eps)
+    return image.squeeze(2).transpose(1, 2)
+
+
+def run_layer(
+    layer: torch.nn.Module, rows: torch.Tensor, runs: Runs
+) -> torch.Tensor:
+    """Run one transformer layer on (total, D)."""
+    attention = layer.self_attn
+    q, k, v = before_attention(layer, rows)
+    dropout = attention.attention_dropout if layer.training else 0.0
+    hidden = attend(q, k, v, runs, dropout=dropout)
+    return after_attention(layer, rows, hidden)
+
+
+@fusible
+def before_attention(
+    layer: torch.nn.Module, rows: torch.Tensor
+) -> list[torch.Tensor]:
+    """Norm and projections: query, key and value (total, H, D / H)."""
+    attention = layer.self_attn
+    hidden = rms_norm(layer.input_layernorm, rows)
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
+    return [
+        x.unflatten(1, (-1, attention.head_dim))
+        for x in project_all(linears, hidden)
+    ]
+
+
+@fusible
+def after_attention(
+    layer: torch.nn.Module, rows: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Add the attention's output, and the feed-forward layer's."""
+    mlp = layer.mlp
+    rows = rows + project(layer.self_attn.o_proj, hidden)
+    hidden = rms_norm(layer.post_attention_layernorm, rows)
+    hidden = mlp.activation_fn(project(mlp.fc1, hidden))
+    return rows + project(mlp.fc2, hidden)
+
+
+def to_wave(
+    head: torch.nn.Module,
+    x: torch.Tensor,
+    phases: str = "predicted",
+    floor: float = 0.0,
+) -> torch.Tensor:
+    """Turn a head's rows (B, N, n_fft + 2) into waves (B, N * hop_length)."""
+    magnitude, phase = x.chunk(2, dim=-1)
+    magnitude = magnitude.exp().clamp(max=MAX_MAGNITUDE)
+    if floor > 0:
+        magnitude = fade(magnitude, floor)
+    window = head.window.float()
+    if phases == "pitch":
+        phase = pitched_phases(magnitude, window, head.hop_length)
+        invert = partial(invert_stft, head, phase)
+        magnitude = keep_envelope(magnitude, invert, window, head.hop_length)
+    return invert_stft(head, phase, magnitude)
+
+
+def fade(
+    magnitude: torch.Tensor, floor: float, share: float = FLOOR_SHARE
+) -> torch.Tensor:
+    """Let magnitudes (...) below a floor fade, at most to a share of them."""
+    kept = 1 / (1 + (floor / magnitude).pow(FLOOR_SLOPE))
+    return magnitude * kept.clamp(min=share)
+
+
+def invert_stft(
+    head: torch.nn.Module, phase: torch.Tensor, magnitude: torch.Tensor
+) -> torch.Tensor:
+    """Add up the frames of (B, N, n_fft / 2 + 1)."""
+    spectra = torch.polar(magnitude, phase)
+    return synthesise(spectra, head.window.float(), head.hop_length)

@@ -1,0 +1,168 @@
+"""Word edits between two readings of a recogniser, or reading and text.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+import re
+
+import numpy as np
+import torch
+from speechbrain.utils.edit_distance import accumulatable_wer_stats
+
+from speechbrain_llase.metrics.checks import SAMPLE_RATE
+from speechbrain_llase.metrics.recognisers import PocketsphinxReader, Reader
+
+
+@dataclasses.dataclass(frozen=True)
+class WordEdits:
+    """Differences between two readings; add them up over clips."""
+
+    edits: int  # substitutions, deletions and insertions
+    words: int  # in the reading of the clean wave
+
+    def __add__(self, other: "WordEdits") -> "WordEdits":
+        """Sum of both counts."""
+        return WordEdits(self.edits + other.edits, self.words + other.words)
+
+    @property
+    def rate(self) -> float:
+        """Edits over words; NaN where no word was read."""
+        return self.edits / self.words if self.words else float("nan")
+
+
+class WordDifference:
+    """Words that a recogniser reads otherwise than in the clean wave.
+
+    No transcript is needed: the reference is what the recogniser reads in
+    the clean wave. Sum over clips, then divide.
+
+    Arguments
+    ---------
+    reader : Reader, optional
+        Recogniser, see `load_reader`; None takes `PocketsphinxReader`.
+
+    Raises
+    ------
+    ImportError
+        If reader is None and pocketsphinx is not installed.
+
+    Example
+    -------
+    >>> words = WordDifference()  # doctest: +SKIP
+    >>> words(enhanced, clean).rate  # doctest: +SKIP
+    0.5
+    """
+
+    def __init__(self, reader: Reader | None = None):
+        self._reader = reader or PocketsphinxReader()
+
+    def __call__(
+        self,
+        wav: torch.Tensor | np.ndarray,
+        clean: torch.Tensor | np.ndarray,
+        sample_rate: int = SAMPLE_RATE,
+    ) -> WordEdits:
+        """Compare one wave with its clean original.
+
+        Arguments
+        ---------
+        wav, clean : torch.Tensor or np.ndarray
+            (T,) floating within [-1, 1].
+        sample_rate : int
+            In Hz; only 16000 is supported.
+
+        Returns
+        -------
+        edits : WordEdits
+        """
+        clean_words = self.read(clean, sample_rate)
+        return self.compare(self.read(wav, sample_rate), clean_words)
+
+    def read(
+        self, wav: torch.Tensor | np.ndarray, sample_rate: int = SAMPLE_RATE
+    ) -> list[str]:
+        """Recognise one wave.
+
+        Arguments
+        ---------
+        wav : torch.Tensor or np.ndarray
+            (T,) floating within [-1, 1].
+        sample_rate : int
+            In Hz; only 16000 is supported.
+
+        Returns
+        -------
+        words : list of str
+            As `normalise_words` gives them; empty if nothing was recognised.
+        """
+        return normalise_words(self._reader(wav, sample_rate))
+
+    @staticmethod
+    def compare(words: list[str], clean_words: list[str]) -> WordEdits:
+        """Count the edits between two readings.
+
+        Arguments
+        ---------
+        words : list of str
+            Read in the wave under test.
+        clean_words : list of str
+            Read in the clean wave.
+
+        Returns
+        -------
+        edits : WordEdits
+
+        Example
+        -------
+        >>> WordDifference.compare("a cat sat".split(), "the cat".split())
+        WordEdits(edits=2, words=2)
+        """
+        stats = accumulatable_wer_stats([clean_words], [words])
+        kinds = ("insertions", "deletions", "substitutions")
+        return WordEdits(sum(stats[kind] for kind in kinds), len(clean_words))
+
+
+def normalise_words(text: str) -> list[str]:
+    """Split text into words that compare: no case, no punctuation.
+
+    Arguments
+    ---------
+    text : str
+        A reading or a transcript.
+
+    Returns
+    -------
+    words : list of str
+        Apostrophes inside words are kept; numbers are not spelled out.
+
+    Example
+    -------
+    >>> normalise_words("It's ten o'clock, SIR!")
+    ["it's", 'ten', "o'clock", 'sir']
+    """
+    text = text.casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", text)
+
+
+def word_share(words: list[str], others: list[str]) -> float:
+    """Share of the words that differ between two readings.
+
+    Arguments
+    ---------
+    words, others : list of str
+        Two readings.
+
+    Returns
+    -------
+    share : float
+        Edits over the words of the longer one: 0 same, 1 all differ.
+
+    Example
+    -------
+    >>> word_share(["a", "cat"], ["the", "cat"]), word_share([], [])
+    (0.5, 0.0)
+    """
+    edits = WordDifference.compare(words, others).edits
+    return edits / max(len(words), len(others), 1)

@@ -1,0 +1,1 @@
+"""Layers, quantisation and precision."""

@@ -1,0 +1,198 @@
+"""What the networks compute in, and what their weights are held in.
+
+`compute` in a model's YAML is one of
+
+- `float32`: exact.
+- `bfloat16`: the large matrices, half the memory. Norms, the residual stream
+  and the few small layers that decide (digits, magnitudes and phases) stay in
+  float32.
+- `int8`: the matrices of the transformers, one scale a row; the others as in
+  bfloat16. For CPUs.
+- `auto`: bfloat16 where the device multiplies it fast, else float32.
+
+A network that is loaded is built in that form at once, without random
+weights and without a float32 copy.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from speechbrain.utils.logger import get_logger
+from transformers.initialization import no_init_weights
+
+from speechbrain_llase.nnet.int8 import Int8Linear
+
+logger = get_logger(__name__)
+COMPUTES = ("auto", "float32", "bfloat16", "int8")
+LEAST_WIDTH = 64  # narrower layers stay in float32: nothing is gained there
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What a model is being loaded for."""
+
+    device: str  # where it will run
+    compute: str | None  # what the caller asks for, over the YAML's word
+
+
+_loading: ContextVar[Loading | None] = ContextVar("loading", default=None)
+
+
+@contextmanager
+def loading(device: str, compute: str | None = None) -> Iterator[None]:
+    """Build networks for weights that are about to be read.
+
+    Arguments
+    ---------
+    device : str
+        Where they will run; `auto` depends on it.
+    compute : str, optional
+        Overrides what the YAML says.
+    """
+    token = _loading.set(Loading(device, compute))
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+def weights_to_come() -> AbstractContextManager:
+    """Leave out random initialisation while a model is loaded."""
+    return no_init_weights() if _loading.get() else nullcontext()
+
+
+def hold(
+    network: torch.nn.Module, compute: str, exact: tuple[str, ...] = ()
+) -> str:
+    """Hold the large matrices of a new network in a lower precision.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        Its Linear and Conv1d layers are converted, int8 ones to bfloat16
+        first (`finish` makes them int8, once they are read).
+    compute : str
+        One of `COMPUTES`.
+    exact : tuple of str
+        Names of layers that stay in float32.
+
+    Returns
+    -------
+    compute : str
+        What it is now: float32, bfloat16 or int8.
+
+    Raises
+    ------
+    ValueError
+        compute is not known.
+    """
+    now = _loading.get()
+    if now:
+        compute = choose(now.compute or compute, now.device)
+    else:
+        compute = choose(compute, "cpu")
+    network.awaits_weights = now is not None
+    network.register_load_state_dict_post_hook(lambda m, _: filled(m))
+    if compute != "float32":
+        for name, layer in network.named_modules():
+            if is_large(layer) and name not in exact:
+                layer.to(torch.bfloat16)
+    return compute
+
+
+def choose(compute: str, device: str) -> str:
+    """Turn `auto` into what the device is fast at, or check another word."""
+    if compute not in COMPUTES:
+        raise ValueError(
+            f"compute={compute!r} is not known; choose one of "
+            f"{', '.join(COMPUTES)}."
+        )
+    if compute == "int8" and torch.device(device).type != "cpu":
+        raise ValueError(
+            f"compute=int8 is for the CPU, and the device is {device}; "
+            "choose bfloat16 or auto."
+        )
+    if compute == "int8" and not torch.backends.mkldnn.is_available():
+        raise ValueError(
+            "compute=int8 needs a PyTorch with oneDNN, as on x86; choose "
+            "float32 or auto."
+        )
+    if compute != "auto":
+        return compute
+    return "bfloat16" if has_fast_bfloat16(device) else "float32"
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Tell whether a device has instructions for bfloat16 products."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        return major >= 8
+    if kind != "cpu":
+        return False
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def is_large(layer: torch.nn.Module) -> bool:
+    """Tell whether a layer's weights are worth a lower precision."""
+    if not isinstance(layer, torch.nn.Linear | torch.nn.Conv1d):
+        return False
+    if hasattr(layer, "parametrizations"):  # weight norm: see `finish`
+        return False
+    weight = layer.weight
+    return min(weight.shape[0], weight[0].numel()) >= LEAST_WIDTH
+
+
+def filled(network: torch.nn.Module) -> None:
+    """Note that a network's weights have been read."""
+    network.awaits_weights = False
+
+
+def refuse_empty(network: torch.nn.Module) -> None:
+    """Raise a ValueError for a network that was built to be read, and is not.
+
+    Its weights are whatever the memory held.
+    """
+    if getattr(network, "awaits_weights", False):
+        raise ValueError(
+            f"{type(network).__name__} has no weights: name it under "
+            "`loadables` of the YAML's pretrainer."
+        )
+
+
+@torch.no_grad()
+def finish(network: torch.nn.Module) -> None:
+    """Make a network that is read, and will not be trained, ready to run.
+
+    Weight norm is folded, and int8 matrices are quantised.
+    """
+    compute = getattr(network, "compute", "float32")
+    for layer in list(network.modules()):
+        if hasattr(layer, "parametrizations"):
+            fold(layer, compute)
+    if compute == "int8":
+        quantise(network)
+
+
+def fold(layer: torch.nn.Module, compute: str) -> None:
+    """Replace a parametrised weight by its value."""
+    for name in list(layer.parametrizations):
+        torch.nn.utils.parametrize.remove_parametrizations(layer, name)
+    if compute != "float32" and is_large(layer):
+        layer.to(torch.bfloat16)
+
+
+def quantise(network: torch.nn.Module) -> None:
+    """Replace the Linear layers of the transformers by int8 ones."""
+    for path, parent in list(network.named_modules()):
+        for name, layer in list(parent.named_children()):
+            inside = isinstance(layer, torch.nn.Linear) and ".layers." in path
+            if inside and layer.weight.dtype == torch.bfloat16:
+                setattr(parent, name, Int8Linear(layer))

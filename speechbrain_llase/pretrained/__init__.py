@@ -1,0 +1,1 @@
+"""Official files in, model folders out."""

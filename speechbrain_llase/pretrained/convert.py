@@ -1,0 +1,244 @@
+"""Official files -> one slim folder that loads offline.
+
+The folder holds hyperparams.yaml, one safetensors file a module under the
+name that SpeechBrain's Pretrainer looks for, and a manifest. It is written
+beside its place, read back and compared, and only then moved there.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from speechbrain_llase import EnhanceLLaSE, __version__
+from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
+from speechbrain_llase.lobes.xcodec2_tokenizer import (
+    CodecEncoder,
+    SemanticEncoder,
+    load_tokenizer,
+)
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained import loading as checkpoints
+from speechbrain_llase.pretrained.dimensions import (
+    codec_encoder_dimensions,
+    frontend_dimensions,
+    semantic_dimensions,
+    token_lm_dimensions,
+    vocoder_dimensions,
+)
+from speechbrain_llase.pretrained.model_yaml import write_yaml
+from speechbrain_llase.pretrained.tensors import (
+    open_tensors,
+    read_config,
+    read_tensors,
+)
+
+DTYPES = ("bfloat16", "float16", "float32")
+LICENCES = {
+    "wavlm": "see huggingface.co/microsoft/wavlm-large",
+    "lm": "see huggingface.co/BeauKang01/LLaSE",
+    "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
+    "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
+}
+
+
+def convert(
+    files: dict[str, Path],
+    output: Path,
+    dtype: str = "bfloat16",
+    lm_heads: int | None = None,
+    codec_heads: int | None = None,
+    layer: int = 6,
+) -> dict:
+    """Write a model folder from official files.
+
+    Arguments
+    ---------
+    files : dict
+        `wavlm`, `lm` and `codec`, and `w2v_bert` for the encoding half too;
+        any published layout, whatever the names.
+    output : Path
+        The folder; it must not exist, or be empty.
+    dtype : str
+        Of the weights written: bfloat16, float16 or float32.
+    lm_heads, codec_heads : int, optional
+        Attention heads; 16 at the official widths, required at others.
+    layer : int
+        WavLM's layer whose output the LM hears.
+
+    Returns
+    -------
+    manifest : dict
+        What manifest.json says.
+
+    Raises
+    ------
+    ValueError
+        A file does not fit, or a weight does not fit into the dtype.
+    FileExistsError
+        The output holds something.
+    OSError
+        A file cannot be read or written; nothing is left at the output.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}; choose one of {', '.join(DTYPES)}.")
+    output = Path(output).resolve()  # a link is followed, not replaced
+    check_output(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{output.name}.", dir=output.parent
+    ) as scratch:
+        folder = Path(scratch) / output.name
+        folder.mkdir()
+        networks = build(files, lm_heads, codec_heads, layer)
+        write_weights(networks, folder, dtype)
+        write_yaml(networks, folder)
+        manifest = describe(files, networks, folder, dtype)
+        text = json.dumps(manifest, indent=2) + "\n"
+        (folder / "manifest.json").write_text(text, encoding="utf-8")
+        compare(networks, folder, dtype)
+        if output.exists():
+            output.rmdir()
+        os.replace(folder, output)
+    return manifest
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder that holds something, or a file in its place."""
+    if output.parent.exists() and not output.parent.is_dir():
+        raise FileExistsError(
+            f"{output.parent} is a file; name another place for the folder."
+        )
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise FileExistsError(
+            f"{output} is there already; name a new or an empty folder."
+        )
+
+
+def build(
+    files: dict[str, Path],
+    lm_heads: int | None,
+    codec_heads: int | None,
+    layer: int,
+) -> dict[str, tuple[torch.nn.Module, dict]]:
+    """Build and load every network: name -> (module, its dimensions)."""
+    path = {name: str(file) for name, file in files.items()}
+    dims = frontend_dimensions(
+        open_tensors(path["wavlm"]), read_config(path["wavlm"]), layer
+    )
+    networks = {"frontend": (WavLMFrontend(**dims), dims)}
+    dims = token_lm_dimensions(open_tensors(path["lm"]), lm_heads)
+    networks["token_lm"] = (TokenLM(**dims), dims)
+    codec = open_tensors(path["codec"])
+    dims = vocoder_dimensions(codec, codec_heads)
+    networks["vocoder"] = (Xcodec2Vocoder(**dims), dims)
+    loads = [
+        (checkpoints.load_frontend, "frontend", "wavlm"),
+        (checkpoints.load_token_lm, "token_lm", "lm"),
+        (checkpoints.load_vocoder, "vocoder", "codec"),
+    ]
+    if "w2v_bert" in files:
+        dims = semantic_dimensions(open_tensors(path["w2v_bert"]))
+        networks["semantic_encoder"] = (SemanticEncoder(**dims), dims)
+        dims = codec_encoder_dimensions(codec)
+        networks["codec_encoder"] = (CodecEncoder(**dims), dims)
+        loads += [
+            (
+                checkpoints.load_semantic_encoder,
+                "semantic_encoder",
+                "w2v_bert",
+            ),
+            (checkpoints.load_codec_encoder, "codec_encoder", "codec"),
+        ]
+    for load, name, file in loads:
+        load(networks[name][0], path[file])
+    return networks
+
+
+def cast(tensor: torch.Tensor, dtype: str, key: str) -> torch.Tensor:
+    """Bring a weight to a dtype; a ValueError if it does not fit."""
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    smaller = tensor.to(getattr(torch, dtype)).contiguous()
+    if not smaller.isfinite().all():
+        raise ValueError(
+            f"{key} has values that {dtype} cannot hold, or that are not "
+            "finite; choose bfloat16 or float32."
+        )
+    return smaller
+
+
+def write_weights(networks: dict, folder: Path, dtype: str) -> None:
+    """Write one safetensors file a network."""
+    for name, (module, _) in networks.items():
+        tensors = {
+            key: cast(tensor, dtype, f"{name}: {key}").clone()
+            for key, tensor in module.state_dict().items()
+        }
+        path = folder / f"{name}.ckpt"
+        path.touch()
+        mode = path.stat().st_mode  # save_file's own lets nobody else read
+        try:
+            save_file(tensors, path, {"format": "pt"})
+        except SafetensorError as err:  # its name for a full disk
+            raise OSError(f"{path} cannot be written: {err}") from err
+        path.chmod(mode)
+
+
+def describe(
+    files: dict[str, Path], networks: dict, folder: Path, dtype: str
+) -> dict:
+    """Say where the weights come from and what was written."""
+    packages = ("torch", "transformers", "speechbrain", "safetensors")
+    return {
+        "speechbrain_llase": __version__,
+        "versions": {name: metadata.version(name) for name in packages},
+        "dtype": dtype,
+        "sources": {
+            name: {
+                "file": Path(file).name,
+                "bytes": Path(file).stat().st_size,
+                "sha256": sha256(Path(file)),
+                "licence": LICENCES[name],
+            }
+            for name, file in files.items()
+        },
+        "dimensions": {name: dims for name, (_, dims) in networks.items()},
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(folder.iterdir())
+        },
+    }
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def compare(networks: dict, folder: Path, dtype: str) -> None:
+    """Read every tensor back, then load the folder as a user would."""
+    for name, (module, _) in networks.items():
+        stored = read_tensors(str(folder / f"{name}.ckpt"))
+        expected = module.state_dict()
+        for key in expected.keys() | stored.keys():
+            if not (
+                key in stored
+                and key in expected
+                and torch.equal(stored[key], cast(expected[key], dtype, key))
+            ):
+                raise ValueError(f"{name}: {key} was not written correctly.")
+    EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+    if "semantic_encoder" in networks:
+        load_tokenizer(str(folder))

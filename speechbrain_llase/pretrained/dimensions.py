@@ -1,0 +1,266 @@
+"""Read a network's dimensions from its checkpoint's tensors.
+
+What tensors cannot tell, the number of heads of LLaMA and of Xcodec2, has to
+be said: a wrong number loads without error and gives wrong tokens.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import ast
+
+import torch
+
+from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, VOCAB_SIZE
+from speechbrain_llase.pretrained.loading import (
+    CODEC_ENCODER_RULES,
+    SEMANTIC_RULES,
+    TOKEN_LM_RULES,
+    VOCODER_RULES,
+    WAVLM_RULES,
+)
+from speechbrain_llase.pretrained.tensors import StoredTensor, rename
+
+OFFICIAL_WIDTH = 1024  # of the LM and of the codec; both have 16 heads there
+OFFICIAL_HEADS = 16
+SEMANTIC_LAYERS = 16  # of w2v-BERT that Xcodec2 hears
+MAX_DISTANCE = 800  # rows; WavLM-Large, where the file does not say
+CONVOLUTIONS = [(10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)]
+
+
+class Shapes:
+    """The shapes of a file's tensors, asked for by key.
+
+    Arguments
+    ---------
+    tensors : dict
+        Key -> StoredTensor, of one published layout.
+    rules : list
+        Turn its keys into ours.
+    what : str
+        Named in the error if a key is not there.
+    """
+
+    def __init__(self, tensors: dict, rules: list, what: str):
+        self.shapes = {k: t.shape for k, t in rename(tensors, rules).items()}
+        self.what = what
+
+    def of(self, key: str) -> torch.Size:
+        """Shape of one tensor; a ValueError if it is not there."""
+        if key not in self.shapes:
+            raise ValueError(
+                f"The file is no {self.what}: it has no tensor {key} (nor its "
+                "equivalent in another published layout)."
+            )
+        return self.shapes[key]
+
+    def count(self, prefix: str) -> int:
+        """Number of layers `prefix.0.`, `prefix.1.` and so on."""
+        indices = {
+            int(key.removeprefix(prefix + ".").split(".")[0])
+            for key in self.shapes
+            if key.startswith(prefix + ".")
+        }
+        return len(indices)
+
+
+def frontend_dimensions(
+    tensors: dict[str, StoredTensor], config: dict, num_layers: int
+) -> dict:
+    """Arguments of WavLMFrontend.
+
+    Arguments
+    ---------
+    tensors : dict
+        Of WavLM, in any published layout.
+    config : dict
+        What unilm's file says under `cfg`; empty for others.
+    num_layers : int
+        Layers to keep.
+
+    Returns
+    -------
+    dimensions : dict
+        Name -> plain number or list.
+
+    Raises
+    ------
+    ValueError
+        It is not WavLM, or a WavLM of another structure.
+    """
+    shapes = Shapes(tensors, WAVLM_RULES, "WavLM")
+    hidden_size = shapes.of("wavlm.feature_projection.projection.bias")[0]
+    depth = shapes.count("wavlm.encoder.layers")
+    if not 0 < num_layers <= depth:
+        raise ValueError(
+            f"Layer {num_layers} was asked for; the file has {depth} layers."
+        )
+    check_structure(config)
+    layer = "wavlm.encoder.layers.0."
+    conv = "wavlm.feature_extractor.conv_layers.{}.conv.weight"
+    return {
+        "conv_dim": [
+            shapes.of(conv.format(n))[0] for n in range(len(CONVOLUTIONS))
+        ],
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "num_heads": shapes.of(f"{layer}attention.gru_rel_pos_const")[1],
+        "ffn_size": shapes.of(f"{layer}feed_forward.intermediate_dense.bias")[
+            0
+        ],
+        "num_buckets": shapes.of(f"{layer}attention.rel_attn_embed.weight")[0],
+        "max_distance": config.get("max_distance", MAX_DISTANCE),
+    }
+
+
+def check_structure(config: dict) -> None:
+    """Refuse a unilm configuration that WavLMFrontend does not build."""
+    if "conv_feature_layers" in config:
+        layers = parse_layers(config["conv_feature_layers"])
+        if [layer[1:] for layer in layers] != CONVOLUTIONS:
+            raise ValueError(
+                f"The file's convolutions (kernel, stride) are "
+                f"{[layer[1:] for layer in layers]}; only {CONVOLUTIONS} is "
+                "supported."
+            )
+    wanted = {"extractor_mode": "layer_norm", "layer_norm_first": True}
+    for key, value in wanted.items():
+        if config.get(key, value) != value:
+            raise ValueError(
+                f"The file says {key}={config[key]!r}; only {value!r} (WavLM-"
+                "Large) is supported."
+            )
+
+
+def parse_layers(text: str) -> list[tuple[int, ...]]:
+    """Read a list of (dim, kernel, stride), without evaluating it.
+
+    Arguments
+    ---------
+    text : str
+        Such as ``[(512,10,5)] + [(512,3,2)] * 4``: lists of tuples of whole
+        numbers, joined by + and repeated by *.
+
+    Returns
+    -------
+    layers : list of tuple
+        In order.
+
+    Raises
+    ------
+    ValueError
+        The text says anything else.
+
+    Example
+    -------
+    >>> parse_layers("[(8,10,5)] + [(8,3,2)] * 2")
+    [(8, 10, 5), (8, 3, 2), (8, 3, 2)]
+    """
+
+    def read(node: ast.AST) -> list:
+        """Lists, sums and repetitions, and nothing else."""
+        if isinstance(node, ast.List):
+            return [ast.literal_eval(element) for element in node.elts]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return read(node.left) + read(node.right)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            times = ast.literal_eval(node.right)
+            if isinstance(times, int) and 0 <= times <= 100:
+                return read(node.left) * times
+        raise ValueError("neither a list, a sum nor a short repetition")
+
+    try:
+        layers = read(ast.parse(text, mode="eval").body)
+        if all(
+            isinstance(layer, tuple)
+            and len(layer) == 3
+            and all(type(n) is int for n in layer)
+            for layer in layers
+        ):
+            return layers
+        raise ValueError("the list holds something else than three numbers")
+    except (SyntaxError, ValueError) as err:
+        raise ValueError(
+            f"conv_feature_layers is {text!r}; expected lists of (dim, kernel, "
+            f"stride) joined by + and repeated by *: {err}"
+        ) from err
+
+
+def token_lm_dimensions(
+    tensors: dict[str, StoredTensor], num_heads: int | None
+) -> dict:
+    """Arguments of TokenLM; num_heads None means the official 16."""
+    shapes = Shapes(tensors, TOKEN_LM_RULES, "token LM")
+    d_model, input_size = shapes.of("audio_linear.weight")
+    classes = shapes.of("predict_layer.weight")[0]
+    heads = {VOCAB_SIZE: "softmax", NUM_DIGITS * NUM_LEVELS: "digits"}
+    if classes not in heads:
+        raise ValueError(
+            f"predict_layer has {classes} classes; {VOCAB_SIZE} (softmax) or "
+            f"{NUM_DIGITS * NUM_LEVELS} (digits) are known."
+        )
+    return {
+        "input_size": input_size,
+        "d_model": d_model,
+        "num_layers": shapes.count("backbone.layers"),
+        "num_heads": pick_heads("--lm-heads", d_model, num_heads),
+        "ffn_size": shapes.of("backbone.layers.0.mlp.up_proj.weight")[0],
+        "head": heads[classes],
+    }
+
+
+def vocoder_dimensions(
+    tensors: dict[str, StoredTensor], num_heads: int | None
+) -> dict:
+    """Arguments of Xcodec2Vocoder; num_heads None means the official 16."""
+    shapes = Shapes(tensors, VOCODER_RULES, "Xcodec2")
+    hidden_size = shapes.of("decoder.embed.bias")[0]
+    return {
+        "hidden_size": hidden_size,
+        "num_layers": shapes.count("decoder.layers"),
+        "num_heads": pick_heads("--codec-heads", hidden_size, num_heads),
+        "quantization_dim": shapes.of("project_out.bias")[0],
+        "ffn_size": shapes.of("decoder.layers.0.mlp.fc1.weight")[0],
+    }
+
+
+def codec_encoder_dimensions(tensors: dict[str, StoredTensor]) -> dict:
+    """Arguments of CodecEncoder."""
+    shapes = Shapes(tensors, CODEC_ENCODER_RULES, "Xcodec2 encoder")
+    return {
+        "hidden_size": shapes.of("acoustic_encoder.conv2.bias")[0],
+        "semantic_size": shapes.of("semantic_adapter.conv1.weight")[0],
+        "channels": shapes.of("acoustic_encoder.conv1.bias")[0],
+    }
+
+
+def semantic_dimensions(tensors: dict[str, StoredTensor]) -> dict:
+    """Arguments of SemanticEncoder; heads follow from the bias' width."""
+    shapes = Shapes(tensors, SEMANTIC_RULES, "w2v-BERT 2.0")
+    layer = "bert.encoder.layers.0."
+    hidden_size = shapes.of("bert.feature_projection.projection.bias")[0]
+    width = shapes.of(f"{layer}self_attn.distance_embedding.weight")[1]
+    return {
+        "hidden_size": hidden_size,
+        "num_layers": SEMANTIC_LAYERS,
+        "num_heads": hidden_size // width,
+        "ffn_size": shapes.of(f"{layer}ffn1.intermediate_dense.bias")[0],
+    }
+
+
+def pick_heads(option: str, width: int, num_heads: int | None) -> int:
+    """Take the number said; else the official one at the official width."""
+    if num_heads is None and width == OFFICIAL_WIDTH:
+        return OFFICIAL_HEADS
+    if num_heads is None:
+        raise ValueError(
+            f"The width is {width}, not the official {OFFICIAL_WIDTH}: say "
+            f"how many heads it has with {option}. No tensor tells, and a "
+            "wrong number gives wrong output without an error."
+        )
+    if num_heads < 1 or width % (2 * num_heads):
+        raise ValueError(
+            f"{option} {num_heads} does not fit the width {width}: each head "
+            "needs an even share of it."
+        )
+    return num_heads

@@ -1,0 +1,79 @@
+"""The YAML of a converted folder: the packaged one, with its dimensions.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+TOKENIZER_YAML = """\
+# Clean speech -> Xcodec2 tokens, for training only; see
+# speechbrain_llase.lobes.xcodec2_tokenizer.load_tokenizer.
+
+{networks}
+tokenizer: !new:speechbrain_llase.lobes.xcodec2_tokenizer.Xcodec2Tokenizer
+    semantic_encoder: !ref <semantic_encoder>
+    codec_encoder: !ref <codec_encoder>
+modules:
+    tokenizer: !ref <tokenizer>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        semantic_encoder: !ref <semantic_encoder>
+        codec_encoder: !ref <codec_encoder>
+    custom_hooks:
+        semantic_encoder: !name:speechbrain_llase.pretrained.loading.load_weights
+        codec_encoder: !name:speechbrain_llase.pretrained.loading.load_weights
+"""
+
+
+def write_yaml(networks: dict, folder: Path) -> None:
+    """Write hyperparams.yaml, and tokenizer.yaml where there is one.
+
+    Arguments
+    ---------
+    networks : dict
+        Name -> (module, its dimensions).
+    folder : Path
+        Where to.
+    """
+    packaged = resources.files("speechbrain_llase.hparams")
+    text = packaged.joinpath("llase", "hyperparams.yaml").read_text("utf-8")
+    text = re.sub(r"# Weights:.*?\n\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"    paths:\n(?:        .*\n)+", "", text)
+    text = text.replace(
+        'from_hparams("llase"), or with files of your own\n'
+        '#   overrides={"wavlm_file": ..., "lm_file": ..., "codec_file": ...}',
+        "from_hparams(FOLDER), the folder of this file",
+    )
+    for name in ("frontend", "token_lm", "vocoder"):
+        block = re.compile(rf"^{name}: !new:.*\n(?:    .*\n)+", re.MULTILINE)
+        dims = networks[name][1]
+        text = block.sub(lambda found, d=dims: fill(found[0], d), text)
+    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+    if "semantic_encoder" in networks:
+        entries = [
+            entry(*networks[name], name)
+            for name in ("semantic_encoder", "codec_encoder")
+        ]
+        text = TOKENIZER_YAML.format(networks="".join(entries))
+        (folder / "tokenizer.yaml").write_text(text, encoding="utf-8")
+
+
+def fill(block: str, dims: dict) -> str:
+    """Put dimensions into a network's lines; the others stay as they are."""
+    rest, lines = dict(dims), []
+    for line in block.splitlines():
+        key = line.strip().split(":")[0]
+        lines.append(f"    {key}: {rest.pop(key)}" if key in rest else line)
+    lines += [f"    {key}: {value}" for key, value in rest.items()]
+    return "\n".join(lines) + "\n"
+
+
+def entry(module: torch.nn.Module, dims: dict, name: str) -> str:
+    """One network as HyperPyYAML."""
+    kind = type(module)
+    return fill(f"{name}: !new:{kind.__module__}.{kind.__name__}", dims)

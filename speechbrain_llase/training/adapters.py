@@ -1,0 +1,229 @@
+"""Which weights of a loaded model learn: all, LoRA, the last layers, none.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from fnmatch import fnmatch
+
+import torch
+from speechbrain.utils import checkpoints
+from torch.nn.utils import parametrize
+
+from speechbrain_llase.pretrained.tensors import listed, read_tensors
+
+CHOICES = ("all", "lora", "last")
+
+
+class Frozen(torch.nn.Module):
+    """A network that is used and never trained.
+
+    `Brain` puts all modules back to training mode each epoch, which turns
+    dropout on; this one stays in eval mode and its weights want no gradient.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        What is frozen; it may be loaded later.
+
+    Example
+    -------
+    >>> frozen = Frozen(torch.nn.Dropout(0.5)).train()
+    >>> frozen(torch.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Frozen":
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def forward(self, *args, **kwargs):
+        """Run the network; no gradient is kept."""
+        with torch.no_grad():
+            return self.network(*args, **kwargs)
+
+
+class LowRank(torch.nn.Module):
+    """A weight plus a low-rank update, which begins at zero.
+
+    LoRA (Hu et al., arXiv:2106.09685) as a parametrization of torch: whoever
+    reads the layer's weight, reads the sum.
+
+    Arguments
+    ---------
+    weight : torch.Tensor
+        (D_out, D_in), the weight that is kept.
+    rank : int
+        Rank of the update.
+    alpha : float
+        The update is scaled by alpha / rank.
+    """
+
+    def __init__(self, weight: torch.Tensor, rank: int, alpha: float):
+        super().__init__()
+        down = torch.empty(rank, weight.shape[1], device=weight.device)
+        self.down = torch.nn.Parameter(down)
+        torch.nn.init.kaiming_uniform_(self.down, a=5**0.5)
+        up = torch.zeros(weight.shape[0], rank, device=weight.device)
+        self.up = torch.nn.Parameter(up)
+        self.scale = alpha / rank
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Add the update to (D_out, D_in)."""
+        return weight + (self.scale * self.up @ self.down).to(weight.dtype)
+
+
+@checkpoints.register_checkpoint_hooks
+class FineTunedLM(torch.nn.Module):
+    """A token LM of which some weights learn; only those are saved.
+
+    Load the LM's weights, then call `adapt` once.
+
+    Arguments
+    ---------
+    token_lm : TokenLM
+        What is trained.
+    train : str
+        "all" weights; "lora", low-rank updates of the linear layers named by
+        `lora_layers`; or "last", the layers named by `last_layers`.
+    lora_layers, last_layers : list of str
+        Names of modules, with the wildcards of the shell.
+    lora_rank : int
+        Rank of the updates.
+    lora_alpha : float
+        Updates are scaled by alpha / rank.
+
+    Raises
+    ------
+    ValueError
+        The choice is unknown, or no layer has such a name.
+    """
+
+    def __init__(
+        self,
+        token_lm: torch.nn.Module,
+        train: str,
+        lora_layers: list[str],
+        last_layers: list[str],
+        lora_rank: int = 16,
+        lora_alpha: float = 16.0,
+    ):
+        super().__init__()
+        if train not in CHOICES:
+            raise ValueError(
+                f"train={train!r} is not known; choose {', '.join(CHOICES)}."
+            )
+        self.choice = train
+        self.lora = lora_rank, lora_alpha
+        patterns = {"all": ["*"], "lora": lora_layers, "last": last_layers}
+        self.found = {
+            pattern: [
+                name
+                for name, _ in token_lm.named_modules()
+                if name and fnmatch(name, pattern)
+            ]
+            for pattern in patterns[train]
+        }
+        missing = [pattern for pattern, got in self.found.items() if not got]
+        if missing or not self.found:
+            raise ValueError(
+                f"The token LM has no layer {missing or patterns[train]}; its "
+                f"layers are {listed([n for n, _ in token_lm.named_modules()])}"
+            )
+        self.token_lm = token_lm
+        self.head = token_lm.head
+
+    def adapt(self) -> "FineTunedLM":
+        """Freeze what does not learn, and put the updates in."""
+        if self.choice == "all":
+            return self
+        self.token_lm.requires_grad_(False)
+        for name in sorted(set(sum(self.found.values(), []))):
+            layer = self.token_lm.get_submodule(name)
+            if self.choice == "last":
+                layer.requires_grad_(True)
+            elif isinstance(layer, torch.nn.Linear):
+                update = LowRank(layer.weight, *self.lora)
+                parametrize.register_parametrization(layer, "weight", update)
+            else:
+                raise ValueError(
+                    f"{name} is {type(layer).__name__}; LoRA updates linear "
+                    "layers, name those in lora_layers."
+                )
+        return self
+
+    def merged(self) -> torch.nn.Module:
+        """Put the updates into the weights and give the plain token LM.
+
+        Returns
+        -------
+        token_lm : TokenLM
+            With its own layers again, computing what this model computes.
+        """
+        for layer in list(self.token_lm.modules()):
+            if parametrize.is_parametrized(layer, "weight"):
+                parametrize.remove_parametrizations(layer, "weight")
+        return self.token_lm
+
+    def hidden(self, rows: torch.Tensor, runs: list) -> torch.Tensor:
+        """Run all but the head; see `TokenLM.hidden`."""
+        return self.token_lm.hidden(rows, runs)
+
+    @property
+    def predict_layer(self) -> torch.nn.Module:
+        """The head."""
+        return self.token_lm.predict_layer
+
+    def predict(self, feats: torch.Tensor) -> torch.Tensor:
+        """Pick the most likely tokens; see `TokenLM.predict`."""
+        return self.token_lm.predict(feats)
+
+    def codes_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Average the codes; see `TokenLM.codes_each`."""
+        return self.token_lm.codes_each(feats)
+
+    def learning(self) -> dict[str, torch.Tensor]:
+        """The weights that are trained, by name."""
+        return {
+            name: weight
+            for name, weight in self.token_lm.named_parameters()
+            if weight.requires_grad
+        }
+
+    @checkpoints.mark_as_saver
+    def save(self, path):
+        """Save what learns, and nothing else."""
+        weights = {k: w.detach() for k, w in self.learning().items()}
+        torch.save(weights, path)
+
+    @checkpoints.mark_as_loader
+    def load(self, path, end_of_epoch=True):
+        """Load what `save` wrote, strictly.
+
+        Raises
+        ------
+        ValueError
+            The file holds other weights: of another size, or of another
+            choice of what to train. Nothing was copied.
+        """
+        ours, theirs = self.learning(), read_tensors(str(path))
+        wrong = sorted(
+            name
+            for name in ours.keys() | theirs.keys()
+            if name not in ours
+            or name not in theirs
+            or ours[name].shape != theirs[name].shape
+        )
+        if wrong:
+            raise ValueError(
+                f"{path} does not fit a token LM of this size of which "
+                f"{self.choice} is trained: {listed(wrong)}."
+            )
+        with torch.no_grad():
+            for name, weight in ours.items():
+                weight.copy_(theirs[name])

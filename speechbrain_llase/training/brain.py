@@ -1,0 +1,237 @@
+"""TokenLMBrain: trains a token LM on cached tokens of clean speech.
+
+Frontend and vocoder are frozen and the codec's encoder is not there at all;
+what learns is decided by `FineTunedLM`. A run that is killed and started again
+goes on as if nothing had happened: same batches, same noise, same losses.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import if_main_process
+
+from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.processing.signal_processing import to_peak
+from speechbrain_llase.training.checkpointing import Tally, TokenizerName
+from speechbrain_llase.training.items import (
+    ItemMaker,
+    item_seconds,
+    make_dataset,
+)
+from speechbrain_llase.training.sampler import make_loader
+from speechbrain_llase.training.token_loss import Scores
+
+
+class Part:
+    """One part of the data: its items and how they become batches.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> entry, with its duration.
+    maker : ItemMaker
+        Makes the items.
+    segment_s : float, optional
+        Longest item in seconds.
+    """
+
+    def __init__(
+        self, entries: dict, maker: ItemMaker, segment_s: float | None
+    ):
+        self.maker = maker
+        self.dataset = make_dataset(entries, maker)
+        self.seconds = item_seconds(entries, segment_s)
+
+
+class TokenLMBrain(sb.Brain):
+    """Trains on noisy speech and clean tokens.
+
+    Modules: `frontend` and `vocoder` (`Frozen`), `token_loss`. See
+    `train_token_lm` for what else it needs.
+    """
+
+    place = (0, 1)  # rank and number of processes
+
+    def init_optimizers(self):
+        """One optimizer for what learns, and its schedule."""
+        weights = [w for w in self.modules.parameters() if w.requires_grad]
+        self.optimizer = self.opt_class(weights)
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        epochs = self.hparams.epoch_counter.limit
+        steps = epochs * (self.steps_in_epoch // self.grad_accumulation_factor)
+        if not steps:
+            raise ValueError(
+                f"An epoch has {self.steps_in_epoch} batches, fewer than "
+                f"grad_accumulation_factor={self.grad_accumulation_factor}."
+            )
+        self.schedule = self.hparams.schedule(total_steps=steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.lr_at(1)
+        self.tally, self.valid_tally = Tally(), Tally()
+        self.checkpointer.add_recoverables(
+            {
+                "optimizer": self.optimizer,
+                "schedule": self.schedule,
+                "tally": self.tally,
+                "tokenizer": TokenizerName(self.tokenizer_id),
+            }
+        )
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Give every step its own seed, for dropout."""
+        epoch = self.hparams.epoch_counter.current
+        numbers = [self.hparams.seed, epoch, self.step, self.place[0]]
+        torch.manual_seed(hash(tuple(numbers)) % 2**63)
+
+    def compute_forward(self, batch, stage):
+        """Hear the noisy speech, compare with the clean tokens."""
+        batch = batch.to(self.device)
+        noisy, lengths = batch.noisy
+        feats = self.modules.frontend(to_peak(noisy), lengths)
+        return self.modules.token_loss(feats, batch.tokens.data)
+
+    def compute_objectives(self, scores: Scores, batch, stage):
+        """Mean over the frames of all ranks, as of one large batch."""
+        counts = torch.stack(
+            [
+                scores.loss.detach(),
+                scores.frames,
+                scores.tokens_right,
+                scores.digits_right,
+            ]
+        )
+        if stage != sb.Stage.TRAIN:
+            self.valid_tally.add(counts)
+            return scores.loss / scores.frames
+        world_size = self.place[1]
+        if world_size > 1:
+            torch.distributed.all_reduce(counts)
+        self.tally.add(counts)
+        return scores.loss * world_size / counts[1]
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Set the next step's learning rate."""
+        if should_step:
+            self.schedule(self.optimizer)
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        """Save between steps of the optimizer only: gradients are not kept."""
+        between = self.step % self.grad_accumulation_factor == 0
+        return between and super()._should_save_intra_epoch_ckpt(
+            last_ckpt_time, steps_since_ckpt
+        )
+
+    def on_stage_start(self, stage, epoch=None):
+        """Draw the epoch's batches and noise; the validation never changes."""
+        if stage == sb.Stage.TRAIN:
+            self.parts["train"].maker.set_epoch(epoch)
+            self.train_loader.batch_sampler.set_epoch(epoch)
+        else:
+            self.valid_tally = Tally()
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log, score and keep the best checkpoints."""
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = self.tally.stats()
+            self.tally.sums.zero_()
+            return
+        stats = self.valid_tally.stats()
+        loss, accuracy = stats["loss"], stats["token_accuracy"]
+        every = self.hparams.metrics_every
+        test = stage == sb.Stage.TEST
+        if every and (test or epoch % every == 0) and if_main_process():
+            stats |= self.listen("test" if test else "valid")
+        if test:
+            meta = {"Epoch loaded": self.hparams.epoch_counter.current}
+            self.log(meta, {"test_stats": stats})
+            return
+        meta = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+        parts = {"train_stats": self.train_stats, "valid_stats": stats}
+        self.log(meta, parts)
+        self.checkpointer.save_and_keep_only(
+            meta={"loss": loss, "token_accuracy": accuracy, "epoch": epoch},
+            num_to_keep=self.hparams.keep_checkpoints,
+            min_keys=["loss"],
+        )
+
+    def listen(self, part: str) -> dict[str, float]:
+        """Score some clips of a part; see `Quality`."""
+        learner = self.hparams.fine_tuned
+        with self.evaluation_ctx:
+            return self.hparams.quality(
+                part,
+                self.parts[part].dataset,
+                self.modules.frontend,
+                learner,
+                self.modules.vocoder,
+                self.device,
+            )
+
+    def log(self, meta, parts):
+        """Write the text log and TensorBoard, whose steps are epochs."""
+        self.hparams.train_logger.log_stats(meta, **parts)
+        board = self.hparams.tensorboard_logger
+        before = self.hparams.epoch_counter.current - 1
+        board.global_step["meta"] = before
+        for name, stats in parts.items():
+            steps = board.global_step[name.removesuffix("_stats")]
+            steps.update(dict.fromkeys(stats, before))
+        numbers = {k: v for k, v in meta.items() if k != "epoch"}
+        board.log_stats(numbers, **parts)
+
+
+def train_token_lm(
+    hparams: dict, run_opts: dict, parts: dict[str, Part], tokenizer_id: str
+) -> TokenLMBrain:
+    """Load, adapt, train, and evaluate the best checkpoint.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of a recipe's YAML.
+    run_opts : dict
+        Of the command line.
+    parts : dict
+        `train`, `valid` and, if it is to be evaluated, `test`.
+    tokenizer_id : str
+        Of the tokens.
+
+    Returns
+    -------
+    brain : TokenLMBrain
+    """
+    source = str(resolve_source(hparams["base"]))
+    hparams["pretrainer"].collect_files(default_source=source)
+    hparams["pretrainer"].load_collected()
+    hparams["fine_tuned"].adapt()
+    brain = TokenLMBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    if brain.distributed_launch:
+        ranks = torch.distributed
+        brain.place = ranks.get_rank(), ranks.get_world_size()
+    loaders, batching = {}, hparams["valid_batching"]
+    for name, part in parts.items():
+        place = brain.place if name == "train" else (0, 1)
+        loaders[name] = make_loader(
+            part.dataset,
+            part.seconds,
+            hparams["batching"] if name == "train" else batching,
+            hparams["seed"],
+            hparams["num_workers"],
+            *place,
+        )
+    brain.parts, brain.train_loader = parts, loaders["train"]
+    brain.tokenizer_id = tokenizer_id
+    brain.steps_in_epoch = len(loaders["train"])
+    brain.checkpointer.add_recoverable("dataloader-TRAIN", loaders["train"])
+    brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
+    if "test" in loaders:
+        brain.evaluate(loaders["test"], min_key="loss")
+    return brain

@@ -1,0 +1,197 @@
+"""Items of training: a noisy signal and the tokens of its clean speech.
+
+Item and epoch decide all randomness, whichever process makes the item, so
+that runs repeat and a resumed run sees what it would have seen.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+
+from speechbrain_llase.augment.mixture import SILENT, power
+from speechbrain_llase.augment.noise_mixer import NoiseMixer
+from speechbrain_llase.dataio.recordings import read_speech
+from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.training.token_cache import TokenCache
+
+CROPS = 10  # drawn before the loudest place is taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One utterance as read."""
+
+    content: bytes  # what the clean speech was decoded from
+    clean: torch.Tensor  # (T,) float32
+    noisy: torch.Tensor | None = None  # (T,) float32
+
+
+class FileReader:
+    """Reads the files that an entry of a manifest names.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    resample : bool
+        Whether files may have other rates.
+    """
+
+    def __init__(self, sample_rate: int, resample: bool):
+        self.sample_rate, self.resample = sample_rate, resample
+
+    def __call__(self, entry: dict) -> Recording:
+        """Read clean_wav, and noisy_wav where there is one."""
+        content, clean = read_speech(
+            entry["clean_wav"], self.sample_rate, self.resample
+        )
+        if not entry.get("noisy_wav"):
+            return Recording(content, clean)
+        _, noisy = read_speech(
+            entry["noisy_wav"], self.sample_rate, self.resample
+        )
+        if len(noisy) != len(clean):
+            raise ValueError(
+                f"{entry['noisy_wav']} has {len(noisy)} samples, its clean "
+                f"original {len(clean)}; they must be equally long."
+            )
+        return Recording(content, clean, noisy)
+
+
+class ItemMaker:
+    """Makes the items of one part of the data.
+
+    Arguments
+    ---------
+    read : callable
+        Entry -> `Recording`.
+    tokens : TokenCache
+        Tokens of the clean speech.
+    mixer : NoiseMixer, optional
+        Needed where recordings have no noisy signal of their own.
+    segment : int, optional
+        Most samples of an item, a multiple of 320; None keeps all.
+    seed : int
+        Of all draws.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[dict], Recording],
+        tokens: TokenCache,
+        mixer: NoiseMixer | None,
+        segment: int | None,
+        seed: int,
+    ):
+        if segment is not None and (
+            segment % HOP_LENGTH or segment < MIN_SAMPLES
+        ):
+            raise ValueError(
+                f"A segment of {segment} samples is no whole number of "
+                f"{HOP_LENGTH} samples (20 ms), two or more."
+            )
+        self.read, self.tokens, self.mixer = read, tokens, mixer
+        self.segment, self.seed = segment, seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which epoch's items are made, in all worker processes."""
+        self._epoch.fill_(epoch)
+
+    def make(self, name: str, entry: dict) -> Iterator[torch.Tensor]:
+        """Make one item.
+
+        Arguments
+        ---------
+        name : str
+            The entry's ID.
+        entry : dict
+            What `read` wants.
+
+        Yields
+        ------
+        noisy, clean : torch.Tensor
+            float32 (T,).
+        tokens : torch.Tensor
+            int64 (N,), the clean tokens of the frames of `noisy`.
+
+        Raises
+        ------
+        ValueError
+            The recording cannot be used; its ID is in the message.
+        """
+        rng = np.random.default_rng(
+            [self.seed, int(self._epoch), zlib.crc32(name.encode())]
+        )
+        try:
+            recording = self.read(entry)
+            tokens = self.tokens.find(recording.content, len(recording.clean))
+            start, stop = self._crop(recording.clean, rng)
+            clean = recording.clean[start:stop]
+            if recording.noisy is not None:
+                noisy = recording.noisy[start:stop]
+            else:
+                mixture = self.mixer(clean, rng)
+                noisy, clean = mixture.noisy, mixture.clean
+        except (KeyError, ValueError, OSError) as err:
+            what = err.args[0] if isinstance(err, KeyError) else err
+            raise ValueError(f"{name}: {what}") from err
+        if self.segment is not None and len(clean) == self.segment:
+            tokens = tokens[start // HOP_LENGTH :][: self.segment // HOP_LENGTH]
+        yield noisy
+        yield clean
+        yield tokens
+
+    def _crop(self, clean, rng):
+        """A segment that starts on a frame and holds speech."""
+        if self.segment is None or len(clean) <= self.segment:
+            return 0, len(clean)
+        last = (len(clean) - self.segment) // HOP_LENGTH
+        for _ in range(CROPS):
+            start = HOP_LENGTH * int(rng.integers(last + 1))
+            if power(clean[start:][: self.segment].numpy()) >= SILENT:
+                return start, start + self.segment
+        windows = clean.double().square().unfold(0, self.segment, HOP_LENGTH)
+        start = HOP_LENGTH * int(windows.mean(1).argmax())
+        return start, start + self.segment
+
+
+def make_dataset(
+    entries: dict[str, dict], maker: ItemMaker
+) -> DynamicItemDataset:
+    """Put entries and maker together in SpeechBrain's form.
+
+    Arguments
+    ---------
+    entries : dict
+        ID -> entry.
+    maker : ItemMaker
+        Makes the items.
+
+    Returns
+    -------
+    dataset : DynamicItemDataset
+        With the keys id, noisy, clean and tokens.
+    """
+    wrapped = {name: {"entry": entry} for name, entry in entries.items()}
+    dataset = DynamicItemDataset(wrapped)
+    dataset.add_dynamic_item(
+        maker.make, takes=["id", "entry"], provides=["noisy", "clean", "tokens"]
+    )
+    dataset.set_output_keys(["id", "noisy", "clean", "tokens"])
+    return dataset
+
+
+def item_seconds(
+    entries: dict[str, dict], segment_s: float | None
+) -> list[float]:
+    """Length of every item in seconds, for `DynamicBatchSampler`."""
+    longest = float("inf") if segment_s is None else segment_s
+    return [min(entry["duration"], longest) for entry in entries.values()]

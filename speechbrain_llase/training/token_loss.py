@@ -1,0 +1,169 @@
+"""Cross-entropy over 65,536 tokens without copies of the logits.
+
+The logits of eight clips of ten seconds take 1 GB in float32, and a plain
+cross-entropy holds them several times. Here the head runs on a few rows at a
+time, keeps their loss and their best token, and runs again in the backward
+pass.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import dataclasses
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from speechbrain_llase.nnet.fsq import (
+    NUM_DIGITS,
+    NUM_LEVELS,
+    levels_to_tokens,
+    tokens_to_levels,
+)
+
+PADDING = -100  # in targets: no frame of the item
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What a batch of predictions is worth; sums, so that they add up."""
+
+    loss: torch.Tensor  # () sum over frames, in nats, with its gradient
+    frames: torch.Tensor  # () int64
+    tokens_right: torch.Tensor  # () int64
+    digits_right: torch.Tensor  # () int64, of 8 a frame
+
+
+def head_loss(
+    hidden: torch.Tensor,
+    head: torch.nn.Module,
+    targets: torch.Tensor,
+    digits: bool,
+    label_smoothing: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the head on some rows.
+
+    Arguments
+    ---------
+    hidden : torch.Tensor
+        (R, D).
+    head : torch.nn.Module
+        (R, D) -> logits (R, 65536), or (R, 32) for digits.
+    targets : torch.Tensor
+        int64 (R,), in [0, 65536).
+    digits : bool
+        Whether the head predicts the eight digits of a token; their losses
+        are added.
+    label_smoothing : float
+        From 0 to 1.
+
+    Returns
+    -------
+    loss : torch.Tensor
+        () float32, sum over rows.
+    best : torch.Tensor
+        int64 (R,), the most likely tokens.
+    """
+    logits = head(hidden).float()
+    goals = targets
+    if digits:
+        logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
+        goals = tokens_to_levels(targets)
+    loss = torch.nn.functional.cross_entropy(
+        logits.flatten(0, -2),
+        goals.flatten(),
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+    best = logits.detach().argmax(-1)
+    return loss, levels_to_tokens(best) if digits else best
+
+
+class TokenLoss(torch.nn.Module):
+    """Token LM and loss in one module, so that DDP sees one forward.
+
+    Arguments
+    ---------
+    token_lm : torch.nn.Module
+        A `TokenLM`, or `FineTunedLM` around one.
+    rows : int
+        Frames whose logits exist at once; 512 take 134 MB in float32.
+    label_smoothing : float
+        From 0 to 1.
+
+    Example
+    -------
+    >>> from speechbrain_llase.lobes.token_lm import TokenLM
+    >>> token_loss = TokenLoss(TokenLM(32, 16, 1, 2, 32, head="digits"), 8)
+    >>> targets = torch.randint(65536, (2, 50))
+    >>> scores = token_loss(torch.rand(2, 50, 32), targets)
+    >>> scores.frames
+    tensor(100)
+    """
+
+    def __init__(
+        self,
+        token_lm: torch.nn.Module,
+        rows: int,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__()
+        if rows < 1:
+            raise ValueError(f"rows={rows}; at least one row at a time.")
+        self.token_lm = token_lm
+        self.rows = rows
+        self.label_smoothing = label_smoothing
+
+    def forward(self, feats: torch.Tensor, targets: torch.Tensor) -> Scores:
+        """Predict the tokens of a batch and compare.
+
+        Arguments
+        ---------
+        feats : torch.Tensor
+            float (B, N, D_in), of the frontend.
+        targets : torch.Tensor
+            int64 (B, N), clean tokens, -100 past the end of an item.
+
+        Returns
+        -------
+        scores : Scores
+
+        Raises
+        ------
+        ValueError
+            There are more or fewer targets than features.
+        """
+        if feats.shape[:2] != targets.shape:
+            raise ValueError(
+                f"{tuple(targets.shape)} tokens for {tuple(feats.shape[:2])} "
+                "frames; the tokens are of other audio."
+            )
+        kept = targets != PADDING
+        rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
+        hidden = self.token_lm.hidden(rows, runs)[kept.flatten()]
+        targets = targets[kept]
+        loss, best = hidden.new_zeros((), dtype=torch.float32), []
+        parts = zip(
+            hidden.split(self.rows), targets.split(self.rows), strict=True
+        )
+        for some, goals in parts:
+            part, tokens = checkpoint(
+                head_loss,
+                some,
+                self.token_lm.predict_layer,
+                goals,
+                self.token_lm.head == "digits",
+                self.label_smoothing,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            loss = loss + part
+            best.append(tokens)
+        best = torch.cat(best) if best else targets
+        right = tokens_to_levels(best) == tokens_to_levels(targets)
+        return Scores(
+            loss=loss,
+            frames=kept.sum(),
+            tokens_right=(best == targets).sum(),
+            digits_right=right.sum(),
+        )
