@@ -80,7 +80,7 @@ $(READYX): $(READY) constraints.txt
 
 test-xcodec2: $(READYX)
 	$(VENV_X)/bin/python -c "import xcodec2.vq.codec_decoder_vocos"
-	$(VENV_X)/bin/python -m pytest -m xcodec2 tests/unit $(ARGS)
+	$(VENV_X)/bin/python -m pytest -m xcodec2 tests/pretrained $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,8 +1,9 @@
-"""Fixtures: a tiny model from the golden stand-in checkpoints."""
+"""Fixtures: a tiny model from the golden stand-in checkpoints; runs of it."""
 
 import json
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 GOLDEN = Path(__file__).parent / "golden"
-sys.path.insert(0, str(GOLDEN))
+sys.path[:0] = [str(GOLDEN), str(GOLDEN.with_name("helpers"))]
+collect_ignore_glob = ["*conftest.py"]  # one name, several files: no doctests
 
 
 def pytest_collection_modifyitems(items):
@@ -81,3 +83,30 @@ def speech_like() -> torch.Tensor:
     bursts = torch.sin(torch.linspace(0, 25, 32000)).clamp(min=0)
     wav = bursts * torch.randn(32000, generator=rng)
     return 0.5 * wav / wav.abs().max()
+
+
+@pytest.fixture
+def hdfs(tmp_path) -> Iterator[str]:
+    """URL of another system, that shares no path with this one."""
+    pytest.importorskip("requests")
+    from web_hdfs import serve
+
+    folder = tmp_path / "behind_the_server"
+    folder.mkdir()
+    with serve(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def enhance(tiny_folder, monkeypatch, tmp_path) -> Callable[..., int]:
+    """A function that runs the command with the tiny model."""
+    monkeypatch.chdir(tmp_path)
+
+    from speechbrain_llase.cli import main
+
+    def run(*args: str) -> int:
+        return main(
+            ["enhance", *args, "--source", str(tiny_folder), "--device", "cpu"]
+        )
+
+    return run

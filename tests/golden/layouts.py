@@ -1,7 +1,7 @@
 """The stand-in weights in every published layout.
 
 stand_in.py writes unilm's WavLM, the LM and Xcodec2's training checkpoint;
-here are the other forms of the same weights. tests/unit/test_layouts.py
+here are the other forms of the same weights. tests/pretrained/test_layouts.py
 compares their keys with those of transformers' own classes.
 """
 

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 import speechbrain_llase
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 MODEL_FOLDERS = sorted(path.parent for path in ROOT.glob("hparams/*/*.yaml"))
 
 

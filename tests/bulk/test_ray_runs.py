@@ -187,7 +187,7 @@ def test_refusals(two_nodes, tiny_folder, enhance, hdfs, tmp_path, capsys):
     assert "hyperparams.yaml" in told and len(told.splitlines()) == 1
 
 
-@pytest.mark.slow  # without Ray: tests/unit/test_unit_trouble.py
+@pytest.mark.slow  # without Ray: tests/bulk/test_unit_trouble.py
 def test_a_lost_folder(two_nodes, enhance, tmp_path, capsys):
     """Workers notice it, and do not make another one in its place."""
     write_inputs(f"{tmp_path}/in", FILES)
