@@ -25,7 +25,7 @@ import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.cli import enhance as command, parser as cli
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
 from speechbrain_llase.processing.signal_processing import fit_length
 
 

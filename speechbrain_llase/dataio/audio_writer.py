@@ -16,7 +16,7 @@ from typing import BinaryIO
 import soundfile
 import torch
 
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.processing.framing import num_rows
 
 
 def split_batch(

@@ -13,8 +13,8 @@ import torch
 from speechbrain_llase.inference.confidence import Details, measure_hidden
 from speechbrain_llase.inference.reports import keep
 from speechbrain_llase.inference.windows import plan_windows, seconds_to_rows
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, num_rows
 from speechbrain_llase.nnet.packing import pack
+from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
 
 if TYPE_CHECKING:
     from speechbrain_llase import EnhanceLLaSE

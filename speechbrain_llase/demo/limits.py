@@ -11,8 +11,8 @@ from pathlib import Path
 import soundfile
 
 from speechbrain_llase.dataio.audio_reader import check_rate
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
-SAMPLE_RATE = 16000  # Hz, of every model
 MAX_CHANNELS = 16
 MB = 1 << 20  # bytes, as Gradio counts in its own words
 READABLE = "WAV, FLAC, OGG or MP3"

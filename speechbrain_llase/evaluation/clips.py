@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from speechbrain_llase.bulk.plan import find_audio
-from speechbrain_llase.metrics import SAMPLE_RATE
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 
 @dataclasses.dataclass(frozen=True)

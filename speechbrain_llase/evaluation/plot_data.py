@@ -16,9 +16,9 @@ import soundfile
 import torch
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import ACTIVE_RANGE, FRAME
 
-SAMPLE_RATE = 16000  # Hz, of files; a tensor may have another
 N_FFT = 512  # samples
 HOP_LENGTH = 128  # samples
 MAX_COLUMNS = 2000  # of a spectrogram; more are averaged

@@ -42,10 +42,10 @@ from speechbrain_llase.inference.windows import (
     stitch,
 )
 from speechbrain_llase.lobes.refiner import pair
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, num_rows
 from speechbrain_llase.nnet import precision as compute
 from speechbrain_llase.nnet.compilation import fusing
 from speechbrain_llase.nnet.fsq import hears_mean
+from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
     match_gain,

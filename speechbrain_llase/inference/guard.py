@@ -16,9 +16,9 @@ import torch
 
 from speechbrain_llase import metrics
 from speechbrain_llase.inference.confidence import Details
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.metrics.word_edits import word_share
+from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.processing.signal_processing import fit_length
 
 

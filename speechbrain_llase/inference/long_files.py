@@ -20,7 +20,7 @@ from speechbrain.utils.logger import get_logger
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.inference.window_stream import Conveyor, Steps, drive
-from speechbrain_llase.lobes.wavlm import MIN_SAMPLES
+from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import (
     MATCH_BLOCK,
     GainMatcher,

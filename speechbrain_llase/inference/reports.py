@@ -26,8 +26,8 @@ from speechbrain_llase.inference.candidates import (
 from speechbrain_llase.inference.confidence import ROWS, Details, measure_hidden
 from speechbrain_llase.inference.guard import Decision, Guard
 from speechbrain_llase.inference.windows import Window, stitch
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH
 from speechbrain_llase.nnet.packing import pack
+from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.processing.signal_processing import fit_length, to_peak
 
 if TYPE_CHECKING:

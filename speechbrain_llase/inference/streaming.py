@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from speechbrain_llase.dataio.audio_writer import is_finite
-from speechbrain_llase.lobes.wavlm import HOP_LENGTH
+from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.processing.signal_processing import (
     GainMatcher,
     fit_length,

@@ -22,7 +22,7 @@ from speechbrain_llase.inference.windows import (
     plan_windows,
 )
 from speechbrain_llase.lobes.refiner import pair
-from speechbrain_llase.lobes.wavlm import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import fit_length
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import fit_length
 
 

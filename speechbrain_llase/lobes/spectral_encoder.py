@@ -12,8 +12,8 @@ Authors
 import torch
 import torchaudio
 
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
 from speechbrain_llase.nnet.layers import convolve, layer_norm, project
+from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.processing.phase import PERIODS
 from speechbrain_llase.processing.signal_processing import (
     centred_frames,

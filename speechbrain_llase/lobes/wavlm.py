@@ -22,9 +22,8 @@ from speechbrain_llase.nnet.layers import (
     project_all,
 )
 from speechbrain_llase.nnet.packing import Runs, each_run
+from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 
-HOP_LENGTH = 320  # samples from one row to the next
-MIN_SAMPLES = 400  # the receptive field of one row
 CHUNK = 200  # rows that the convolutions make at a time, to stay in the cache
 
 

@@ -15,32 +15,10 @@ from itertools import groupby
 import torch
 from transformers import WavLMConfig, WavLMModel
 
-from speechbrain_llase.lobes.wavlm import HOP_LENGTH, MIN_SAMPLES, extract
+from speechbrain_llase.lobes.wavlm import extract
 from speechbrain_llase.nnet.packing import pack, unpack
 from speechbrain_llase.nnet.precision import hold, weights_to_come
-
-
-def num_rows(num_samples: int) -> int:
-    """Count the rows that one extraction gives, the zero row included.
-
-    Arguments
-    ---------
-    num_samples : int
-        Length of the waveform at 16 kHz, at least 0.
-
-    Returns
-    -------
-    rows : int
-        ``floor((T - 400) / 320) + 2``, or 0 under 400 samples.
-
-    Example
-    -------
-    >>> [num_rows(t) for t in (0, 399, 400, 16000, 16079, 16080)]
-    [0, 0, 2, 50, 50, 51]
-    """
-    if num_samples < MIN_SAMPLES:
-        return 0
-    return (num_samples - MIN_SAMPLES) // HOP_LENGTH + 2
+from speechbrain_llase.processing.framing import MIN_SAMPLES, num_rows
 
 
 class Frontend(torch.nn.Module):

@@ -24,7 +24,6 @@ from transformers.models.xcodec2.modeling_xcodec2 import (
     Xcodec2SemanticAdapter,
 )
 
-from speechbrain_llase.lobes.wavlm_frontend import MIN_SAMPLES, num_rows
 from speechbrain_llase.nnet.fsq import (
     NUM_DIGITS,
     bound,
@@ -32,8 +31,12 @@ from speechbrain_llase.nnet.fsq import (
     levels_to_tokens,
     quantise,
 )
+from speechbrain_llase.processing.framing import (
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    num_rows,
+)
 
-SAMPLE_RATE = 16000  # Hz
 MOST_WAITING = 8  # batches held back by `tokenize`
 
 

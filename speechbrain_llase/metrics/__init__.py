@@ -8,7 +8,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from speechbrain_llase.metrics.checks import SAMPLE_RATE, check_sha256
+from speechbrain_llase.metrics.checks import check_sha256
 from speechbrain_llase.metrics.dnsmos import DNSMOS, DNSMOS_SHA256
 from speechbrain_llase.metrics.intrusive import ESTOI, PESQ, SISDR
 from speechbrain_llase.metrics.level import check_level
@@ -32,6 +32,7 @@ from speechbrain_llase.metrics.word_edits import (
     WordEdits,
     normalise_words,
 )
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 __all__ = [
     "DNSMOS",

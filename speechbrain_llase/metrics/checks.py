@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-SAMPLE_RATE = 16000  # Hz, of every wave here
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 
 def check_wave(

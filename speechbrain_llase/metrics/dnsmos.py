@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from speechbrain_llase.metrics.checks import (
-    SAMPLE_RATE,
     check_sha256,
     check_wave,
     import_package,
 )
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 DNSMOS_SHA256 = {  # as shipped in speechmos 0.0.1.1
     "sig_bak_ovr.onnx": (

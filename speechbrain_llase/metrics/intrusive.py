@@ -13,11 +13,8 @@ import warnings
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import (
-    SAMPLE_RATE,
-    check_pair,
-    import_package,
-)
+from speechbrain_llase.metrics.checks import check_pair, import_package
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 Wave = torch.Tensor | np.ndarray
 

@@ -7,7 +7,8 @@ Authors
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import SAMPLE_RATE, check_wave
+from speechbrain_llase.metrics.checks import check_wave
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import FRAME, active_level
 
 CLIPPED = 0.999  # of full scale

@@ -12,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import (
-    SAMPLE_RATE,
-    check_wave,
-    import_package,
-)
+from speechbrain_llase.metrics.checks import check_wave, import_package
 from speechbrain_llase.metrics.speechbrain_models import (
     check_rate,
     load_interface,
 )
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 OFFLINE_ASR = "pocketsphinx"
 HUB_ASR = "speechbrain/asr-crdnn-rnnlm-librispeech"

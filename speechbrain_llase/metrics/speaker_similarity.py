@@ -7,15 +7,12 @@ Authors
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import (
-    SAMPLE_RATE,
-    check_wave,
-    import_package,
-)
+from speechbrain_llase.metrics.checks import check_wave, import_package
 from speechbrain_llase.metrics.speechbrain_models import (
     check_rate,
     load_interface,
 )
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 OFFLINE_SPEAKER = "resemblyzer"
 HUB_SPEAKER = "speechbrain/spkrec-ecapa-voxceleb"

@@ -4,7 +4,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from speechbrain_llase.metrics.checks import SAMPLE_RATE
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 
 def load_interface(interfaces: tuple, source: str, device: str, offline: str):

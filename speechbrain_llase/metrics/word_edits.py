@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
-from speechbrain_llase.metrics.checks import SAMPLE_RATE
 from speechbrain_llase.metrics.recognisers import PocketsphinxReader, Reader
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,9 @@ from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
 from speechbrain_llase.nnet.packing import Runs
 
 SCORES = 5 << 20  # attention scores in one piece; more fall out of the cache
+# On CPUs with AMX, torch 2.11 computes noise for grouped convolutions in
+# bfloat16 with fewer input channels a group and 16 or more taps.
+SAFE_CHANNELS = 16
 
 
 def project(linear: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
@@ -69,21 +72,25 @@ def convolve(
     Returns
     -------
     x : torch.Tensor
-        (B, M, C'), in the dtype of the weights.
+        (B, M, C'), in the dtype of the weights. Narrow groups are computed in
+        float32; see `SAFE_CHANNELS`.
     """
-    weight = conv.weight.unsqueeze(2)
+    dtype = held = conv.weight.dtype
+    if 1 < conv.groups and conv.in_channels // conv.groups < SAFE_CHANNELS:
+        dtype = torch.float32
+    weight = conv.weight.to(dtype).unsqueeze(2)
     weight = weight.contiguous(memory_format=torch.channels_last)
-    image = x.to(weight.dtype).transpose(1, 2).unsqueeze(2)
+    image = x.to(dtype).transpose(1, 2).unsqueeze(2)
     image = F.conv2d(
         image,
         weight,
-        conv.bias,
+        None if conv.bias is None else conv.bias.to(dtype),
         (1, conv.stride[0]),
         (0, padding),
         groups=conv.groups,
         dilation=(1, conv.dilation[0]),
     )
-    return image.squeeze(2).transpose(1, 2)
+    return image.squeeze(2).transpose(1, 2).to(held)
 
 
 def attend(

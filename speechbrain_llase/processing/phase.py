@@ -16,9 +16,9 @@ Authors
 import torch
 from torch.nn.functional import pad
 
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import centred_frames
 
-SAMPLE_RATE = 16000  # Hz
 PERIODS = (40, 267)  # of the pitch, in samples: 400 to 60 Hz
 LOWEST_HZ, HIGHEST_HZ = 50, 1200  # of the spectrum that pitch is read from
 SHORTER = 0.0006  # preference for periods shorter by a sample; or octaves win

@@ -24,7 +24,7 @@ import torch
 from speechbrain_llase.dataio.audio_checks import THREADS, keep_good
 from speechbrain_llase.dataio.manifests import some
 from speechbrain_llase.dataio.preparation import refuse_missing_lists
-from speechbrain_llase.lobes.wavlm_frontend import MIN_SAMPLES
+from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.training.items import Recording
 
 CLEAN, NOISY = "clean_audio.pth", "noisy_audio.pth"

@@ -13,7 +13,6 @@ Authors
 import torch
 
 from speechbrain_llase.lobes.refiner import pair
-from speechbrain_llase.lobes.wavlm_frontend import MIN_SAMPLES
 from speechbrain_llase.lobes.xcodec2_vocoder import tokens_to_codes
 from speechbrain_llase.nnet.fsq import (
     NUM_LEVELS,
@@ -21,6 +20,7 @@ from speechbrain_llase.nnet.fsq import (
     levels_to_codes,
     mean_codes,
 )
+from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
     match_gain,

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
 from speechbrain_llase.nnet.fsq import VOCAB_SIZE
+from speechbrain_llase.processing.framing import num_rows
 
 KEY_BYTES = 16
 NAME = f"S{KEY_BYTES}"  # of keys in numpy; zeros at the end are implied

@@ -19,11 +19,8 @@ from tqdm import tqdm
 from speechbrain_llase.dataio.manifests import some
 from speechbrain_llase.inference.sources import resolve_source
 from speechbrain_llase.lobes.mel_codec import load_codec
-from speechbrain_llase.lobes.wavlm_frontend import MIN_SAMPLES
-from speechbrain_llase.lobes.xcodec2_tokenizer import (
-    SAMPLE_RATE,
-    load_tokenizer,
-)
+from speechbrain_llase.lobes.xcodec2_tokenizer import load_tokenizer
+from speechbrain_llase.processing.framing import MIN_SAMPLES, SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import to_active_level
 from speechbrain_llase.training.items import Recording
 from speechbrain_llase.training.token_cache import TokenCache, TokenWriter

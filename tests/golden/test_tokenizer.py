@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
 from speechbrain_llase.lobes.xcodec2_tokenizer import (
     CodecEncoder,
     SemanticEncoder,
@@ -17,6 +16,7 @@ from speechbrain_llase.pretrained.loading import (
     load_codec_encoder,
     load_semantic_encoder,
 )
+from speechbrain_llase.processing.framing import num_rows
 
 
 @pytest.fixture(scope="module")

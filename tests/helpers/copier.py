@@ -9,7 +9,7 @@ from speechbrain_llase.bulk.run_settings import Description
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.inference.window_stream import Conveyor
-from speechbrain_llase.lobes.wavlm_frontend import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
 from speechbrain_llase.processing.signal_processing import fit_length
 
 

@@ -10,7 +10,7 @@ from speechbrain_llase.inference.windows import (
     seconds_to_rows,
     stitch,
 )
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.processing.signal_processing import fit_length
 
 HOP = 320

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_llase.lobes.token_lm import TokenLM, sinusoid
-from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend, num_rows
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.nnet.fsq import (
     VOCAB_SIZE,
@@ -14,6 +14,7 @@ from speechbrain_llase.nnet.fsq import (
     quantise,
     tokens_to_levels,
 )
+from speechbrain_llase.processing.framing import num_rows
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import torch
 
 from speechbrain_llase.lobes.mel_codec import PitchEncoder
 from speechbrain_llase.lobes.spectral_frontend import GAIN, SpectralFrontend
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
 from speechbrain_llase.nnet import precision as compute
 from speechbrain_llase.pretrained.loading import load_stem
+from speechbrain_llase.processing.framing import num_rows
 
 
 @pytest.fixture(scope="module")

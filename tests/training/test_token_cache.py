@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.training.token_cache import (
     TokenCache,
     TokenWriter,

@@ -9,7 +9,7 @@ from speechbrain_llase.augment.noise_mixer import NoiseMixer
 from speechbrain_llase.dataio.audio_checks import check_entries
 from speechbrain_llase.dataio.manifests import list_folder
 from speechbrain_llase.dataio.recordings import read_speech
-from speechbrain_llase.lobes.wavlm_frontend import num_rows
+from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.training.items import (
     FileReader,
     ItemMaker,

@@ -39,11 +39,11 @@ from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
 from speechbrain_llase.nnet.fsq import NUM_DIGITS
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import to_peak
 from speechbrain_llase.training.token_extraction import SpeechTokenizer
 from speechbrain_llase.training.token_loss import TokenLoss
 
-SAMPLE_RATE = 16000  # Hz
 SEED = 2026
 RESAMPLINGS = 5000
 LOSS_ROWS = 512  # frames whose logits exist at once

@@ -44,8 +44,8 @@ from speechbrain_llase.evaluation.report import describe, write_text
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import MEASURES, Scores, Settings
 from speechbrain_llase.evaluation.summary import summarise, table
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 
-SAMPLE_RATE = 16000  # Hz
 SEED = 2026
 SNR_DB = (-5.0, 20.0)
 SIDE = ("level", "pesq", "estoi", "si-sdr")  # measures only made with --all
