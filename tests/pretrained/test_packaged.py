@@ -77,7 +77,7 @@ def test_released_model_is_described():
         text = fin.read()
     networks = (
         "!new:speechbrain_llase.lobes.wavlm_frontend.",
-        "!new:speechbrain_llase.t",
+        "!new:speechbrain_llase.lobes.token_lm.",
     )
     assert all(name in text for name in networks)
     meta = text.replace("!new:speechbrain_llase", "!name:speechbrain_llase")

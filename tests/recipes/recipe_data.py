@@ -69,7 +69,7 @@ def write_model(folder: Path, mini: bool = False) -> Path:
             text = text.replace(
                 "spectral_frontend.SpectralFrontend\n    num_mels: 80\n"
                 "    num_blocks: 5\n",
-                "frontend.WavLMFrontend\n",
+                "wavlm_frontend.WavLMFrontend\n",
             )
             text = text.replace(
                 "frontend: !name:speechbrain_llase.pretrained.loading.load_weights",

@@ -158,10 +158,10 @@ def test_every_key_is_used(yaml):
             *(
                 ROOT / f"speechbrain_llase/{name}.py"
                 for name in (
-                    "training",
-                    "extraction",
-                    "preparation",
-                    "dns_shards",
+                    "training/brain",
+                    "training/token_extraction",
+                    "training/dns_shards",
+                    "dataio/preparation",
                 )
             ),
         ]
