@@ -13,8 +13,9 @@ import torch
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import oaconvolve
 
+from speechbrain_llase.processing.signal_processing import SILENT, power
+
 PEAK = 0.99  # largest magnitude in a mixture
-SILENT = 1e-10  # mean power below which a signal counts as silent: -100 dBFS
 _MARGIN = 256  # samples on both sides that a circular filter may touch
 
 
@@ -232,21 +233,6 @@ def to_wave(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
             f"{name} is silent (RMS below -100 dBFS) or empty; leave it out."
         )
     return wave
-
-
-def power(wave: np.ndarray) -> float:
-    """Mean of the squares; 0 for no samples.
-
-    Arguments
-    ---------
-    wave : np.ndarray
-        (T,) floating.
-
-    Returns
-    -------
-    power : float
-    """
-    return float(np.dot(wave, wave)) / max(wave.size, 1)
 
 
 def level(wave: np.ndarray) -> float:

@@ -18,7 +18,6 @@ from speechbrain.dataio import audio_io
 from speechbrain_llase.augment.mixture import (
     Mixture,
     mix,
-    power,
     to_wave,
     vary,
     with_fault,
@@ -28,6 +27,7 @@ from speechbrain_llase.augment.synthetic_noise import (
     synthesise_noise,
     synthesise_rir,
 )
+from speechbrain_llase.processing.signal_processing import power
 
 __all__ = [
     "NOISE_KINDS",

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 
 from speechbrain_llase.augment.mixture import (
-    SILENT,
     Mixture,
     mix,
-    power,
     vary,
     with_fault,
 )
@@ -27,6 +25,7 @@ from speechbrain_llase.augment.synthetic_noise import (
     synthesise_rir,
 )
 from speechbrain_llase.dataio.recordings import read_piece, read_speech
+from speechbrain_llase.processing.signal_processing import SILENT, power
 
 DRAWS = 100  # of a noise that turns out silent, before giving up
 

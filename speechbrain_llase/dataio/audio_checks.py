@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.augment.mixture import SILENT
 from speechbrain_llase.dataio.manifests import FILE_KEYS, some
 from speechbrain_llase.processing.framing import MIN_SAMPLES
+from speechbrain_llase.processing.signal_processing import SILENT
 
 logger = get_logger(__name__)
 THREADS = 8  # that look into files

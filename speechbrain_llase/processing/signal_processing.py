@@ -4,8 +4,10 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import numpy as np
 import torch
 
+SILENT = 1e-10  # mean power below which a signal counts as silent: -100 dBFS
 FRAME = 320  # samples; 20 ms at 16 kHz
 ACTIVE_RANGE = 1e-3  # frames within 30 dB of the loudest count as speech
 MATCH_FFT = 512  # samples; 32 ms at 16 kHz
@@ -13,6 +15,11 @@ MATCH_ENERGY = 0.9  # share of the enhanced energy that sets the gain
 MATCH_CLASSES = 300  # of 1 dB, from -150 to 150 dB
 MATCH_BLOCK = 1 << 18  # samples; 16 s at 16 kHz
 MIN_ENVELOPE = 1e-11  # of added windows
+
+
+def power(wave: np.ndarray) -> float:
+    """Mean of the squares of (T,) floating; 0 for no samples."""
+    return float(np.dot(wave, wave)) / max(wave.size, 1)
 
 
 def to_peak(wav: torch.Tensor) -> torch.Tensor:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
-from speechbrain_llase.augment.mixture import SILENT, power
 from speechbrain_llase.augment.noise_mixer import NoiseMixer
 from speechbrain_llase.dataio.recordings import read_speech
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
+from speechbrain_llase.processing.signal_processing import SILENT, power
 from speechbrain_llase.training.token_cache import TokenCache
 
 CROPS = 10  # drawn before the loudest place is taken

@@ -6,7 +6,7 @@ import soundfile
 import torch
 from scipy.signal import fftconvolve
 
-from speechbrain_llase.augment.mixture import power, vary, with_fault
+from speechbrain_llase.augment.mixture import vary, with_fault
 from speechbrain_llase.augment.mixture_dataset import (
     NOISE_KINDS,
     MixtureDataset,
@@ -16,6 +16,7 @@ from speechbrain_llase.augment.mixture_dataset import (
     synthesise_noise,
     synthesise_rir,
 )
+from speechbrain_llase.processing.signal_processing import power
 
 RATE = 16000
 

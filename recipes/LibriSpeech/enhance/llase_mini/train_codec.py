@@ -20,14 +20,17 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_llase.augment.mixture import power, vary
+from speechbrain_llase.augment.mixture import vary
 from speechbrain_llase.augment.mixture_dataset import load_folder
 from speechbrain_llase.nnet.fsq import (
     codes_to_levels,
     levels_to_tokens,
     quantise,
 )
-from speechbrain_llase.processing.signal_processing import to_active_level
+from speechbrain_llase.processing.signal_processing import (
+    power,
+    to_active_level,
+)
 from speechbrain_llase.training.losses import pitch_loss
 
 RATE = 16000  # Hz
