@@ -1,1 +1,4 @@
-"""Runs over many files: plans, the pool of windows, manifests, progress."""
+"""Many files: runs that survive a kill, shards, tables, URLs and Ray.
+
+May import inference and dataio, and what these may import in turn.
+"""

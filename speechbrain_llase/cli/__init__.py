@@ -1,4 +1,7 @@
-"""The command line: `parser` and a file for each sub-command."""
+"""The command line: `parser` and a file for each sub-command.
+
+May import all other packages.
+"""
 
 from speechbrain_llase.cli.parser import main
 

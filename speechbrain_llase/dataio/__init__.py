@@ -1,1 +1,4 @@
-"""Audio files, lists and where they lie."""
+"""Audio files in and out, lists of them, and where they lie.
+
+May import processing alone.
+"""

@@ -2,4 +2,6 @@
 
 `layout.py`, `wiring.py` and `server.py` know Gradio; nothing else here does. A
 press of the button goes wiring -> batch -> work, and comes back as `Result`s.
+
+May import evaluation and inference, and what these may import in turn.
 """

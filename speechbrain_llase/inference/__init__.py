@@ -1,4 +1,7 @@
-"""Enhancement: one class, its stages and what runs them."""
+"""Enhancement: `EnhanceLLaSE`, its stages, windows, streams and guard.
+
+May import lobes, metrics and dataio, and what these may import in turn.
+"""
 
 
 def __getattr__(name: str):

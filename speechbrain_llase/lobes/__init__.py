@@ -1,1 +1,4 @@
-"""The networks."""
+"""The networks: frontends, token LM, codecs and refiner.
+
+May import nnet and processing alone.
+"""

@@ -19,7 +19,7 @@ from transformers.models.wavlm.modeling_wavlm import (
 from speechbrain_llase.lobes.spectral_encoder import SpectralStem
 from speechbrain_llase.lobes.wavlm import run_encoder
 from speechbrain_llase.lobes.wavlm_frontend import Frontend
-from speechbrain_llase.nnet.precision import hold, weights_to_come
+from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
 GAIN = 0.4  # brings speech of full scale near the level of the codec's
 
@@ -90,7 +90,7 @@ class SpectralFrontend(Frontend):
         with weights_to_come():
             self.encoder = WavLMEncoderStableLayerNorm(config)
         self.encoder.layer_norm = torch.nn.Identity()
-        self.compute = hold(self, compute, ("stem.embed", "stem.fine"))
+        self.compute = hold_weights(self, compute, ("stem.embed", "stem.fine"))
 
     def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
         """Run the stem on each run and the transformer on all rows."""

@@ -27,7 +27,7 @@ from speechbrain_llase.nnet.layers import (
     project,
 )
 from speechbrain_llase.nnet.packing import Runs, pack, unpack
-from speechbrain_llase.nnet.precision import hold, weights_to_come
+from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
 HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
 CLASSES = 8192  # of the softmax head, whose logits are held at a time
@@ -104,7 +104,7 @@ class TokenLM(torch.nn.Module):
             self.backbone.embed_tokens = None  # features come in, not words
             self.predict_layer = torch.nn.Linear(d_model, HEADS[head])
         exact = ("predict_layer",) if head == "digits" else ()
-        self.compute = hold(self, compute, exact)
+        self.compute = hold_weights(self, compute, exact)
 
     def forward(self, feats: torch.Tensor) -> torch.Tensor:
         """Compute the logits of every frame's clean token.

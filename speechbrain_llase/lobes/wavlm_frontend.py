@@ -17,7 +17,7 @@ from transformers import WavLMConfig, WavLMModel
 
 from speechbrain_llase.lobes.wavlm import extract
 from speechbrain_llase.nnet.packing import pack, unpack
-from speechbrain_llase.nnet.precision import hold, weights_to_come
+from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 from speechbrain_llase.processing.framing import MIN_SAMPLES, num_rows
 
 
@@ -173,7 +173,7 @@ class WavLMFrontend(Frontend):
         with weights_to_come():
             self.wavlm = WavLMModel(config)
         self.wavlm.encoder.layer_norm = torch.nn.Identity()
-        self.compute = hold(self, compute)
+        self.compute = hold_weights(self, compute)
 
     def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
         """Run WavLM and append the zero row to every item."""

@@ -21,7 +21,7 @@ from speechbrain_llase.nnet.fsq import (
 )
 from speechbrain_llase.nnet.layers import project
 from speechbrain_llase.nnet.packing import Runs, pack, unpack
-from speechbrain_llase.nnet.precision import hold, weights_to_come
+from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
 PHASES = ("predicted", "pitch")
 
@@ -110,7 +110,7 @@ class Xcodec2Vocoder(torch.nn.Module):
             self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
             self.decoder = Xcodec2Decoder(config)
         self.phases, self.floor = phases, floor
-        self.compute = hold(self, compute, ("decoder.head.linear",))
+        self.compute = hold_weights(self, compute, ("decoder.head.linear",))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Decode tokens.

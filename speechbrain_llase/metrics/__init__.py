@@ -4,6 +4,8 @@ Each class wraps a public package that is imported when the class is built.
 All take waves at 16 kHz, check them and never rescale or clip them. With
 `SpeechStats` every one of them is a SpeechBrain `MetricStats`.
 
+May import processing alone.
+
 Authors
  * The speechbrain_llase contributors 2026
 """

@@ -1,1 +1,4 @@
-"""Layers, quantisation and precision."""
+"""Parts of networks: layers, packing, quantisation, precision, schedules.
+
+May import none of the other packages.
+"""

@@ -67,7 +67,7 @@ def weights_to_come() -> AbstractContextManager:
     return no_init_weights() if _loading.get() else nullcontext()
 
 
-def hold(
+def hold_weights(
     network: torch.nn.Module, compute: str, exact: tuple[str, ...] = ()
 ) -> str:
     """Hold the large matrices of a new network in a lower precision.
@@ -176,12 +176,12 @@ def finish(network: torch.nn.Module) -> None:
     compute = getattr(network, "compute", "float32")
     for layer in list(network.modules()):
         if hasattr(layer, "parametrizations"):
-            fold(layer, compute)
+            fold_weight_norm(layer, compute)
     if compute == "int8":
-        quantise(network)
+        quantise_linears(network)
 
 
-def fold(layer: torch.nn.Module, compute: str) -> None:
+def fold_weight_norm(layer: torch.nn.Module, compute: str) -> None:
     """Replace a parametrised weight by its value."""
     for name in list(layer.parametrizations):
         torch.nn.utils.parametrize.remove_parametrizations(layer, name)
@@ -189,7 +189,7 @@ def fold(layer: torch.nn.Module, compute: str) -> None:
         layer.to(torch.bfloat16)
 
 
-def quantise(network: torch.nn.Module) -> None:
+def quantise_linears(network: torch.nn.Module) -> None:
     """Replace the Linear layers of the transformers by int8 ones."""
     for path, parent in list(network.named_modules()):
         for name, layer in list(parent.named_children()):

@@ -1,1 +1,4 @@
-"""Official files in, model folders out."""
+"""Official files in, model folders out: download, convert, load, publish.
+
+May import inference and lobes, and what these may import in turn.
+"""

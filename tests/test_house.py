@@ -1,0 +1,170 @@
+"""The house: who may import whom, and one meaning for every name.
+
+The rule is read from the source, so imports inside functions count, too.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "speechbrain_llase"
+MAY_IMPORT = {  # and what these may import in turn
+    "cli": "demo bulk training pretrained evaluation".split(),
+    "demo": ["evaluation", "inference"],
+    "bulk": ["inference", "dataio"],
+    "training": ["augment", "pretrained", "inference", "metrics"],
+    "pretrained": ["inference", "lobes"],
+    "evaluation": ["metrics", "dataio"],
+    "inference": ["lobes", "metrics", "dataio"],
+    "augment": ["dataio"],
+    "lobes": ["nnet", "processing"],
+    "dataio": ["processing"],
+    "metrics": ["processing"],
+    "nnet": [],
+    "processing": [],
+}
+EXCEPTIONS = {  # at most three in the end: (file, package)
+    ("bulk/ray_worker.py", "cli"),
+    ("dataio/manifests.py", "bulk"),
+    ("dataio/preparation.py", "bulk"),
+    ("demo/models.py", "cli"),
+    ("evaluation/clips.py", "bulk"),
+    ("evaluation/plot_panels.py", "nnet"),
+}
+PUBLIC = {"EnhanceLLaSE": "inference", "__version__": None, "moved": None}
+INTERFACES = {  # names that several modules define on purpose
+    "__all__",
+    "__getattr__",
+    "logger",
+    # of a sub-command
+    "EPILOG",
+    "HELP",
+    "add_parser",
+    "run",
+    # of the forward pass of a transformer
+    "after_attention",
+    "before_attention",
+    "run_layer",
+}
+DONE = ["augment", "nnet", "processing", "training"]
+
+
+def sources():
+    """Every file of the package with its syntax tree."""
+    for file in sorted(ROOT.rglob("*.py")):
+        yield file.relative_to(ROOT), ast.parse(file.read_text("utf-8"))
+
+
+def imported(tree):
+    """The packages of ours that a file imports."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            root, _, rest = name.partition(".")
+            if root == ROOT.name and rest:
+                first = rest.partition(".")[0]
+                yield PUBLIC.get(first, first)
+
+
+def arrows():
+    """(file, its package, a package that it imports), itself left out."""
+    for path, tree in sources():
+        own = path.parts[0]
+        for other in set(imported(tree)) - {own, None}:
+            if len(path.parts) > 1:
+                yield path.as_posix(), own, other
+
+
+def reachable(package):
+    """What a package may import, directly or in turn."""
+    found, waiting = set(), [package]
+    while waiting:
+        more = set(MAY_IMPORT[waiting.pop()]) - found
+        found |= more
+        waiting += more
+    return found
+
+
+def defined(tree):
+    """The names that a module defines at its top."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            yield from (t.id for t in targets if isinstance(t, ast.Name))
+
+
+def shared_names():
+    """Names that several modules define, and where; no interfaces."""
+    homes = {}
+    for path, tree in sources():
+        for name in set(defined(tree)) - INTERFACES:
+            homes.setdefault(name, []).append(path.as_posix())
+    return {name: at for name, at in sorted(homes.items()) if len(at) > 1}
+
+
+def test_packages_are_those_of_the_table():
+    """A new package needs a row, a removed one none."""
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == MAY_IMPORT.keys()
+
+
+def test_imports_follow_the_table():
+    """Nobody imports what the table does not allow."""
+    wrong = {
+        (file, other)
+        for file, own, other in arrows()
+        if other not in reachable(own)
+    }
+    assert not wrong - EXCEPTIONS
+
+
+def test_no_circles():
+    """No package imports one that imports it, over any way."""
+    excepted = {(file.partition("/")[0], to) for file, to in EXCEPTIONS}
+    found = {(own, other) for _, own, other in arrows()} - excepted
+    assert found
+    left = set(MAY_IMPORT)
+    while left:
+        free = {p for p in left if not any((p, q) in found for q in left)}
+        assert free, f"a circle among {sorted(left)}"
+        left -= free
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_docstrings_tell_the_rule(package):
+    """The first lines say what is inside and what it may import."""
+    tree = ast.parse((ROOT / package / "__init__.py").read_text("utf-8"))
+    text = ast.get_docstring(tree)
+    assert text and text[0].isupper()
+    said = re.search(r"^May import ([^.]*)\.", text, re.MULTILINE)[1]
+    named = set(re.findall(r"\w+", said)) & MAY_IMPORT.keys()
+    if package == "cli":
+        assert said == "all other packages"
+    else:
+        assert named == set(MAY_IMPORT[package])
+        assert ("none of the other packages" in said) == (not named)
+
+
+def test_names_have_one_meaning():
+    """No two modules define the same name, where packages are tidied."""
+    shared = shared_names()
+    wrong = {
+        name: homes
+        for name, homes in shared.items()
+        if sum(home.partition("/")[0] in DONE for home in homes) > 1
+    }
+    assert not wrong, wrong
+
+
+if __name__ == "__main__":
+    for name, homes in shared_names().items():
+        print(name, *homes)
