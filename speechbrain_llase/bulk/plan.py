@@ -8,29 +8,23 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from speechbrain_llase.bulk.refusals import (
     look_at,
-    real,
     refuse_clashes,
     refuse_lost_inputs,
     refuse_missing,
     refuse_outside,
 )
+from speechbrain_llase.dataio.audio_files import (
+    AUDIO_SUFFIXES,
+    find_audio,
+    tell_left_out,
+)
 from speechbrain_llase.dataio.input_lists import is_list, read_list
-
-AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .rf64 .w64 .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .au"
-    " .snd .sph .caf".split()  # codespell:ignore caf
-)
-UNREADABLE = frozenset(  # sound and films that libsndfile does not read
-    ".m4a .m4b .aac .ac3 .wma .amr .ape .mka .mkv .mov .mp4 .webm .wv".split()
-)
 
 
 @dataclass(frozen=True)
@@ -48,22 +42,12 @@ class Plan:
     """All files of a run."""
 
     jobs: list[Job]
-    left_out: list[str | Path]  # found, but of formats that cannot be read
+    left_out: list[str]  # found, but of formats that cannot be read
 
     @property
     def remark(self) -> str:
         """Say what was left out, or nothing."""
-        if not self.left_out:
-            return ""
-        kinds = Counter(
-            PurePosixPath(path).suffix.lower() for path in self.left_out
-        )
-        counts = (f"{kind}: {n}" for kind, n in sorted(kinds.items()))
-        return (
-            f"{len(self.left_out)} files are left out, for their formats "
-            f"cannot be read ({', '.join(counts)}), such as "
-            f"{self.left_out[0]}; convert them to WAV or FLAC first"
-        )
+        return tell_left_out(self.left_out)
 
 
 def plan_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
@@ -115,7 +99,7 @@ def plan_run(
     jobs = {}
     for path, name in given:
         for source, relative in find_audio(path, output, left_out):
-            named = output_name(name or relative)
+            named = output_name(name or Path(relative))
             key, size = look_at(source)
             job = Job(source, output / named, named.as_posix(), size)
             jobs[key, job.name] = job
@@ -135,84 +119,6 @@ def list_inputs(
             continue
         for entry in read_list(path, column):
             yield Path(entry.path), entry.name and Path(entry.name)
-
-
-def find_audio(
-    path: Path, output: Path, left_out: list[Path] | None = None
-) -> Iterator[tuple[Path, Path]]:
-    """Yield the audio that one input stands for.
-
-    Arguments
-    ---------
-    path : Path
-        A file, taken whatever its suffix, or a folder, which is searched
-        to the bottom for `AUDIO_SUFFIXES`. Hidden files and folders are
-        ignored, and links to folders are not followed.
-    output : Path
-        A folder that is not searched, unless `path` is this folder or lies
-        in it.
-    left_out : list of Path, optional
-        Gets what is `UNREADABLE`.
-
-    Yields
-    ------
-    tuple of (Path, Path)
-        The file, and its path relative to the input that it belongs to.
-
-    Raises
-    ------
-    ValueError
-        If a folder holds no audio or cannot be listed.
-    """
-    if not path.is_dir():
-        yield path, Path(path.name)
-        return
-    found = False
-    others = []
-    for source in walk_audio(path, real(output), others):
-        found = True
-        yield source, source.relative_to(path)
-    if left_out is not None:
-        left_out.extend(others)
-    if not found:
-        remark = Plan([], others).remark
-        raise ValueError(
-            f"The folder {path} holds no audio. Files with these endings are "
-            f"looked for: {' '.join(sorted(AUDIO_SUFFIXES))}"
-            + (f". {remark}." if remark else "")
-        )
-
-
-def walk_audio(
-    folder: Path, skipped: Path, others: list[Path]
-) -> Iterator[Path]:
-    """Yield the audio below a folder, without `skipped`; others are kept."""
-    for path in walk(folder, skipped):
-        suffix = os.path.splitext(path.name)[1].lower()
-        if suffix in AUDIO_SUFFIXES:
-            yield path
-        elif suffix in UNREADABLE:
-            others.append(path)
-
-
-def walk(folder: Path, skipped: Path) -> Iterator[Path]:
-    """Yield the files below a folder, without hidden ones and `skipped`."""
-    for root, folders, names in os.walk(folder, onerror=refuse_unlisted):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name[0] != "." and real(Path(root, name)) != skipped
-        )
-        for name in sorted(names):
-            if name[0] != ".":
-                yield Path(root, name)
-
-
-def refuse_unlisted(err: OSError) -> None:
-    """Refuse a folder whose content cannot be seen."""
-    raise ValueError(
-        f"The folder {err.filename} cannot be listed: {err.strerror}."
-    ) from err
 
 
 def output_name(relative: Path) -> Path:

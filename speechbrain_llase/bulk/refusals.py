@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from speechbrain_llase.dataio.audio_files import real
+
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.plan import Job
 
@@ -30,11 +32,6 @@ def look_at(path: Path) -> tuple[tuple[int, int] | str, int]:
     except OSError:  # a broken link: only its name is left
         return os.path.abspath(path), 0
     return (status.st_dev, status.st_ino), status.st_size
-
-
-def real(path: Path) -> Path:
-    """Follow every link; unlike `Path.resolve`, a loop of links is no error."""
-    return Path(os.path.realpath(path))
 
 
 def refuse_missing(paths: Iterable[Path]) -> None:

@@ -28,8 +28,8 @@ from speechbrain_llase.bulk.container_items import (
     InsideOptions,
     Item,
 )
-from speechbrain_llase.bulk.plan import AUDIO_SUFFIXES
 from speechbrain_llase.bulk.storage import new_file, open_stream
+from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 from speechbrain_llase.dataio.urls import check_key
 
 if TYPE_CHECKING:

@@ -12,16 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from speechbrain_llase.bulk.listing import Found, list_files
-from speechbrain_llase.bulk.plan import (
-    AUDIO_SUFFIXES,
-    UNREADABLE,
-    Plan,
-    output_name,
-)
+from speechbrain_llase.bulk.plan import Plan, output_name
 from speechbrain_llase.bulk.refusals import (
     Pair,
     look_at,
-    real,
     refuse,
     refuse_clashes,
     refuse_lost_inputs,
@@ -33,6 +27,11 @@ from speechbrain_llase.bulk.units import (
     Unit,
     expand,
     kind_of,
+)
+from speechbrain_llase.dataio.audio_files import (
+    AUDIO_SUFFIXES,
+    UNREADABLE,
+    real,
 )
 from speechbrain_llase.dataio.urls import (
     join,

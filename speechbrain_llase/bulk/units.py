@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_llase.bulk.plan import Plan, walk
-from speechbrain_llase.bulk.refusals import real
+from speechbrain_llase.bulk.plan import Plan
+from speechbrain_llase.dataio.audio_files import walk
 from speechbrain_llase.dataio.input_lists import Entry, is_list, read_list
 from speechbrain_llase.dataio.urls import is_url, name_of, show
 
@@ -77,7 +77,7 @@ def holds_units(place: str, output: str) -> bool:
     """Tell whether one input is, or a folder holds, what needs units."""
     if is_url(place) or kind_of(place) != "file":
         return True
-    names = walk(Path(place), real(Path(output)))
+    names = walk(Path(place), Path(output))
     return any(kind_of(path.name) != "file" for path in names)
 
 

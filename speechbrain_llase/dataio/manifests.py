@@ -14,7 +14,7 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.bulk.plan import AUDIO_SUFFIXES
+from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 
 logger = get_logger(__name__)
 FILE_KEYS = ("clean_wav", "noisy_wav", "wav")

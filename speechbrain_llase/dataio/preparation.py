@@ -9,8 +9,8 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.bulk.plan import AUDIO_SUFFIXES
 from speechbrain_llase.dataio.audio_checks import check_entries
+from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 from speechbrain_llase.dataio.manifests import (
     pair_folders,
     read_manifest,

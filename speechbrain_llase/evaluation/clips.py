@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_llase.bulk.plan import find_audio
+from speechbrain_llase.dataio.audio_files import find_audio
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 
@@ -102,8 +102,8 @@ def index_folder(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}.")
     files = {}
-    for file, relative in find_audio(folder, folder):
-        name = relative.with_suffix("").as_posix()
+    for file, relative in find_audio(folder):
+        name = Path(relative).with_suffix("").as_posix()
         if name in files:
             raise ValueError(
                 f"{files[name]} and {file} have one name; keep one of them."

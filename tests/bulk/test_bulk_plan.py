@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.bulk.plan import AUDIO_SUFFIXES, output_name, plan_jobs
+from speechbrain_llase.bulk.plan import output_name, plan_jobs
+from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 
 
 @pytest.fixture

@@ -1,0 +1,150 @@
+"""Audio files in folders: which endings count, and what lies below a folder.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .rf64 .w64 .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .au"
+    " .snd .sph .caf".split()  # codespell:ignore caf
+)
+UNREADABLE = frozenset(  # sound and films that libsndfile does not read
+    ".m4a .m4b .aac .ac3 .wma .amr .ape .mka .mkv .mov .mp4 .webm .wv".split()
+)
+
+
+def find_audio(
+    path: Path,
+    skipped: Path | None = None,
+    left_out: list[str] | None = None,
+    more: Iterable[str] = (),
+) -> Iterator[tuple[Path, str]]:
+    """Yield the audio that a path stands for.
+
+    Arguments
+    ---------
+    path : Path
+        A file, taken whatever its suffix, or a folder, which is searched
+        to the bottom for `AUDIO_SUFFIXES`. Hidden files and folders are
+        ignored, and links to folders are not followed.
+    skipped : Path, optional
+        A folder that is not searched, unless `path` is this folder or lies
+        in it.
+    left_out : list of str, optional
+        Gets what is `UNREADABLE`.
+    more : iterable of str
+        Endings that are looked for, too, in small letters, with their dots.
+
+    Yields
+    ------
+    tuple of (Path, str)
+        The file, and its name relative to the folder, with slashes; that of
+        a file is its last part.
+
+    Raises
+    ------
+    ValueError
+        If a folder holds no such file or cannot be listed.
+    """
+    if not path.is_dir():
+        yield path, path.name
+        return
+    yield from keep_audio(
+        ((p, p.relative_to(path).as_posix()) for p in walk(path, skipped)),
+        str(path),
+        left_out,
+        more,
+    )
+
+
+def keep_audio(
+    found: Iterable[tuple],
+    folder: str,
+    left_out: list[str] | None = None,
+    more: Iterable[str] = (),
+) -> Iterator[tuple]:
+    """Choose the audio of a listing; see `find_audio`.
+
+    Arguments
+    ---------
+    found : iterable of tuple
+        Each with a file, and as its second item the file's name relative to
+        the folder.
+    folder : str
+        As it is told.
+    left_out, more
+        As for `find_audio`.
+
+    Yields
+    ------
+    tuple
+        Of `found`, as it was.
+
+    Raises
+    ------
+    ValueError
+        Nothing is left.
+    """
+    endings = (*sorted(AUDIO_SUFFIXES), *more)
+    others, is_empty = [], True
+    for item in found:
+        name = item[1].lower()
+        if name.endswith(endings):
+            is_empty = False
+            yield item
+        elif name.endswith(tuple(UNREADABLE)):
+            others.append(str(item[0]))
+    if left_out is not None:
+        left_out.extend(others)
+    if is_empty:
+        remark = tell_left_out(others)
+        raise ValueError(
+            f"The folder {folder} holds no audio. Files with these endings are "
+            f"looked for: {' '.join(endings)}"
+            + (f". {remark}." if remark else "")
+        )
+
+
+def tell_left_out(paths: Sequence[str]) -> str:
+    """Say how many files cannot be read; nothing if there are none."""
+    if not paths:
+        return ""
+    kinds = Counter(PurePosixPath(path).suffix.lower() for path in paths)
+    counts = (f"{kind}: {n}" for kind, n in sorted(kinds.items()))
+    return (
+        f"{len(paths)} files are left out, for their formats cannot be read "
+        f"({', '.join(counts)}), such as {paths[0]}; convert them to WAV or "
+        "FLAC first"
+    )
+
+
+def walk(folder: Path, skipped: Path | None = None) -> Iterator[Path]:
+    """Yield the files below a folder, without hidden ones and `skipped`."""
+    skipped = skipped and real(skipped)
+    for root, folders, names in os.walk(folder, onerror=refuse_unlisted):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name[0] != "."
+            and not (skipped and real(Path(root, name)) == skipped)
+        )
+        for name in sorted(names):
+            if name[0] != ".":
+                yield Path(root, name)
+
+
+def refuse_unlisted(err: OSError) -> None:
+    """Refuse a folder whose content cannot be seen."""
+    raise ValueError(
+        f"The folder {err.filename} cannot be listed: {err.strerror}."
+    ) from err
+
+
+def real(path: Path) -> Path:
+    """Follow every link; unlike `Path.resolve`, a loop of links is no error."""
+    return Path(os.path.realpath(path))
