@@ -22,7 +22,8 @@ SOURCE ?= llase_mini
 help:
 	@echo "make demo    enhance $(NOISY), draw spectrograms, print DNSMOS"
 	@echo "             (NOISY=file, OUTPUT=folder, SOURCE=name or folder)"
-	@echo "make test    run the test suite (ARGS='-m slow' for the long proofs)"
+	@echo "make test    run the test suite with two workers (ARGS='-m slow' for the"
+	@echo "             long proofs, ARGS=--durations=20 for what takes time)"
 	@echo "make test-xcodec2  run the tests that need the package xcodec2,"
 	@echo "             which gets an environment of its own"
 	@echo "make check   format, lint, spelling, YAML, Dockerfile, shell scripts and"
@@ -64,7 +65,8 @@ demo: $(READY)
 	  --source "$(SOURCE)"
 
 test: $(WHOLE)
-	$(BIN)/python -m pytest -m "not slow and not xcodec2" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	  -m "not slow and not xcodec2" $(ARGS)
 
 $(READYX): $(READY) constraints.txt
 	rm -rf $(VENV_X)

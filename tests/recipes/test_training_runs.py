@@ -3,11 +3,11 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 
@@ -32,37 +32,29 @@ def work(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     recipe_data.write_model(folder / "model", mini=True)
     recipe_data.write_folders(folder / "folders")
-    command = [sys.executable, str(RECIPE / "extract_tokens.py")]
-    command += [str(RECIPE / "hparams/tokens.yaml"), *FLAGS[:4]]
-    subprocess.run(command, cwd=folder, check=True)
+    command = [RECIPE / "extract_tokens.py", RECIPE / "hparams/tokens.yaml"]
+    forked.run([*command, *FLAGS[:4]], cwd=folder, check=True)
     return folder
 
 
 def start(
     work: Path, output: str, *flags: str, launch=(), env=None, **token_lm
-) -> subprocess.Popen:
+) -> forked.Program:
     """Start a training with one thread a process."""
-    command = [*(launch or [sys.executable]), str(RECIPE / "train.py")]
+    command = [*launch, RECIPE / "train.py"]
     command += [str(RECIPE / "hparams/finetune_mini.yaml"), *FLAGS]
     command += [
         *recipe_data.tiny_flags(True, **token_lm),
         f"--output_folder={output}",
         *flags,
     ]
-    return subprocess.Popen(
-        command,
-        cwd=work,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    return forked.Program(command, work, env)
 
 
-def finish(process: subprocess.Popen) -> None:
+def finish(process: forked.Program) -> None:
     """Wait for the end, which must be a good one."""
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    assert process.wait() == 0, process.read()
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -115,8 +107,7 @@ def test_killed_and_resumed(work, ranks, seconds):
     for process in killed:
         process.send_signal(signal.SIGKILL)
     for process in killed:
-        process.wait()
-        assert process.returncode == -signal.SIGKILL, process.stdout.read()
+        assert process.wait() == -signal.SIGKILL, process.read()
     assert log.read_text().count("epoch") < 4
     assert in_an_epoch(work / broken)
     for process in undisturbed:
@@ -145,7 +136,7 @@ def test_two_processes_are_one_with_the_doubled_batch(work):
         work, "one", *flags, f"--batching={{max_batch_length: 3.3, {equal}}}"
     )
     finish(one)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launch = ["-m", "torch.distributed.run", "--standalone"]
     two = start(
         work,
         "two",
@@ -170,5 +161,5 @@ def test_two_processes_are_one_with_the_doubled_batch(work):
 def test_other_tokens_and_other_sizes_are_refused(work):
     """Of another tokenizer, and a resumed run of other dimensions."""
     wrong = start(work, "wrong", "--tokenizer_id=xcodec2-0123456789ab")
-    output, _ = wrong.communicate(timeout=300)
-    assert wrong.returncode and "wanted are those of xcodec2" in output
+    assert wrong.wait()
+    assert "wanted are those of xcodec2" in "".join(wrong.read())
