@@ -19,6 +19,7 @@ from speechbrain_llase.cli.common import (
 )
 from speechbrain_llase.cli.evaluate import (
     add_measure_options,
+    leave_out,
     read_settings,
     score,
 )
@@ -74,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase benchmark-dns`; return the exit code."""
     from speechbrain_llase.evaluation.dns2020 import find_subsets
 
-    settings = read_settings(args)
     scores = {}
     try:
+        settings = leave_out(args, read_settings(args))
         subsets = find_subsets(args.testset)
         check_writable(args.output)
         enhancer = load_enhancer(args)
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             scores[name] = score(enhanced, settings, args.jobs, name)
     except (ValueError, OSError, ImportError) as err:
         return refuse(f"{one_line(err)} (or see --without)")
-    return report(args, scores)
+    return report(args, scores, settings)
 
 
 def enhance(enhancer, clips: list) -> Iterator:
@@ -107,7 +108,7 @@ def enhance(enhancer, clips: list) -> Iterator:
         yield dataclasses.replace(clip, waves=first | waves)
 
 
-def report(args: argparse.Namespace, scores: dict[str, list]) -> int:
+def report(args: argparse.Namespace, scores: dict[str, list], settings) -> int:
     """Write the reports, print the tables; return the exit code."""
     from speechbrain_llase.evaluation.dns2020 import comparison
     from speechbrain_llase.evaluation.report import (
@@ -125,7 +126,7 @@ def report(args: argparse.Namespace, scores: dict[str, list]) -> int:
         failed += [skip for skip in skipped if not skip.row]
         write_csv(args.output / f"{name}.csv", subset)
         file = args.output / f"{name}.json"
-        write_json(file, summary, skipped, read_settings(args))
+        write_json(file, summary, skipped, settings)
         if not summary:
             continue
         lines.append(f"\n{name}: {len(subset)} clips\n\n{table(summary)}")

@@ -5,6 +5,7 @@ Authors
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from speechbrain_llase.cli.common import (
@@ -38,12 +39,19 @@ Figures of different recognisers or speaker models do not compare.
 
 The output folder gets scores.csv (one line a file), summary.json (means with
 95 % bootstrap intervals; what was skipped, and why) and distributions.png.
-What a measure refuses is counted as skipped, never as zero.
+What a measure refuses is counted as skipped, never as zero. A measure whose
+package is not installed is left out, unless --measures asks for it. Samples
+beyond full scale, as decoders make them, are clipped and counted.
 
 exit codes: 0 all clips scored, 1 some clips could not be, 2 nothing was begun.
 
 warning: a hub model's YAML runs code: use only those you trust.
 """
+
+DEFAULT_ASR = "speechbrain/asr-crdnn-rnnlm-librispeech"
+DEFAULT_SPEAKER = "speechbrain/spkrec-ecapa-voxceleb"
+MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
 
 
 def add_parser(subparsers) -> None:
@@ -81,17 +89,25 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--asr",
-        default="speechbrain/asr-crdnn-rnnlm-librispeech",
+        default=DEFAULT_ASR,
         metavar="NAME|DIR|ORG/NAME",
         help="recogniser: pocketsphinx (offline), a folder or a hub id of a"
         " SpeechBrain model (default: %(default)s)",
     )
     add(
         "--speaker",
-        default="speechbrain/spkrec-ecapa-voxceleb",
+        default=DEFAULT_SPEAKER,
         metavar="NAME|DIR|ORG/NAME",
         help="speaker model: resemblyzer (offline), a folder or a hub id of a"
         " SpeechBrain model (default: %(default)s)",
+    )
+    add(
+        "--measures",
+        nargs="+",
+        metavar="MEASURE",
+        choices=MEASURES,
+        help=f"only these of: {', '.join(MEASURES)} (default: all that can"
+        " be measured here)",
     )
     add(
         "--without",
@@ -99,7 +115,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="MEASURE",
         choices=MEASURES,
-        help=f"leave out some of: {', '.join(MEASURES)}",
+        help="leave out some of them",
     )
     add(
         "--cache",
@@ -122,10 +138,6 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
-AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
-
-
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase evaluate`; return the exit code."""
     from speechbrain_llase.evaluation import clips as clips_of
@@ -143,10 +155,11 @@ def run(args: argparse.Namespace) -> int:
                 f"{unknown[0]!r}, the files with {clips[0].name!r}."
             )
         check_writable(args.output)
-        scores = score(clips, read_settings(args), args.jobs)
+        settings = leave_out(args, read_settings(args))
+        scores = score(clips, settings, args.jobs)
     except (ValueError, OSError, ImportError) as err:
         return refuse(f"{one_line(err)} (or see --without)")
-    return report(args, scores, skipped)
+    return report(args, scores, skipped, settings)
 
 
 def read_settings(args: argparse.Namespace):
@@ -154,6 +167,8 @@ def read_settings(args: argparse.Namespace):
     from speechbrain_llase.evaluation.scoring import Settings
 
     without = list(args.without)
+    if args.measures:
+        without += [name for name in MEASURES if name not in args.measures]
     if not getattr(args, "clean", True):  # needed to compare samples
         without += AGAINST_CLEAN
     return Settings(
@@ -163,6 +178,28 @@ def read_settings(args: argparse.Namespace):
         device=args.asr_device,
         cache=args.cache,
     )
+
+
+def leave_out(args: argparse.Namespace, settings):
+    """Leave out what cannot be measured for want of a package, and say so.
+
+    Raises
+    ------
+    ImportError
+        If such a measure was asked for by name.
+    """
+    from speechbrain_llase.evaluation.scoring import find_missing
+
+    missing = find_missing(settings)
+    asked = set(args.measures or ())
+    asked |= {"words"} if args.asr != DEFAULT_ASR else set()
+    asked |= {"speaker"} if args.speaker != DEFAULT_SPEAKER else set()
+    for measure, how in missing.items():
+        if measure in asked:
+            raise ImportError(f"{measure} needs a package: {how}")
+        say(f"{measure} is left out for want of a package: {how}")
+    without = (*settings.without, *missing)
+    return dataclasses.replace(settings, without=without)
 
 
 def score(clips, settings, jobs: int, desc: str = "score") -> list:
@@ -176,7 +213,9 @@ def score(clips, settings, jobs: int, desc: str = "score") -> list:
     return list(tqdm(scored, desc=desc, unit="clip", total=total, disable=None))
 
 
-def report(args: argparse.Namespace, scores: list, skipped: list) -> int:
+def report(
+    args: argparse.Namespace, scores: list, skipped: list, settings
+) -> int:
     """Write the report, print its table; return the exit code."""
     from speechbrain_llase.evaluation.picture import plot_distributions
     from speechbrain_llase.evaluation.report import write_csv, write_json
@@ -185,9 +224,7 @@ def report(args: argparse.Namespace, scores: list, skipped: list) -> int:
     skipped = [*skipped, *(skip for x in scores for skip in x.skipped)]
     summary = summarise(scores)
     write_csv(args.output / "scores.csv", scores)
-    write_json(
-        args.output / "summary.json", summary, skipped, read_settings(args)
-    )
+    write_json(args.output / "summary.json", summary, skipped, settings)
     whole = [skip for skip in skipped if not skip.row]
     for skip in whole:
         say(f"skipped: {skip.clip}: {skip.reason}")
@@ -201,7 +238,18 @@ def report(args: argparse.Namespace, scores: list, skipped: list) -> int:
     scored = sum(1 for x in scores if x.rows)
     print(f"{scored} clips, {len(whole)} skipped; mean (95 % interval)\n")
     print(table(summary))
+    say_clipped(scores)
     figures = [skip for skip in skipped if skip.row]
     if figures:
         print(f"\n{len(figures)} figures skipped; summary.json says why.")
     return 1 if whole else 0
+
+
+def say_clipped(scores: list) -> None:
+    """Say how much was clipped, if anything was."""
+    counts = [count for x in scores for count in x.beyond.values()]
+    if counts:
+        print(
+            f"\n{len(counts)} waves reach beyond full scale, in "
+            f"{sum(counts)} samples, which were clipped."
+        )

@@ -6,6 +6,7 @@ Authors
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,18 @@ from speechbrain_llase import metrics
 from speechbrain_llase.evaluation.clips import Clip, Skip, as_wave
 
 MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+PACKAGES = {  # measure -> what it imports, and how to get it
+    "dnsmos": ("speechmos", "pip install 'speechmos==0.0.1.1' onnxruntime"),
+    "pesq": ("pesq", "pip install pesq==0.0.4 (it needs a C compiler)"),
+    "estoi": ("pystoi", "pip install 'pystoi>=0.4,<0.5'"),
+}
+OFFLINE = {  # the same for models that come inside packages
+    metrics.OFFLINE_ASR: ("pocketsphinx", "pip install 'pocketsphinx>=5,<6'"),
+    metrics.OFFLINE_SPEAKER: (
+        "resemblyzer",
+        "pip install Resemblyzer==0.1.4 'setuptools<81'",
+    ),
+}
 LENGTH_TOLERANCE = 1600  # samples; waves that differ by more do not compare
 
 
@@ -35,6 +48,44 @@ class Scores:
     clip: Clip  # without its waves
     rows: dict[str, dict[str, float]]  # row -> column -> figure
     skipped: list[Skip]
+    # row -> samples beyond full scale, which were clipped, where there are any
+    beyond: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def find_missing(settings: Settings) -> dict[str, str]:
+    """Find the measures whose package is not installed.
+
+    Arguments
+    ---------
+    settings : Settings
+        What is to be measured.
+
+    Returns
+    -------
+    missing : dict
+        Measure to how its package can be had.
+    """
+    packages = PACKAGES | {
+        measure: OFFLINE[model]
+        for measure, model in (
+            ("words", settings.asr),
+            ("speaker", settings.speaker),
+        )
+        if model in OFFLINE
+    }
+    return {
+        measure: how
+        for measure, (module, how) in packages.items()
+        if measure not in settings.without and not is_installed(module)
+    }
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found; it is not imported."""
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # None stands in its place
+        return False
 
 
 class Scorer:
@@ -94,13 +145,17 @@ class Scorer:
         -------
         scores : Scores
             A file that cannot be read skips the clip; a measure that refuses
-            a wave leaves one figure out.
+            a wave leaves one figure out. What reaches beyond full scale, as
+            decoders and resamplers make it, is clipped and counted.
         """
         about = dataclasses.replace(clip, waves={})
         try:
-            waves = {k: as_wave(x) for k, x in clip.waves.items()}
+            given = {k: as_wave(x) for k, x in clip.waves.items()}
         except ValueError as err:
             return Scores(about, {}, [Skip(clip.name, "", "", str(err))])
+        waves = {k: x.clip(-1, 1) for k, x in given.items()}
+        counts = {k: int((abs(x) > 1).sum()) for k, x in given.items()}
+        beyond = {k: count for k, count in counts.items() if count}
         rows, skipped = {row: {} for row in waves}, []
         rows |= self._words_of(waves, clip, skipped)
 
@@ -125,7 +180,7 @@ class Scorer:
                 add(row, "speaker", self._speaker, wave, waves[reference])
             if "level" in self._plain:
                 rows[row]["missing"] = len(waves["noisy"]) - len(wave)
-        return Scores(about, rows, skipped)
+        return Scores(about, rows, skipped, beyond)
 
     def _words_of(
         self, waves: Mapping[str, np.ndarray], clip: Clip, skipped: list[Skip]

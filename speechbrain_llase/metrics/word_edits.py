@@ -5,7 +5,7 @@ Authors
 """
 
 import dataclasses
-import re
+import unicodedata
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
 from speechbrain_llase.metrics.recognisers import PocketsphinxReader, Reader
 from speechbrain_llase.processing.framing import SAMPLE_RATE
+
+APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"
+JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # inside words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,15 +138,26 @@ def normalise_words(text: str) -> list[str]:
     Returns
     -------
     words : list of str
-        Apostrophes inside words are kept; numbers are not spelled out.
+        Letters, marks and digits of any script, composed (NFC), and the
+        apostrophes inside words; numbers are not spelled out.
 
     Example
     -------
-    >>> normalise_words("It's ten o'clock, SIR!")
+    >>> normalise_words("It's 'ten o'clock', SIR!")
     ["it's", 'ten', "o'clock", 'sir']
     """
-    text = text.casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", text)
+    text = unicodedata.normalize("NFC", text.casefold())
+    kept = "".join(
+        "'" if char in APOSTROPHES else char if is_of_word(char) else " "
+        for char in text
+        if char not in JOINERS
+    )
+    return [word.strip("'") for word in kept.split() if word.strip("'")]
+
+
+def is_of_word(char: str) -> bool:
+    """Whether a character is a letter, a mark or a digit of some script."""
+    return unicodedata.category(char)[0] in "LMN"
 
 
 def word_share(words: list[str], others: list[str]) -> float:

@@ -294,6 +294,36 @@ def test_missing_package_gives_the_pip_line(data, capsys, monkeypatch):
     assert "pip install 'pocketsphinx>=5,<6'" in capsys.readouterr().err
 
 
+def test_a_measure_without_its_package_is_left_out(data, capsys, monkeypatch):
+    """With a line, unless it was asked for by name."""
+    monkeypatch.setitem(__import__("sys").modules, "pesq", None)
+    for row in ("noisy", "clean"):
+        (data / row / "c.wav").unlink()
+    given = ["evaluate", "--output", str(data / "out")]
+    for row in ("noisy", "enhanced", "clean"):
+        given += [f"--{row}", str(data / row)]
+    others = ["dnsmos", "estoi", "words", "speaker"]
+    assert main([*given, "--without", *others]) == 0
+    out, err = capsys.readouterr()
+    assert "pesq is left out for want of a package: pip install pesq" in err
+    assert "PESQ" not in out and "SI-SDR" in out
+    settings = json.loads((data / "out/summary.json").read_text())["settings"]
+    assert "pesq" in settings["without"]
+    assert main([*given, "--measures", "pesq", "si-sdr"]) == 2
+    assert "pesq needs a package: pip install pesq" in capsys.readouterr().err
+
+
+def test_what_is_beyond_full_scale_is_clipped_and_counted():
+    rng = np.random.default_rng(0)
+    wave = rng.uniform(-1.1, 1.1, 9600).astype("f4")
+    count = int((abs(wave) > 1).sum())
+    assert count > 100
+    loud = Scorer(SETTINGS)(Clip("x", {"noisy": wave, "enhanced": wave / 2}))
+    assert loud.beyond == {"noisy": count} and not loud.skipped
+    clipped = Scorer(SETTINGS)(Clip("x", {"noisy": wave.clip(-1, 1)}))
+    assert loud.rows["noisy"]["level"] == clipped.rows["noisy"]["level"]
+
+
 def test_measures_are_listed_alike():
     assert command.MEASURES == scoring.MEASURES
 

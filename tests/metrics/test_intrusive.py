@@ -140,6 +140,22 @@ def test_word_edits_are_those_of_others():
         ("it\N{RIGHT SINGLE QUOTATION MARK}s", ["it's"]),
         ("well-known _x_ 3.5", ["well", "known", "x", "3", "5"]),
         ("Straße Übung", ["strasse", "übung"]),
+        (
+            "u\N{COMBINING DIAERESIS}ber",
+            ["\N{LATIN SMALL LETTER U WITH DIAERESIS}ber"],
+        ),
+        (
+            "\u0939\u093f\u0928\u094d\u0926\u0940 \u0967\u0968",
+            ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u0967\u0968"],
+        ),
+        (
+            "\u2018ten\u2019 \u201cdogs\u201d, the dogs' 'tis",
+            ["ten", "dogs", "the", "dogs", "tis"],
+        ),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            ["\u0645\u06cc\u062e\u0648\u0627\u0647\u0645"],
+        ),
         (" \n", []),
     ],
 )
