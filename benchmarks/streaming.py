@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.augment.mixture_dataset import load_folder
+from speechbrain_llase.dataio.recordings import load_folder
 from speechbrain_llase.metrics import DNSMOS
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.processing.signal_processing import match_gain

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.augment.mixture_dataset import load_folder
+from speechbrain_llase.dataio.recordings import load_folder
 
 SETTINGS = [  # window_s, context_s, crossfade_s, context_from
     (10.0, 2.0, 0.0, "joined"),

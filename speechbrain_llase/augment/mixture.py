@@ -16,6 +16,7 @@ from scipy.signal import oaconvolve
 from speechbrain_llase.processing.signal_processing import SILENT, power
 
 PEAK = 0.99  # largest magnitude in a mixture
+CROPS = 10  # that are drawn before the loudest place is taken
 _MARGIN = 256  # samples on both sides that a circular filter may touch
 
 
@@ -84,8 +85,8 @@ def mix(
     >>> round(mixture.level_db, 3)
     -25.0
     """
-    clean = to_wave(clean, "clean")
-    noise = to_wave(noise, "noise")
+    clean = check_signal(clean, "clean")
+    noise = check_signal(noise, "noise")
     if clean.size != noise.size:
         raise ValueError(
             f"clean has {clean.size} samples and noise {noise.size}; crop or "
@@ -93,7 +94,7 @@ def mix(
         )
     heard = clean
     if rir is not None:
-        rir = to_wave(rir, "rir")
+        rir = check_signal(rir, "rir")
         direct = int(np.argmax(np.abs(rir)))
         heard = oaconvolve(clean, rir / rir[direct])
         heard = heard[direct : direct + clean.size]
@@ -195,7 +196,36 @@ def with_fault(
     )
 
 
-def to_wave(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
+def crop(wave, least, rng, size):
+    """Cut `size` samples that hold at least a share of the mean power.
+
+    It is their middle three quarters that must hold it, as `vary` cuts the
+    ends. A wave that is shorter is put at a random place between zeros.
+    """
+    spare = wave.size - size
+    if spare <= 0:
+        padded = np.zeros(size, dtype=np.float32)
+        start = int(rng.integers(1 - spare))
+        padded[start : start + wave.size] = wave
+        return padded
+    wanted = least * power(wave)
+    for _ in range(CROPS):
+        start = int(rng.integers(spare + 1))
+        middle = slice(start + size // 8, start + size - size // 8)
+        if power(wave[middle]) >= wanted:
+            return wave[start : start + size]
+    start = min(max(int(np.argmax(np.abs(wave))) - size // 2, 0), spare)
+    return wave[start : start + size]
+
+
+def crop_repeated(wave, least, rng, size):
+    """Like `crop`, but a wave that is shorter is repeated."""
+    if wave.size < size:
+        wave = np.tile(wave, -(-size // wave.size) + 1)
+    return crop(wave, least, rng, size)
+
+
+def check_signal(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
     """Check one signal and give it as float32.
 
     Arguments

@@ -13,8 +13,10 @@ import soundfile
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 
+from speechbrain_llase.dataio.manifests import list_folder
 
-def decode(
+
+def decode_audio(
     content: bytes, sample_rate: int, resample: bool = False
 ) -> torch.Tensor:
     """Decode the bytes of an audio file.
@@ -81,7 +83,7 @@ def read_speech(
     sample_rate : int
         The rate wanted, in Hz.
     resample : bool
-        See `decode`.
+        See `decode_audio`.
 
     Returns
     -------
@@ -97,9 +99,28 @@ def read_speech(
     """
     content = Path(path).read_bytes()
     try:
-        return content, decode(content, sample_rate, resample)
+        return content, decode_audio(content, sample_rate, resample)
     except (ValueError, soundfile.LibsndfileError) as err:
         raise ValueError(f"{path}: {err}") from err
+
+
+def load_folder(path: str | Path, sample_rate: int) -> list[torch.Tensor]:
+    """Read all audio below a folder, in the order of its sorted paths.
+
+    Arguments
+    ---------
+    path : str or Path
+        See `list_folder`.
+    sample_rate : int
+        The rate that every file must have, in Hz.
+
+    Returns
+    -------
+    waves : list
+        (T,) float32 tensors.
+    """
+    files = [entry["clean_wav"] for entry in list_folder(path).values()]
+    return [read_speech(file, sample_rate)[1] for file in files]
 
 
 def read_piece(
@@ -120,7 +141,7 @@ def read_piece(
     sample_rate : int
         In Hz.
     resample : bool
-        See `decode`.
+        See `decode_audio`.
     rng : np.random.Generator
         Source of all randomness.
 

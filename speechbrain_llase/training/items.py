@@ -21,7 +21,7 @@ from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import SILENT, power
 from speechbrain_llase.training.token_cache import TokenCache
 
-CROPS = 10  # drawn before the loudest place is taken
+TRIES = 10  # drawn before the loudest place is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +154,7 @@ class ItemMaker:
         if self.segment is None or len(clean) <= self.segment:
             return 0, len(clean)
         last = (len(clean) - self.segment) // HOP_LENGTH
-        for _ in range(CROPS):
+        for _ in range(TRIES):
             start = HOP_LENGTH * int(rng.integers(last + 1))
             if power(clean[start:][: self.segment].numpy()) >= SILENT:
                 return start, start + self.segment

@@ -11,11 +11,11 @@ from speechbrain_llase.augment.mixture_dataset import (
     NOISE_KINDS,
     MixtureDataset,
     MixtureSampler,
-    load_folder,
     mix,
     synthesise_noise,
     synthesise_rir,
 )
+from speechbrain_llase.augment.noise_mixer import NoiseMixer
 from speechbrain_llase.processing.signal_processing import power
 
 RATE = 16000
@@ -194,6 +194,22 @@ def test_samples_obey_the_settings(make_sampler, rng):
     assert kinds - {"babble", "recorded"} <= set(NOISE_KINDS)
 
 
+def test_noise_from_memory_or_from_a_file(rng, tmp_path):
+    """Either way the noise has the ratio that was drawn, and its name."""
+    path = str(tmp_path / "noise.wav")
+    speech = speech_like(rng, 0.5)
+    noise = synthesise_noise("pink", RATE, RATE, rng)
+    soundfile.write(path, noise, RATE, subtype="FLOAT")
+    plain = {"synthetic_prob": 0.0, "rir_prob": 0.0, "noise_speed": (1, 1)}
+    for source, kind in ((noise, "recorded"), (path, path)):
+        mixer = NoiseMixer([source], [], two_noise_prob=1.0, **plain)
+        mixture = mixer(speech, np.random.default_rng(0))
+        assert mixture.kind == f"{kind}+{kind}"
+        rest = (mixture.noisy - mixture.heard).double().numpy()
+        ratio = power(mixture.heard.double().numpy()) / power(rest)
+        assert db(ratio) == pytest.approx(mixture.snr_db, abs=0.01)
+
+
 def tone(f0, seconds=2.0):
     return 0.1 * np.sin(2 * np.pi * f0 * np.arange(int(seconds * RATE)) / RATE)
 
@@ -307,28 +323,6 @@ def test_workers_and_epochs_are_distinct(make_sampler, persistent):
             assert torch.equal(seen[item["id"]], item["noisy"])
     assert len(seen) == 16
     assert len({wave.numpy().tobytes() for wave in seen.values()}) == 16
-
-
-def test_load_folder(tmp_path, rng):
-    (tmp_path / "b").mkdir()
-    for name, size in {"c.wav": 300, "b/a.flac": 100, "a.wav": 200}.items():
-        soundfile.write(tmp_path / name, speech_like(rng)[:size], RATE)
-    (tmp_path / "notes.txt").write_text("not audio")
-    waves = load_folder(tmp_path, RATE)
-    assert [wave.shape for wave in waves] == [(200,), (100,), (300,)]
-    assert all(wave.dtype == torch.float32 for wave in waves)
-    with pytest.raises(ValueError, match="16000 Hz and 1 channel"):
-        load_folder(tmp_path, 8000)
-    soundfile.write(tmp_path / "d.wav", np.zeros((50, 2)), RATE)
-    with pytest.raises(ValueError, match="2 channel"):
-        load_folder(tmp_path, RATE)
-
-
-def test_load_folder_without_audio(tmp_path):
-    with pytest.raises(ValueError, match="no audio"):
-        load_folder(tmp_path, RATE)
-    with pytest.raises(ValueError, match="no audio"):
-        load_folder(tmp_path / "absent", RATE)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechbrain_llase.dataio import manifests
 from speechbrain_llase.dataio.audio_checks import check_entries
@@ -15,7 +16,12 @@ from speechbrain_llase.dataio.manifests import (
     read_manifest,
     write_manifest,
 )
-from speechbrain_llase.dataio.recordings import decode, read_piece, read_speech
+from speechbrain_llase.dataio.recordings import (
+    decode_audio,
+    load_folder,
+    read_piece,
+    read_speech,
+)
 
 RATE = 16000
 
@@ -176,7 +182,7 @@ def test_reading(tmp_path):
 def test_pieces(tmp_path):
     """Of the asked length, cut out of the file or repeated."""
     path = write(tmp_path / "a.wav")
-    whole = decode((tmp_path / "a.wav").read_bytes(), RATE).numpy()
+    whole = decode_audio((tmp_path / "a.wav").read_bytes(), RATE).numpy()
     rng = np.random.default_rng(0)
     for _ in range(5):
         piece = read_piece(path, 1000, RATE, False, rng)
@@ -185,3 +191,21 @@ def test_pieces(tmp_path):
     piece = read_piece(path, 20000, RATE, False, rng)
     assert np.array_equal(piece[:8000], piece[8000:16000])
     assert np.array_equal(np.sort(piece[:8000]), np.sort(whole))
+
+
+def test_load_folder(tmp_path):
+    """Whole folders in the order of their paths, at one rate."""
+    for name, size in {"c.wav": 300, "b/a.flac": 100, "a.wav": 200}.items():
+        write(tmp_path / name, size / RATE)
+    (tmp_path / "notes.txt").write_text("not audio")
+    waves = load_folder(tmp_path, RATE)
+    assert [wave.shape for wave in waves] == [(200,), (100,), (300,)]
+    assert all(wave.dtype == torch.float32 for wave in waves)
+    with pytest.raises(ValueError, match="a.wav.*16000 Hz and 1 channel"):
+        load_folder(tmp_path, 8000)
+    write(tmp_path / "d.wav", channels=2)
+    with pytest.raises(ValueError, match="d.wav.*2 channel"):
+        load_folder(tmp_path, RATE)
+    for empty in ("empty", "absent"):
+        with pytest.raises(FileNotFoundError, match="no audio"):
+            load_folder(tmp_path / empty, RATE)

@@ -205,7 +205,7 @@ def test_wrong_settings(data):
         make(data, noise_speed=(0, 1))
     with pytest.raises(ValueError, match="rir_prob"):
         make(data, rir_prob=1.5)
-    with pytest.raises(ValueError, match="no files of noise"):
+    with pytest.raises(ValueError, match="noises is an empty list"):
         NoiseMixer([], [], **PLAIN)
     with pytest.raises(ValueError, match="whole number"):
         make(data, segment=16001)

@@ -33,12 +33,12 @@ import torch
 from speechbrain.dataio import audio_io
 from tqdm import tqdm
 
-from speechbrain_llase.augment.mixture_dataset import (
+from speechbrain_llase.augment.mixture import mix
+from speechbrain_llase.augment.synthetic_noise import (
     NOISE_KINDS,
-    load_folder,
-    mix,
     synthesise_noise,
 )
+from speechbrain_llase.dataio.recordings import load_folder
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import describe, write_text
 from speechbrain_llase.evaluation.run import score_clips

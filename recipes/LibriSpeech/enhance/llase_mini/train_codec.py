@@ -21,7 +21,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_llase.augment.mixture import vary
-from speechbrain_llase.augment.mixture_dataset import load_folder
+from speechbrain_llase.dataio.recordings import load_folder
 from speechbrain_llase.nnet.fsq import (
     codes_to_levels,
     levels_to_tokens,
