@@ -26,6 +26,7 @@ OLD_HOMES = {
     "guard": "inference.guard",
     "losses": "training.losses",
     "metrics.reading": "metrics.recognisers",
+    "metrics.speechbrain_models": "metrics.checks",
     "mixing": "augment.mixture_dataset",
     "noise_mixer": "augment.noise_mixer",
     "panels": "evaluation.plot_panels",

@@ -14,13 +14,13 @@ import numpy as np
 import soundfile
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.dataio.manifests import FILE_KEYS, some
+from speechbrain_llase.dataio.manifests import FILE_KEYS, first_few
 from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import SILENT
 
 logger = get_logger(__name__)
 THREADS = 8  # that look into files
-BLOCK = 1 << 18  # samples decoded at once
+SAMPLES_AT_ONCE = 1 << 18  # samples decoded at once
 
 
 def check_entries(
@@ -94,10 +94,10 @@ def keep_good(
         summary = f"{len(bad)} of {len(entries)} entries cannot be used"
         if len(bad) > most_bad * len(entries) or len(bad) == len(entries):
             raise ValueError(
-                f"{summary}, allowed is a share of {most_bad}: {some(bad)}. "
+                f"{summary}, allowed is a share of {most_bad}: {first_few(bad)}. "
                 "Repair or remove them, or allow more."
             )
-        logger.warning("%s and are left out: %s", summary, some(bad))
+        logger.warning("%s and are left out: %s", summary, first_few(bad))
     return {
         name: entries[name] | {"duration": seconds}
         for name, seconds in results.items()
@@ -153,7 +153,9 @@ def measure(path: str, sample_rate: int, resample: bool) -> float:
     try:
         with soundfile.SoundFile(path) as file:
             rate, channels, frames = file.samplerate, file.channels, file.frames
-            while len(block := file.read(BLOCK, "float32", always_2d=True)):
+            while len(
+                block := file.read(SAMPLES_AT_ONCE, "float32", always_2d=True)
+            ):
                 mono = block.mean(1)
                 count, energy = count + len(mono), energy + np.dot(mono, mono)
     except (soundfile.LibsndfileError, OSError) as err:

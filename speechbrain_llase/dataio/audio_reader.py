@@ -56,7 +56,7 @@ def read_blocks(
         with opened as file:
             frames = BLOCK_S * file.samplerate
             blocks = file.blocks(frames, dtype="float32", always_2d=True)
-            check_rate(path, file.samplerate, sample_rate)
+            check_convertible(path, file.samplerate, sample_rate)
             resampler = BlockResampler(file.samplerate, sample_rate)
             for block in map(to_tensor, undisturbed(blocks)):
                 count += len(block)
@@ -87,7 +87,9 @@ def undisturbed(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         yield block
 
 
-def check_rate(name: str | Path | BinaryIO, source: int, target: int) -> None:
+def check_convertible(
+    name: str | Path | BinaryIO, source: int, target: int
+) -> None:
     """Refuse a rate whose conversion would take gigabytes."""
     if max(source, target) // math.gcd(source, target) > MAX_TERM:
         raise ValueError(

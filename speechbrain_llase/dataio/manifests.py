@@ -18,7 +18,7 @@ from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 
 logger = get_logger(__name__)
 FILE_KEYS = ("clean_wav", "noisy_wav", "wav")
-SHOWN = 10  # files named in a message; the others are counted
+NAMES_SHOWN = 10  # files named in a message; the others are counted
 
 
 def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
@@ -95,7 +95,10 @@ def pair_folders(clean: str | Path, noisy: str | Path) -> dict[str, dict]:
         )
     if alone:
         logger.warning(
-            "Only in one of %s and %s, left out: %s", clean, noisy, some(alone)
+            "Only in one of %s and %s, left out: %s",
+            clean,
+            noisy,
+            first_few(alone),
         )
     return both
 
@@ -191,8 +194,8 @@ def write_manifest(entries: dict[str, dict], path: str | Path) -> None:
     os.replace(partial, path)
 
 
-def some(names: list[str]) -> str:
+def first_few(names: list[str]) -> str:
     """Name the first, count the others."""
-    more = len(names) - SHOWN
-    shown = "; ".join(names[:SHOWN])
+    more = len(names) - NAMES_SHOWN
+    shown = "; ".join(names[:NAMES_SHOWN])
     return f"{shown}; and {more} more" if more > 0 else shown

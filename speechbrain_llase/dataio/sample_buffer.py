@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-IN_MEMORY = 8 << 20  # bytes; 2 minutes at 16 kHz
-BYTES = 4  # a sample
+KEPT_IN_MEMORY = 8 << 20  # bytes; 2 minutes at 16 kHz
+SAMPLE_BYTES = 4  # a sample
 
 
 class SampleSpool:
@@ -21,7 +21,7 @@ class SampleSpool:
     """
 
     def __init__(self):
-        self.file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+        self.file = tempfile.SpooledTemporaryFile(max_size=KEPT_IN_MEMORY)
         self.peak = 0.0
         self.length = 0
 
@@ -43,6 +43,6 @@ class SampleSpool:
     def blocks(self, samples: int) -> Iterator[torch.Tensor]:
         """Yield (samples,) after (samples,); the last one is shorter."""
         for start in range(0, self.length, samples):
-            self.file.seek(start * BYTES)
-            data = self.file.read(samples * BYTES)
+            self.file.seek(start * SAMPLE_BYTES)
+            data = self.file.read(samples * SAMPLE_BYTES)
             yield torch.from_numpy(np.frombuffer(data, np.float32).copy())

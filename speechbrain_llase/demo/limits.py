@@ -10,7 +10,7 @@ from pathlib import Path
 
 import soundfile
 
-from speechbrain_llase.dataio.audio_reader import check_rate
+from speechbrain_llase.dataio.audio_reader import check_convertible
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 MAX_CHANNELS = 16
@@ -113,7 +113,7 @@ def check_shape(name: str, sample_rate: int, channels: int) -> None:
             f"{name} has {channels} channels; at most {MAX_CHANNELS} are "
             "taken. Mix it down first."
         )
-    check_rate(name, sample_rate, SAMPLE_RATE)
+    check_convertible(name, sample_rate, SAMPLE_RATE)
 
 
 def check_length(name: str, seconds: float, limits: Limits) -> None:

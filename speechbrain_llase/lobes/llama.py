@@ -10,7 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from speechbrain_llase.nnet.compilation import fusible
-from speechbrain_llase.nnet.layers import attend, project, project_all, rms_norm
+from speechbrain_llase.nnet.layers import (
+    attend,
+    project,
+    project_all,
+    query_key_value,
+    rms_norm,
+)
 from speechbrain_llase.nnet.packing import Runs
 
 
@@ -85,13 +91,8 @@ def before_attention(
     turn: tuple[torch.Tensor, torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Norm, projections and rotation: query, key and value (total, H, D / H)."""
-    attention = layer.self_attn
     hidden = rms_norm(layer.input_layernorm, rows)
-    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
-    q, k, v = (
-        x.unflatten(1, (-1, attention.head_dim))
-        for x in project_all(linears, hidden)
-    )
+    q, k, v = query_key_value(layer.self_attn, hidden)
     return rotate(q, turn), rotate(k, turn), v
 
 

@@ -20,9 +20,9 @@ from speechbrain_llase.processing.signal_processing import (
     fit_length,
 )
 
-HOP_LENGTH = 160  # samples; two mel frames a token
+MEL_HOP = 160  # samples; two mel frames a token
 WINDOW_LENGTH = 512  # samples
-FLOOR = 1e-5  # smallest mel magnitude
+MEL_FLOOR = 1e-5  # smallest mel magnitude
 SPECTRUM_LENGTH = 1280  # samples; the window of the decoder's spectra
 LOW_BINS = 96  # of that spectrum, to 1.2 kHz
 LAG_WINDOW = 1024  # samples; the window of the autocorrelation
@@ -68,7 +68,7 @@ class SpectralStem(torch.nn.Module):
 
         N is as many as the rows of a frontend, and 20 ms each.
         """
-        wavs = fit_length(wavs, 2 * HOP_LENGTH * num_rows(wavs.shape[-1]))
+        wavs = fit_length(wavs, 2 * MEL_HOP * num_rows(wavs.shape[-1]))
         with torch.autocast(wavs.device.type, enabled=False):
             mel, fine = self.log_mel(wavs.float()), pitch_features(wavs.float())
         hidden = convolve(self.embed, mel, 1) + convolve(self.fine, fine, 1)
@@ -77,9 +77,9 @@ class SpectralStem(torch.nn.Module):
     def log_mel(self, wavs: torch.Tensor) -> torch.Tensor:
         """Log-mel magnitudes of (B, 320 N), two frames a row: (B, N, 2 M)."""
         window = torch.hann_window(WINDOW_LENGTH, device=wavs.device)
-        frames = centred_frames(wavs, WINDOW_LENGTH, HOP_LENGTH)
+        frames = centred_frames(wavs, WINDOW_LENGTH, MEL_HOP)
         mel = torch.fft.rfft(frames * window).abs() @ self.bands
-        mel = mel.clamp(min=FLOOR).log()  # (B, 2 N, mels)
+        mel = mel.clamp(min=MEL_FLOOR).log()  # (B, 2 N, mels)
         # the two frames of a row side by side, band by band
         return mel.unflatten(1, (-1, 2)).transpose(2, 3).flatten(2)
 
@@ -119,7 +119,7 @@ def pitch_features(wavs: torch.Tensor) -> torch.Tensor:
 def magnitudes(wavs: torch.Tensor) -> torch.Tensor:
     """Magnitudes (B, N, 641) of (B, 320 N), as the decoder's head has them."""
     window = torch.hann_window(SPECTRUM_LENGTH, device=wavs.device)
-    frames = centred_frames(wavs, SPECTRUM_LENGTH, 2 * HOP_LENGTH)
+    frames = centred_frames(wavs, SPECTRUM_LENGTH, 2 * MEL_HOP)
     return torch.fft.rfft(frames * window).abs()
 
 
@@ -138,7 +138,7 @@ def autocorrelation(wavs: torch.Tensor) -> torch.Tensor:
         Near 1 at the period of a vowel.
     """
     window = torch.hann_window(LAG_WINDOW, device=wavs.device)
-    frames = centred_frames(wavs, LAG_WINDOW, 2 * HOP_LENGTH)
+    frames = centred_frames(wavs, LAG_WINDOW, 2 * MEL_HOP)
     frames = (frames - frames.mean(-1, keepdim=True)) * window
 
     def correlate(x):

@@ -11,13 +11,12 @@ Authors
 """
 
 import torch
-from transformers import WavLMConfig
 from transformers.models.wavlm.modeling_wavlm import (
     WavLMEncoderStableLayerNorm,
 )
 
 from speechbrain_llase.lobes.spectral_encoder import SpectralStem
-from speechbrain_llase.lobes.wavlm import run_encoder
+from speechbrain_llase.lobes.wavlm import run_encoder, wavlm_config
 from speechbrain_llase.lobes.wavlm_frontend import Frontend
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
@@ -35,21 +34,10 @@ class SpectralFrontend(Frontend):
         Its ConvNeXt blocks.
     hidden_size : int
         Width of stem and transformer, a multiple of 16.
-    num_layers : int
-        Layers of the transformer.
-    num_heads : int
-        Attention heads.
-    ffn_size : int
-        Width of the feed-forward layers.
-    num_buckets : int
-        Buckets of the relative position bias (320 in WavLM).
-    max_distance : int
-        Distance, in rows, of the last bucket (800).
-    dropout : float
-        Dropout of the transformer in training (0.0).
-    compute : str
-        What weights are held in: float32, bfloat16, int8 or auto; see
-        compute.py. What hears the spectra stays in float32.
+    num_layers, num_heads, ffn_size, num_buckets, max_distance : int
+        Of the transformer; see `WavLMFrontend`.
+    dropout, compute : float, str
+        See `WavLMFrontend`; what hears the spectra stays in float32.
 
     Example
     -------
@@ -72,19 +60,14 @@ class SpectralFrontend(Frontend):
         compute: str = "float32",
     ):
         super().__init__()
-        config = WavLMConfig(
-            hidden_size=hidden_size,
-            num_hidden_layers=num_layers,
-            num_attention_heads=num_heads,
-            intermediate_size=ffn_size,
-            num_buckets=num_buckets,
-            max_bucket_distance=max_distance,
-            num_conv_pos_embeddings=128,
-            num_conv_pos_embedding_groups=16,
-            layerdrop=0.0,
-            hidden_dropout=dropout,
-            attention_dropout=dropout,
-            activation_dropout=dropout,
+        config = wavlm_config(
+            hidden_size,
+            num_layers,
+            num_heads,
+            ffn_size,
+            num_buckets,
+            max_distance,
+            dropout,
         )
         self.stem = SpectralStem(num_mels, hidden_size, num_blocks)
         with weights_to_come():

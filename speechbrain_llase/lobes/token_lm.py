@@ -54,7 +54,7 @@ class TokenLM(torch.nn.Module):
         Dropout of the attention in training (0.1).
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto; see
-        compute.py.
+        nnet/precision.py.
 
     Example
     -------

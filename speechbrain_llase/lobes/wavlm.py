@@ -11,6 +11,7 @@ Authors
 
 import torch
 from torch.nn import functional as F
+from transformers import WavLMConfig
 
 from speechbrain_llase.nnet.compilation import fusible
 from speechbrain_llase.nnet.layers import (
@@ -19,7 +20,7 @@ from speechbrain_llase.nnet.layers import (
     input_dtype,
     layer_norm,
     project,
-    project_all,
+    query_key_value,
 )
 from speechbrain_llase.nnet.packing import Runs, each_run
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
@@ -27,7 +28,43 @@ from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 CHUNK = 200  # rows that the convolutions make at a time, to stay in the cache
 
 
-def extract(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
+def wavlm_config(
+    hidden_size: int,
+    num_layers: int,
+    num_heads: int,
+    ffn_size: int,
+    num_buckets: int,
+    max_distance: int,
+    dropout: float,
+    **convolutions,
+) -> WavLMConfig:
+    """Describe WavLM's layers; for the arguments see `WavLMFrontend`."""
+    return WavLMConfig(
+        conv_kernel=[10, 3, 3, 3, 3, 2, 2],
+        conv_stride=[5, 2, 2, 2, 2, 2, 2],
+        conv_bias=False,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        hidden_size=hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        intermediate_size=ffn_size,
+        num_buckets=num_buckets,
+        max_bucket_distance=max_distance,
+        num_conv_pos_embeddings=128,
+        num_conv_pos_embedding_groups=16,
+        mask_time_prob=0.0,
+        mask_feature_prob=0.0,
+        layerdrop=0.0,
+        hidden_dropout=dropout,
+        attention_dropout=dropout,
+        activation_dropout=dropout,
+        feat_proj_dropout=0.0,
+        **convolutions,
+    )
+
+
+def run_wavlm(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
     """Run the convolutions and the transformer.
 
     Arguments
@@ -93,14 +130,14 @@ def convolve_chunk(
     frames = wavs.unfold(1, kernel, stride).contiguous()
     weight = first.conv.weight.squeeze(1)
     x = F.linear(frames.to(weight.dtype), weight)
-    x = activate(first.layer_norm, x)
+    x = norm_and_gelu(first.layer_norm, x)
     for layer in others:
-        x = activate(layer.layer_norm, convolve(layer.conv, x))
+        x = norm_and_gelu(layer.layer_norm, convolve(layer.conv, x))
     return x
 
 
 @fusible
-def activate(norm: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+def norm_and_gelu(norm: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
     """Norm and GELU of (B, N, C)."""
     return F.gelu(layer_norm(norm, x))
 
@@ -152,11 +189,7 @@ def before_attention(
     attention = layer.attention
     hidden = layer_norm(layer.layer_norm, rows)
     gate = position_gate(attention, hidden)
-    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
-    q, k, v = (
-        x.unflatten(1, (attention.num_heads, -1))
-        for x in project_all(linears, hidden)
-    )
+    q, k, v = query_key_value(attention, hidden)
     return q, k, v, gate.to(q.dtype)
 
 

@@ -13,9 +13,9 @@ Authors
 from itertools import groupby
 
 import torch
-from transformers import WavLMConfig, WavLMModel
+from transformers import WavLMModel
 
-from speechbrain_llase.lobes.wavlm import extract
+from speechbrain_llase.lobes.wavlm import run_wavlm, wavlm_config
 from speechbrain_llase.nnet.packing import pack, unpack
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 from speechbrain_llase.processing.framing import MIN_SAMPLES, num_rows
@@ -123,7 +123,7 @@ class WavLMFrontend(Frontend):
         Dropout of the transformer in training (0.0).
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto; see
-        compute.py.
+        nnet/precision.py.
 
     Example
     -------
@@ -147,28 +147,15 @@ class WavLMFrontend(Frontend):
     ):
         super().__init__()
         self.normalize_wav = normalize_wav
-        config = WavLMConfig(
+        config = wavlm_config(
+            hidden_size,
+            num_layers,
+            num_heads,
+            ffn_size,
+            num_buckets,
+            max_distance,
+            dropout,
             conv_dim=list(conv_dim),
-            conv_kernel=[10, 3, 3, 3, 3, 2, 2],
-            conv_stride=[5, 2, 2, 2, 2, 2, 2],
-            conv_bias=False,
-            feat_extract_norm="layer",
-            do_stable_layer_norm=True,
-            hidden_size=hidden_size,
-            num_hidden_layers=num_layers,
-            num_attention_heads=num_heads,
-            intermediate_size=ffn_size,
-            num_buckets=num_buckets,
-            max_bucket_distance=max_distance,
-            num_conv_pos_embeddings=128,
-            num_conv_pos_embedding_groups=16,
-            mask_time_prob=0.0,
-            mask_feature_prob=0.0,
-            layerdrop=0.0,
-            hidden_dropout=dropout,
-            attention_dropout=dropout,
-            activation_dropout=dropout,
-            feat_proj_dropout=0.0,
         )
         with weights_to_come():
             self.wavlm = WavLMModel(config)
@@ -179,7 +166,7 @@ class WavLMFrontend(Frontend):
         """Run WavLM and append the zero row to every item."""
         if self.normalize_wav:
             runs = [normalize(wavs) for wavs in runs]
-        feats = unpack(*extract(self.wavlm, runs))
+        feats = unpack(*run_wavlm(self.wavlm, runs))
         return pack([torch.nn.functional.pad(f, (0, 0, 0, 1)) for f in feats])
 
 

@@ -20,7 +20,7 @@ from speechbrain_llase.nnet.layers import (
     convolve,
     layer_norm,
     project,
-    project_all,
+    query_key_value,
     rms_norm,
 )
 from speechbrain_llase.nnet.packing import Runs, each_run
@@ -33,7 +33,7 @@ FLOOR_SLOPE = 4  # power of a magnitude over the floor, in what it keeps
 FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
 
 
-def decode(
+def run_decoder(
     decoder: torch.nn.Module,
     rows: torch.Tensor,
     runs: Runs,
@@ -62,7 +62,7 @@ def decode(
     """
     rows = run_backbone(decoder, rows, runs)
     rows = project(decoder.head.linear, rows).float()
-    finish = partial(to_wave, decoder.head, phases=phases, floor=floor)
+    finish = partial(head_to_wave, decoder.head, phases=phases, floor=floor)
     return each_run(finish, rows, runs)
 
 
@@ -96,7 +96,7 @@ def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     hidden = x
     pairs = ((block.norm1, block.conv1), (block.norm2, block.conv2))
     for norm, conv in pairs:
-        hidden = activate(norm, hidden)
+        hidden = norm_and_silu(norm, hidden)
         if conv is block.conv2:
             rate = block.activation_dropout
             hidden = F.dropout(hidden, rate, block.training)
@@ -105,7 +105,7 @@ def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 @fusible
-def activate(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+def norm_and_silu(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
     """Norm over time and SiLU of (B, N, C)."""
     return F.silu(norm_over_time(norm, x))
 
@@ -134,13 +134,8 @@ def before_attention(
     layer: torch.nn.Module, rows: torch.Tensor
 ) -> list[torch.Tensor]:
     """Norm and projections: query, key and value (total, H, D / H)."""
-    attention = layer.self_attn
     hidden = rms_norm(layer.input_layernorm, rows)
-    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
-    return [
-        x.unflatten(1, (-1, attention.head_dim))
-        for x in project_all(linears, hidden)
-    ]
+    return query_key_value(layer.self_attn, hidden)
 
 
 @fusible
@@ -155,7 +150,7 @@ def after_attention(
     return rows + project(mlp.fc2, hidden)
 
 
-def to_wave(
+def head_to_wave(
     head: torch.nn.Module,
     x: torch.Tensor,
     phases: str = "predicted",

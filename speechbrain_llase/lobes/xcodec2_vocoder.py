@@ -12,7 +12,11 @@ import torch
 from transformers import Xcodec2Config
 from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Decoder
 
-from speechbrain_llase.lobes.xcodec2 import MAX_MAGNITUDE, decode, run_backbone
+from speechbrain_llase.lobes.xcodec2 import (
+    MAX_MAGNITUDE,
+    run_backbone,
+    run_decoder,
+)
 from speechbrain_llase.nnet.fsq import (
     NUM_DIGITS,
     VOCAB_SIZE,
@@ -53,7 +57,7 @@ class Xcodec2Vocoder(torch.nn.Module):
         training speech along with the speech.
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto; see
-        compute.py.
+        nnet/precision.py.
 
     Example
     -------
@@ -180,7 +184,7 @@ class Xcodec2Vocoder(torch.nn.Module):
     def decode_rows(self, codes: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Decode packed codes (total, 8) to float32 (320 * total,)."""
         rows = project(self.project_out, codes)
-        return decode(self.decoder, rows, runs, self.phases, self.floor)
+        return run_decoder(self.decoder, rows, runs, self.phases, self.floor)
 
     def log_magnitudes(
         self, codes: torch.Tensor

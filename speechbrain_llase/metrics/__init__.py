@@ -10,7 +10,7 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from speechbrain_llase.metrics.checks import check_sha256
+from speechbrain_llase.metrics.checks import check_rate, check_sha256
 from speechbrain_llase.metrics.dnsmos import DNSMOS, DNSMOS_SHA256
 from speechbrain_llase.metrics.intrusive import ESTOI, PESQ, SISDR
 from speechbrain_llase.metrics.level import check_level
@@ -28,7 +28,6 @@ from speechbrain_llase.metrics.speaker_similarity import (
     SpeakerSimilarity,
     load_speaker,
 )
-from speechbrain_llase.metrics.speechbrain_models import check_rate
 from speechbrain_llase.metrics.word_edits import (
     WordDifference,
     WordEdits,

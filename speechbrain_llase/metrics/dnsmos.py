@@ -10,10 +10,8 @@ Authors
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from speechbrain_llase.metrics.checks import (
+    Wave,
     check_sha256,
     check_wave,
     import_package,
@@ -78,7 +76,7 @@ class DNSMOS:
             self._score.p808_onnx_sess = runtime.InferenceSession(p808, options)
 
     def __call__(
-        self, wav: torch.Tensor | np.ndarray, sample_rate: int = SAMPLE_RATE
+        self, wav: Wave, sample_rate: int = SAMPLE_RATE
     ) -> dict[str, float]:
         """Score one wave.
 

@@ -11,12 +11,9 @@ Authors
 import warnings
 
 import numpy as np
-import torch
 
-from speechbrain_llase.metrics.checks import check_pair, import_package
+from speechbrain_llase.metrics.checks import Wave, check_pair, import_package
 from speechbrain_llase.processing.framing import SAMPLE_RATE
-
-Wave = torch.Tensor | np.ndarray
 
 
 class PESQ:
@@ -129,6 +126,7 @@ class SISDR:
 
     Example
     -------
+    >>> import torch
     >>> clean = torch.tensor([0.5, -0.5, 0.5, -0.5])
     >>> noise = torch.tensor([0.05, 0.05, -0.05, -0.05])
     >>> round(SISDR()(clean + noise, clean), 3)

@@ -7,16 +7,14 @@ Authors
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import check_wave
+from speechbrain_llase.metrics.checks import Wave, check_wave
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import FRAME, active_level
 
 CLIPPED = 0.999  # of full scale
 
 
-def check_level(
-    wav: torch.Tensor | np.ndarray, sample_rate: int = SAMPLE_RATE
-) -> dict[str, float]:
+def check_level(wav: Wave, sample_rate: int = SAMPLE_RATE) -> dict[str, float]:
     """Measure how loud a wave is and how much of it is clipped.
 
     Arguments

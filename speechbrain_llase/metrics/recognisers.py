@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import check_wave, import_package
-from speechbrain_llase.metrics.speechbrain_models import (
+from speechbrain_llase.metrics.checks import (
+    Wave,
     check_rate,
+    check_wave,
+    import_package,
     load_interface,
 )
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 OFFLINE_ASR = "pocketsphinx"
 HUB_ASR = "speechbrain/asr-crdnn-rnnlm-librispeech"
-Wave = torch.Tensor | np.ndarray
 Reader = Callable[[Wave, int], str]  # wave (T,) and its rate -> words
 
 

@@ -7,9 +7,11 @@ Authors
 import numpy as np
 import torch
 
-from speechbrain_llase.metrics.checks import check_wave, import_package
-from speechbrain_llase.metrics.speechbrain_models import (
+from speechbrain_llase.metrics.checks import (
+    Wave,
     check_rate,
+    check_wave,
+    import_package,
     load_interface,
 )
 from speechbrain_llase.processing.framing import SAMPLE_RATE
@@ -46,8 +48,8 @@ class SpeakerSimilarity:
 
     def __call__(
         self,
-        wav: torch.Tensor | np.ndarray,
-        clean: torch.Tensor | np.ndarray,
+        wav: Wave,
+        clean: Wave,
         sample_rate: int = SAMPLE_RATE,
     ) -> float:
         """Compare the voice of one wave with that of its clean original.
@@ -66,9 +68,7 @@ class SpeakerSimilarity:
         embedded = self.embed(wav, sample_rate)
         return float(np.dot(embedded, self.embed(clean, sample_rate)))
 
-    def embed(
-        self, wav: torch.Tensor | np.ndarray, sample_rate: int = SAMPLE_RATE
-    ) -> np.ndarray:
+    def embed(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         """Describe the voice of one wave.
 
         Arguments

@@ -7,10 +7,9 @@ Authors
 import dataclasses
 import unicodedata
 
-import numpy as np
-import torch
 from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
+from speechbrain_llase.metrics.checks import Wave
 from speechbrain_llase.metrics.recognisers import PocketsphinxReader, Reader
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
@@ -63,8 +62,8 @@ class WordDifference:
 
     def __call__(
         self,
-        wav: torch.Tensor | np.ndarray,
-        clean: torch.Tensor | np.ndarray,
+        wav: Wave,
+        clean: Wave,
         sample_rate: int = SAMPLE_RATE,
     ) -> WordEdits:
         """Compare one wave with its clean original.
@@ -83,9 +82,7 @@ class WordDifference:
         clean_words = self.read(clean, sample_rate)
         return self.compare(self.read(wav, sample_rate), clean_words)
 
-    def read(
-        self, wav: torch.Tensor | np.ndarray, sample_rate: int = SAMPLE_RATE
-    ) -> list[str]:
+    def read(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> list[str]:
         """Recognise one wave.
 
         Arguments

@@ -36,6 +36,17 @@ def project_all(
     return [linear(rows) for linear in linears]
 
 
+def query_key_value(
+    attention: torch.nn.Module, rows: torch.Tensor
+) -> list[torch.Tensor]:
+    """Project rows to query, key and value, (total, H, D / H) each."""
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj]
+    return [
+        x.unflatten(1, (-1, attention.head_dim))
+        for x in project_all(linears, rows)
+    ]
+
+
 def input_dtype(linear: torch.nn.Module) -> torch.dtype:
     """What a linear layer takes and gives."""
     if isinstance(linear, Int8Linear):

@@ -20,9 +20,9 @@ from speechbrain_llase.processing.signal_processing import centred_frames
 
 NUM_BANDS = 40
 PASSES = 2  # a third brings DNSMOS P.808 and takes SIG
-GAINS = (0.4, 2.5)  # of one pass
+PASS_GAINS = (0.4, 2.5)  # of one pass
 ALL_GAINS = (0.05, 4.0)  # of all passes together
-SILENCE = 1e-5  # power that is added to that of a band
+BAND_FLOOR = 1e-5  # power that is added to that of a band
 
 
 @lru_cache(maxsize=8)
@@ -62,12 +62,12 @@ def keep_envelope(
     """
     bands = mel_bands(magnitude.shape[-1]).to(magnitude.device)
     spread = (bands / bands.sum(1, keepdim=True).clamp(min=1e-6)).t()
-    wanted = magnitude.square() @ bands + SILENCE
+    wanted = magnitude.square() @ bands + BAND_FLOOR
     gain = torch.ones_like(magnitude)
     for _ in range(PASSES):
         wav = invert(magnitude * gain)
         frames = centred_frames(wav, len(window), hop_length) * window
-        power = torch.fft.rfft(frames).abs().square() @ bands + SILENCE
-        ratio = (wanted / power).sqrt().clamp(*GAINS)
+        power = torch.fft.rfft(frames).abs().square() @ bands + BAND_FLOOR
+        ratio = (wanted / power).sqrt().clamp(*PASS_GAINS)
         gain = (gain * (1 + (ratio - 1) @ spread)).clamp(*ALL_GAINS)
     return magnitude * gain

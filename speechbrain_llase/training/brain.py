@@ -14,14 +14,14 @@ from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_llase.inference.sources import resolve_source
 from speechbrain_llase.processing.signal_processing import to_peak
-from speechbrain_llase.training.checkpointing import Tally, TokenizerName
+from speechbrain_llase.training.checkpointing import EpochTotals, TokenizerName
 from speechbrain_llase.training.items import (
     ItemMaker,
     item_seconds,
     make_dataset,
 )
 from speechbrain_llase.training.sampler import make_loader
-from speechbrain_llase.training.token_loss import Scores
+from speechbrain_llase.training.token_loss import TokenScores
 
 
 class Part:
@@ -69,7 +69,7 @@ class TokenLMBrain(sb.Brain):
         self.schedule = self.hparams.schedule(total_steps=steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.lr_at(1)
-        self.tally, self.valid_tally = Tally(), Tally()
+        self.tally, self.valid_tally = EpochTotals(), EpochTotals()
         self.checkpointer.add_recoverables(
             {
                 "optimizer": self.optimizer,
@@ -92,7 +92,7 @@ class TokenLMBrain(sb.Brain):
         feats = self.modules.frontend(to_peak(noisy), lengths)
         return self.modules.token_loss(feats, batch.tokens.data)
 
-    def compute_objectives(self, scores: Scores, batch, stage):
+    def compute_objectives(self, scores: TokenScores, batch, stage):
         """Mean over the frames of all ranks, as of one large batch."""
         counts = torch.stack(
             [
@@ -129,7 +129,7 @@ class TokenLMBrain(sb.Brain):
             self.parts["train"].maker.set_epoch(epoch)
             self.train_loader.batch_sampler.set_epoch(epoch)
         else:
-            self.valid_tally = Tally()
+            self.valid_tally = EpochTotals()
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log, score and keep the best checkpoints."""

@@ -42,7 +42,7 @@ class WholeCheckpointer(checkpoints.Checkpointer):
 
 
 @checkpoints.register_checkpoint_hooks
-class Tally:
+class EpochTotals:
     """Sums over the batches of an epoch, on all ranks, kept over a kill."""
 
     def __init__(self):

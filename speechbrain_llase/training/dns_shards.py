@@ -22,7 +22,7 @@ from pickle import UnpicklingError
 import torch
 
 from speechbrain_llase.dataio.audio_checks import THREADS, keep_good
-from speechbrain_llase.dataio.manifests import some
+from speechbrain_llase.dataio.manifests import first_few
 from speechbrain_llase.dataio.preparation import refuse_missing_lists
 from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.training.items import Recording
@@ -130,7 +130,7 @@ def index_shards(folder: str | Path, sample_rate: int) -> dict[str, dict]:
                 if key in found or key in entries:
                     raise ValueError(f"{shard}: the key {key} is there twice.")
                 found[key] = entry
-        refuse_missing(place, len(found))
+        refuse_lost_samples(place, len(found))
         entries |= found
     return entries
 
@@ -154,7 +154,7 @@ def index_shard(shard: Path, sample_rate: int) -> dict[str, dict]:
     ]
     if incomplete:
         raise ValueError(
-            f"{shard}: without {CLEAN} or {NOISY} are {some(incomplete)}."
+            f"{shard}: without {CLEAN} or {NOISY} are {first_few(incomplete)}."
         )
     entries = {
         key: {"shard": str(shard), "clean": m[CLEAN], "noisy": m[NOISY]}
@@ -174,11 +174,11 @@ def refuse_gaps(shards: list[Path]) -> None:
     if missing:
         raise FileNotFoundError(
             f"{shards[0].parent} has {len(shards)} shards up to number "
-            f"{max(numbers)}; missing are {some([str(n) for n in missing])}."
+            f"{max(numbers)}; missing are {first_few([str(n) for n in missing])}."
         )
 
 
-def refuse_missing(folder: Path, found: int) -> None:
+def refuse_lost_samples(folder: Path, found: int) -> None:
     """Refuse a folder with fewer samples than its meta.json counts."""
     meta = folder / "meta.json"
     if not meta.is_file():

@@ -13,10 +13,10 @@ from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
-from speechbrain_llase.training.token_loss import PADDING
+from speechbrain_llase.training.token_loss import NO_TOKEN
 
 collate = partial(
-    PaddedBatch, per_key_padding_kwargs={"tokens": {"value": PADDING}}
+    PaddedBatch, per_key_padding_kwargs={"tokens": {"value": NO_TOKEN}}
 )
 
 

@@ -23,7 +23,7 @@ from speechbrain_llase.nnet.fsq import VOCAB_SIZE
 from speechbrain_llase.processing.framing import num_rows
 
 KEY_BYTES = 16
-NAME = f"S{KEY_BYTES}"  # of keys in numpy; zeros at the end are implied
+KEY_TYPE = f"S{KEY_BYTES}"  # of keys in numpy; zeros at the end are implied
 FORMAT = "speechbrain_llase tokens 1"
 
 
@@ -132,7 +132,7 @@ class TokenCache:
             starts = np.concatenate([[0], ends[:-1]])
             shard = np.full_like(ends, at)
             self.places.append(np.stack([shard, starts, ends], 1))
-            keys.append(np.ascontiguousarray(shard_keys).view(NAME)[:, 0])
+            keys.append(np.ascontiguousarray(shard_keys).view(KEY_TYPE)[:, 0])
         self.tokenizer_id = tokenizer_id
         keys = np.concatenate(keys)
         self.places = np.concatenate(self.places)
@@ -188,7 +188,7 @@ class TokenCache:
 
     def _place(self, content):
         """Find shard, start and end of a recording's tokens."""
-        key = np.array(content_key(content), NAME)
+        key = np.array(content_key(content), KEY_TYPE)
         at = int(np.searchsorted(self.keys, key))
         if at == len(self.keys) or self.keys[at] != key:
             return None

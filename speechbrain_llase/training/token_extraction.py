@@ -16,7 +16,7 @@ from speechbrain.utils.distributed import infer_device, run_on_main
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from speechbrain_llase.dataio.manifests import some
+from speechbrain_llase.dataio.manifests import first_few
 from speechbrain_llase.inference.sources import resolve_source
 from speechbrain_llase.lobes.mel_codec import load_codec
 from speechbrain_llase.lobes.xcodec2_tokenizer import load_tokenizer
@@ -188,7 +188,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def extract(
+def extract_tokens(
     entries: dict[str, dict],
     read: Callable[[dict], Recording],
     tokenizer: SpeechTokenizer,
@@ -249,7 +249,7 @@ def extract(
                     raise ValueError(
                         f"{len(result.bad)} of {len(mine)} recordings cannot "
                         f"be tokenised, allowed is a share of {most_bad}: "
-                        f"{some(result.bad)}"
+                        f"{first_few(result.bad)}"
                     ) from err
                 continue
             writer.add(recording.content, tokens)
@@ -259,7 +259,7 @@ def extract(
             speed = result.audio_s / result.wall_s
             bar.set_postfix_str(f"{speed:.1f} s of audio a second")
     if result.bad:
-        logger.warning("Left out: %s", some(result.bad))
+        logger.warning("Left out: %s", first_few(result.bad))
     return result
 
 
@@ -288,7 +288,7 @@ def extract_recipe(
     """
     device = run_opts.get("device") or infer_device()
     tokenizer = SpeechTokenizer(hparams["base"], device)
-    return extract(
+    return extract_tokens(
         entries,
         read,
         tokenizer,

@@ -21,11 +21,11 @@ from speechbrain_llase.nnet.fsq import (
     tokens_to_levels,
 )
 
-PADDING = -100  # in targets: no frame of the item
+NO_TOKEN = -100  # in targets: no frame of the item
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class TokenScores:
     """What a batch of predictions is worth; sums, so that they add up."""
 
     loss: torch.Tensor  # () sum over frames, in nats, with its gradient
@@ -114,7 +114,9 @@ class TokenLoss(torch.nn.Module):
         self.rows = rows
         self.label_smoothing = label_smoothing
 
-    def forward(self, feats: torch.Tensor, targets: torch.Tensor) -> Scores:
+    def forward(
+        self, feats: torch.Tensor, targets: torch.Tensor
+    ) -> TokenScores:
         """Predict the tokens of a batch and compare.
 
         Arguments
@@ -126,7 +128,7 @@ class TokenLoss(torch.nn.Module):
 
         Returns
         -------
-        scores : Scores
+        scores : TokenScores
 
         Raises
         ------
@@ -138,7 +140,7 @@ class TokenLoss(torch.nn.Module):
                 f"{tuple(targets.shape)} tokens for {tuple(feats.shape[:2])} "
                 "frames; the tokens are of other audio."
             )
-        kept = targets != PADDING
+        kept = targets != NO_TOKEN
         rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
         hidden = self.token_lm.hidden(rows, runs)[kept.flatten()]
         targets = targets[kept]
@@ -161,7 +163,7 @@ class TokenLoss(torch.nn.Module):
             best.append(tokens)
         best = torch.cat(best) if best else targets
         right = tokens_to_levels(best) == tokens_to_levels(targets)
-        return Scores(
+        return TokenScores(
             loss=loss,
             frames=kept.sum(),
             tokens_right=(best == targets).sum(),

@@ -15,7 +15,7 @@ import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechbrain_llase.cli import common
-from speechbrain_llase.training.checkpointing import Tally
+from speechbrain_llase.training.checkpointing import EpochTotals
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "examples" / "noisy.wav"
@@ -73,7 +73,7 @@ def test_no_stage_needs_float64_on_mps(load_tiny, scheme):
 
 
 def test_sums_of_a_training_need_no_float64_on_mps():
-    tally = Tally()
+    tally = EpochTotals()
     tally.add(on_mps(torch.tensor([1.0, 2.0, 1.0, 2.0])))
     assert tally.stats()["loss"] == 0.5
 

@@ -100,7 +100,7 @@ def test_bad_files_are_listed_skipped_counted(
     assert line.startswith("11 of 20 entries cannot be used")
     assert line.endswith("and 1 more")
     caplog.clear()
-    monkeypatch.setattr(manifests, "SHOWN", 20)
+    monkeypatch.setattr(manifests, "NAMES_SHOWN", 20)
     check_entries(entries, RATE, 0.6, longest_s=2.9)
     (line,) = [r.getMessage() for r in caplog.records]
     for word in (

@@ -21,7 +21,7 @@ MARKED = [
     (llama, "after_attention"),
     (xcodec2, "before_attention"),
     (xcodec2, "after_attention"),
-    (xcodec2, "activate"),
+    (xcodec2, "norm_and_silu"),
 ]
 
 

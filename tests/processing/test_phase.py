@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_llase.lobes.spectral_encoder import magnitudes
-from speechbrain_llase.lobes.xcodec2 import invert_stft, to_wave
+from speechbrain_llase.lobes.xcodec2 import head_to_wave, invert_stft
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.processing.mel_envelope import mel_bands
 from speechbrain_llase.processing.phase import (
@@ -63,12 +63,14 @@ def test_a_gliding_voice_comes_back():
     spectra = magnitudes(wave)
     head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
     rows = torch.cat([spectra.clamp(min=1e-5).log()] * 2, -1)
-    again = magnitudes(to_wave(head, rows, "pitch"))
+    again = magnitudes(head_to_wave(head, rows, "pitch"))
     inside = slice(5, -5)
     error = (again - spectra)[:, inside].norm() / spectra[:, inside].norm()
     assert error < 0.3
     flat = magnitudes(
-        to_wave(head, torch.cat([rows[..., :641], 0 * rows[..., :641]], -1))
+        head_to_wave(
+            head, torch.cat([rows[..., :641], 0 * rows[..., :641]], -1)
+        )
     )
     worse = (flat - spectra)[:, inside].norm() / spectra[:, inside].norm()
     assert worse > 2 * error
@@ -83,7 +85,7 @@ def test_a_burst_stays_short():
     spectra = magnitudes(wave)
     phase = pitched_phases(spectra, WINDOW, 320)
     smeared = invert_stft(head, phase, spectra)
-    kept = to_wave(
+    kept = head_to_wave(
         head, torch.cat([spectra.clamp(min=1e-5).log(), phase], -1), "pitch"
     )
 
@@ -119,7 +121,7 @@ def test_what_lies_below_the_floor_fades(magnitude, kept):
     head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
     rows = torch.full((1, 4, 1282), magnitude).log()
     rows[..., 641:] = 0.3
-    before, after = (to_wave(head, rows, floor=f) for f in (0.0, 0.1))
+    before, after = (head_to_wave(head, rows, floor=f) for f in (0.0, 0.1))
     assert torch.allclose(after, kept * before, atol=2e-4 * before.abs().max())
 
 

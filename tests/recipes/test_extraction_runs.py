@@ -20,7 +20,10 @@ from speechbrain_llase.dataio.audio_checks import check_entries
 from speechbrain_llase.dataio.manifests import list_folder
 from speechbrain_llase.training.items import FileReader
 from speechbrain_llase.training.token_cache import TokenCache
-from speechbrain_llase.training.token_extraction import SpeechTokenizer, extract
+from speechbrain_llase.training.token_extraction import (
+    SpeechTokenizer,
+    extract_tokens,
+)
 
 CLIPS = 40
 RECIPE = Path(__file__).parents[2] / "recipes/Folders/enhance/llase"
@@ -40,7 +43,7 @@ def run(work: Path, output: str, shard: tuple[int, int] = (0, 1)):
     """Tokenise the clean speech of the training."""
     torch.set_num_threads(1)
     speech = list_folder(work / "folders/clean/train")
-    return extract(
+    return extract_tokens(
         check_entries(speech, recipe_data.RATE, 0.0),
         FileReader(recipe_data.RATE, False),
         SpeechTokenizer(str(work / "model"), "cpu"),

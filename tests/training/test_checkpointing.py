@@ -4,7 +4,7 @@ import pytest
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
 
-from speechbrain_llase.training.checkpointing import Tally, TokenizerName
+from speechbrain_llase.training.checkpointing import EpochTotals, TokenizerName
 
 
 def test_another_tokenizer_is_refused(tmp_path):
@@ -20,14 +20,14 @@ def test_another_tokenizer_is_refused(tmp_path):
 
 def test_sums_of_an_epoch(tmp_path):
     """Kept within an epoch, begun anew at its end."""
-    tally = Tally()
+    tally = EpochTotals()
     tally.add(torch.tensor([6.0, 3, 1, 12]))
     wanted = {"loss": 2.0, "token_accuracy": 1 / 3, "digit_accuracy": 0.5}
     assert tally.stats() == wanted
     tally.save(tmp_path / "tally.ckpt")
-    again = Tally()
+    again = EpochTotals()
     again.load(tmp_path / "tally.ckpt", end_of_epoch=False)
     assert again.stats() == wanted
-    again = Tally()
+    again = EpochTotals()
     again.load(tmp_path / "tally.ckpt", end_of_epoch=True)
     assert not again.sums.any()

@@ -27,14 +27,14 @@ def vowels() -> torch.Tensor:
 
 def test_magnitudes_are_those_of_the_decoder(vowels):
     """With the phases of the same frames, the head's inverse gives the wave."""
-    from speechbrain_llase.lobes.xcodec2 import to_wave
+    from speechbrain_llase.lobes.xcodec2 import head_to_wave
     from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 
     head = Xcodec2Vocoder(32, 1, 2, 48, 64).decoder.head
     frames = torch.nn.functional.pad(vowels, (480, 480)).unfold(1, 1280, 320)
     phase = torch.fft.rfft(frames * torch.hann_window(1280)).angle()
     spectra = torch.cat([magnitudes(vowels).log(), phase], -1)
-    wavs = to_wave(head, spectra)
+    wavs = head_to_wave(head, spectra)
     assert torch.allclose(wavs, vowels, atol=1e-4)
 
 

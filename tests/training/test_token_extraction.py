@@ -16,7 +16,7 @@ from speechbrain_llase.training.items import FileReader
 from speechbrain_llase.training.token_cache import TokenCache, TokenWriter
 from speechbrain_llase.training.token_extraction import (
     SpeechTokenizer,
-    extract,
+    extract_tokens,
     open_tokens,
     parse_shard,
 )
@@ -44,7 +44,7 @@ def entries(tmp_path_factory):
 
 def run(entries, tokenizer, folder, **options):
     """Extract without a progress bar."""
-    return extract(
+    return extract_tokens(
         entries, READ, tokenizer, folder, progressbar=False, **options
     )
 

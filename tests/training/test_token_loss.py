@@ -5,7 +5,7 @@ import torch
 
 from speechbrain_llase.lobes.token_lm import TokenLM
 from speechbrain_llase.nnet.fsq import tokens_to_levels
-from speechbrain_llase.training.token_loss import PADDING, TokenLoss
+from speechbrain_llase.training.token_loss import NO_TOKEN, TokenLoss
 
 
 def make(head):
@@ -14,13 +14,13 @@ def make(head):
     token_lm = TokenLM(8, 16, 1, 2, 32, head=head, dropout=0.0)
     feats = torch.randn(3, 20, 8)
     targets = torch.randint(65536, (3, 20))
-    targets[1, 15:] = PADDING
+    targets[1, 15:] = NO_TOKEN
     return token_lm, feats, targets
 
 
 def plain(token_lm, feats, targets, smoothing=0.0):
     """Sum of the cross-entropy as torch has it."""
-    kept = targets != PADDING
+    kept = targets != NO_TOKEN
     logits, goals = token_lm(feats)[kept], targets[kept]
     if token_lm.head == "digits":
         goals = tokens_to_levels(goals)
@@ -55,7 +55,7 @@ def test_accuracies(head):
     """Right tokens and digits are counted on frames, not on padding."""
     token_lm, feats, targets = make(head)
     best = token_lm.predict(feats)
-    targets = torch.where(targets == PADDING, PADDING, best)
+    targets = torch.where(targets == NO_TOKEN, NO_TOKEN, best)
     targets[0, :10] = best[0, :10] // 4 * 4 + (best[0, :10] + 1) % 4
     scores = TokenLoss(token_lm, 7)(feats, targets)
     assert scores.tokens_right == 45
