@@ -169,7 +169,7 @@ def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
     weights = hparams["token_lm"].state_dict() if share < 1 else {}
     began = {name: weight.clone() for name, weight in weights.items()}
     fine_tuned = hparams["fine_tuned"].adapt()
-    fine_tuned.load(checkpoint / "token_lm.ckpt")
+    fine_tuned.loader(checkpoint / "token_lm.ckpt")
     modules = {name: hparams[name] for name in NETWORKS}
     modules["token_lm"] = fine_tuned.merged()
     trained = modules["token_lm"].state_dict()

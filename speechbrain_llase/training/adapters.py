@@ -7,6 +7,7 @@ Authors
 from fnmatch import fnmatch
 
 import torch
+from speechbrain.nnet.adapters import AdaptedModel
 from speechbrain.utils import checkpoints
 from torch.nn.utils import parametrize
 
@@ -78,11 +79,22 @@ class LowRank(torch.nn.Module):
         return weight + (self.scale * self.up @ self.down).to(weight.dtype)
 
 
+def add_low_rank(
+    linear: torch.nn.Module, rank: int, alpha: float
+) -> torch.nn.Module:
+    """Parametrise a linear layer's weight as `LowRank`, in place."""
+    update = LowRank(linear.weight, rank, alpha)
+    parametrize.register_parametrization(linear, "weight", update)
+    return linear
+
+
 @checkpoints.register_checkpoint_hooks
-class FineTunedLM(torch.nn.Module):
+class FineTunedLM(AdaptedModel):
     """A token LM of which some weights learn; only those are saved.
 
-    Load the LM's weights, then call `adapt` once.
+    Load the LM's weights, then call `adapt` once. SpeechBrain's `LoRA` puts a
+    module in a layer's place, which hides the weight that `nnet.layers` reads;
+    here the layer stays and its weight is parametrised.
 
     Arguments
     ---------
@@ -101,7 +113,8 @@ class FineTunedLM(torch.nn.Module):
     Raises
     ------
     ValueError
-        The choice is unknown, or no layer has such a name.
+        The choice is unknown, no layer has such a name, or LoRA is to update
+        a layer that is not linear.
     """
 
     def __init__(
@@ -113,48 +126,33 @@ class FineTunedLM(torch.nn.Module):
         lora_rank: int = 16,
         lora_alpha: float = 16.0,
     ):
-        super().__init__()
         if train not in CHOICES:
             raise ValueError(
                 f"train={train!r} is not known; choose {', '.join(CHOICES)}."
             )
-        self.choice = train
-        self.lora = lora_rank, lora_alpha
         patterns = {"all": ["*"], "lora": lora_layers, "last": last_layers}
-        self.found = {
-            pattern: [
-                name
-                for name, _ in token_lm.named_modules()
-                if name and fnmatch(name, pattern)
-            ]
-            for pattern in patterns[train]
-        }
-        missing = [pattern for pattern, got in self.found.items() if not got]
-        if missing or not self.found:
-            raise ValueError(
-                f"The token LM has no layer {missing or patterns[train]}; its "
-                f"layers are {listed([n for n, _ in token_lm.named_modules()])}"
-            )
-        self.token_lm = token_lm
-        self.head = token_lm.head
-
-    def adapt(self) -> "FineTunedLM":
-        """Freeze what does not learn, and put the updates in."""
-        if self.choice == "all":
-            return self
-        self.token_lm.requires_grad_(False)
-        for name in sorted(set(sum(self.found.values(), []))):
-            layer = self.token_lm.get_submodule(name)
-            if self.choice == "last":
-                layer.requires_grad_(True)
-            elif isinstance(layer, torch.nn.Linear):
-                update = LowRank(layer.weight, *self.lora)
-                parametrize.register_parametrization(layer, "weight", update)
-            else:
+        check_layers(token_lm, patterns[train])
+        super().__init__(
+            token_lm,
+            add_low_rank,
+            target_layers=lora_layers if train == "lora" else [],
+            unfrozen_layers=[] if train == "lora" else patterns[train],
+            adapter_kwargs={"rank": lora_rank, "alpha": lora_alpha},
+            manual_adapter_insertion=True,
+        )
+        self.choice = train
+        self.replace_layers.sort()  # the order in which updates are drawn
+        for name in self.replace_layers:
+            layer = token_lm.get_submodule(name)
+            if not isinstance(layer, torch.nn.Linear):
                 raise ValueError(
                     f"{name} is {type(layer).__name__}; LoRA updates linear "
                     "layers, name those in lora_layers."
                 )
+
+    def adapt(self) -> "FineTunedLM":
+        """Put the updates in."""
+        self.insert_adapters()
         return self
 
     def merged(self) -> torch.nn.Module:
@@ -165,45 +163,28 @@ class FineTunedLM(torch.nn.Module):
         token_lm : TokenLM
             With its own layers again, computing what this model computes.
         """
-        for layer in list(self.token_lm.modules()):
+        for layer in list(self.adapted_model.modules()):
             if parametrize.is_parametrized(layer, "weight"):
                 parametrize.remove_parametrizations(layer, "weight")
-        return self.token_lm
-
-    def hidden(self, rows: torch.Tensor, runs: list) -> torch.Tensor:
-        """Run all but the head; see `TokenLM.hidden`."""
-        return self.token_lm.hidden(rows, runs)
-
-    @property
-    def predict_layer(self) -> torch.nn.Module:
-        """The head."""
-        return self.token_lm.predict_layer
-
-    def predict(self, feats: torch.Tensor) -> torch.Tensor:
-        """Pick the most likely tokens; see `TokenLM.predict`."""
-        return self.token_lm.predict(feats)
-
-    def codes_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Average the codes; see `TokenLM.codes_each`."""
-        return self.token_lm.codes_each(feats)
+        return self.adapted_model
 
     def learning(self) -> dict[str, torch.Tensor]:
         """The weights that are trained, by name."""
         return {
             name: weight
-            for name, weight in self.token_lm.named_parameters()
+            for name, weight in self.adapted_model.named_parameters()
             if weight.requires_grad
         }
 
     @checkpoints.mark_as_saver
-    def save(self, path):
+    def saver(self, path):
         """Save what learns, and nothing else."""
         weights = {k: w.detach() for k, w in self.learning().items()}
         torch.save(weights, path)
 
     @checkpoints.mark_as_loader
-    def load(self, path, end_of_epoch=True):
-        """Load what `save` wrote, strictly.
+    def loader(self, path, end_of_epoch=True):
+        """Load what `saver` wrote, strictly.
 
         Raises
         ------
@@ -227,3 +208,14 @@ class FineTunedLM(torch.nn.Module):
         with torch.no_grad():
             for name, weight in ours.items():
                 weight.copy_(theirs[name])
+
+
+def check_layers(network: torch.nn.Module, patterns: list[str]) -> None:
+    """Refuse patterns of which one fits no module's name."""
+    names = [name for name, _ in network.named_modules() if name]
+    missing = [x for x in patterns if not any(fnmatch(n, x) for n in names)]
+    if missing or not patterns:
+        raise ValueError(
+            f"The token LM has no layer {missing or patterns}; its layers are "
+            f"{listed(names)}"
+        )

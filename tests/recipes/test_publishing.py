@@ -63,7 +63,7 @@ def run(tmp_path) -> Path:
         tuned = tune(base)
         for weight in tuned.learning().values():
             weight.data = torch.randn_like(weight)
-        tuned.save(checkpoint / "token_lm.ckpt")
+        tuned.saver(checkpoint / "token_lm.ckpt")
         torch.save({"tokenizer": "mel"}, checkpoint / "tokenizer.ckpt")
     (folder / "hyperparams.yaml").write_text(YAML.format(base=base, **dims))
     return folder
@@ -81,13 +81,13 @@ def test_lora_is_merged(run, tmp_path):
     """The folder's plain LM computes what the best checkpoint computed."""
     manifest = publish(run, tmp_path / "out", "float32")
     tuned = tune(tmp_path / "base")
-    tuned.load(run / "save/CKPT+1/token_lm.ckpt")
+    tuned.loader(run / "save/CKPT+1/token_lm.ckpt")
     enhancer = EnhanceLLaSE.from_hparams(
         tmp_path / "out", run_opts={"device": "cpu"}
     )
     feats = torch.randn(1, 40, 32)
     ours = enhancer.mods.token_lm(feats)
-    torch.testing.assert_close(ours, tuned.token_lm(feats))
+    torch.testing.assert_close(ours, tuned.adapted_model(feats))
     assert manifest["training"] == {
         "checkpoint_epoch": 2,
         "checkpoint_loss": 1.0,

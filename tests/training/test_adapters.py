@@ -23,7 +23,7 @@ def make(train, **options):
 def step(tuned):
     """One large step of gradient descent on what learns."""
     feats = torch.randn(2, 9, 8)
-    tuned.token_lm(feats).square().sum().backward()
+    tuned.adapted_model(feats).square().sum().backward()
     with torch.no_grad():
         for weight in tuned.learning().values():
             weight -= 0.05 * weight.grad / weight.grad.norm().clamp(min=1e-9)
@@ -32,7 +32,7 @@ def step(tuned):
 
 def test_what_learns():
     """The named layers, and no others."""
-    everything = dict(make("all").adapt().token_lm.named_parameters())
+    everything = dict(make("all").adapt().adapted_model.named_parameters())
     assert make("all").adapt().learning().keys() == everything.keys()
     lora = make("lora").adapt().learning()
     assert len(lora) == 2 * 7 * 2 and all(
@@ -55,20 +55,22 @@ def test_save_load_merge(train, tmp_path):
     untouched = copy.deepcopy(tuned)
     for _ in range(3):
         step(tuned)
-    for name, weight in tuned.token_lm.named_parameters():
-        was = untouched.token_lm.get_parameter(name)
+    for name, weight in tuned.adapted_model.named_parameters():
+        was = untouched.adapted_model.get_parameter(name)
         assert torch.equal(weight, was) != weight.requires_grad, name
-    tuned.save(tmp_path / "token_lm.ckpt")
+    tuned.saver(tmp_path / "token_lm.ckpt")
     other = make(train).adapt()
-    other.load(tmp_path / "token_lm.ckpt")
+    other.loader(tmp_path / "token_lm.ckpt")
     feats = torch.randn(1, 30, 8)
-    expected = tuned.token_lm(feats)
-    assert torch.equal(other.token_lm(feats), expected)
+    expected = tuned.adapted_model(feats)
+    assert torch.equal(other.adapted_model(feats), expected)
     merged = other.merged()
     plain = TokenLM(8, 16, 2, 2, 32, head="digits", dropout=0.0).state_dict()
     assert merged.state_dict().keys() == plain.keys()
     torch.testing.assert_close(merged(feats), expected)
-    assert not torch.allclose(expected, untouched.token_lm(feats), atol=1e-3)
+    assert not torch.allclose(
+        expected, untouched.adapted_model(feats), atol=1e-3
+    )
 
 
 def test_lora_file_is_small(tmp_path):
@@ -82,13 +84,13 @@ def test_lora_file_is_small(tmp_path):
 
 def test_other_weights_are_refused(tmp_path):
     """Of another size, or of another choice, by name."""
-    make("last").adapt().save(tmp_path / "last.ckpt")
+    make("last").adapt().saver(tmp_path / "last.ckpt")
     with pytest.raises(ValueError, match="lora is trained: .*layers.0"):
-        make("lora").adapt().load(tmp_path / "last.ckpt")
-    make("lora", lora_rank=2).adapt().save(tmp_path / "rank2.ckpt")
+        make("lora").adapt().loader(tmp_path / "last.ckpt")
+    make("lora", lora_rank=2).adapt().saver(tmp_path / "rank2.ckpt")
     tuned = make("lora", lora_rank=4).adapt()
     with pytest.raises(ValueError, match="does not fit .* this size"):
-        tuned.load(tmp_path / "rank2.ckpt")
+        tuned.loader(tmp_path / "rank2.ckpt")
 
 
 def test_wrong_settings():
