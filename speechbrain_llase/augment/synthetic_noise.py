@@ -130,7 +130,7 @@ def _shaped(size, sample_rate, rng, gain):
 
 
 def _envelope(size, sample_rate, rng, rate_hz):
-    """Smooth positive random curve with about rate_hz turns a second."""
+    """Smooth positive random curve with about rate_hz turns per second."""
     knots = 3 + int(size / sample_rate * rate_hz)
     levels = 10 ** rng.uniform(-1, 0, knots)  # 20 dB between low and high
     return np.interp(np.linspace(0, knots - 1, size), np.arange(knots), levels)

@@ -112,7 +112,7 @@ def to_tensor(block: np.ndarray) -> torch.Tensor:
 
 
 class BlockResampler:
-    """Resample a signal that comes in blocks, as if it came whole.
+    """Resample a signal given in blocks, as if it were given whole.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""What comes in and what goes out: batches that are checked, whole files.
+"""Checked batches in, whole files out: nothing is written by halves.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -47,7 +47,7 @@ def split_batch(
     if lengths.shape != noisy.shape[:1]:
         raise ValueError(
             f"lengths has the shape {tuple(lengths.shape)} for a batch of "
-            f"{noisy.shape[0]}; pass one relative length an item."
+            f"{noisy.shape[0]}; pass one relative length for each item."
         )
     if not ((lengths > 0) & (lengths <= 1)).all():
         raise ValueError(
@@ -117,7 +117,7 @@ def write_blocks(
     ------
     OSError, RuntimeError
         The system's reason, such as a full disk, or none that is known. The
-        file may be there, and incomplete.
+        file may exist, incomplete.
     ValueError
         The ending is unknown.
     """
@@ -126,7 +126,7 @@ def write_blocks(
         try:
             write_sound(file, blocks, sample_rate)
         except (soundfile.LibsndfileError, AssertionError) as err:
-            # what soundfile finds is only that it is short
+            # soundfile only finds that it is short
             raise file.error or incomplete(path) from err
         if file.error:
             raise file.error
@@ -167,18 +167,18 @@ def signals_later() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers run in the main thread alone
         return
-    come, handlers = [], {}
+    caught, handlers = [], {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             handler = signal.getsignal(number)
             if callable(handler):
                 handlers[number] = handler
-                signal.signal(number, lambda number, _: come.append(number))
+                signal.signal(number, lambda number, _: caught.append(number))
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in come:
+        for number in caught:
             signal.raise_signal(number)
 
 

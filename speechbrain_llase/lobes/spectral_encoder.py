@@ -1,4 +1,4 @@
-"""SpectralStem: what tokens of a small model are made of, heard in spectra.
+"""SpectralStem: the first layers of a small model, over spectra.
 
 Waveforms -> mel bands, low bins and autocorrelation -> ConvNeXt blocks (Liu
 et al., arXiv:2201.03545). The encoder of llase_mini's codec and its frontend
@@ -20,7 +20,7 @@ from speechbrain_llase.processing.signal_processing import (
     fit_length,
 )
 
-MEL_HOP = 160  # samples; two mel frames a token
+MEL_HOP = 160  # samples; two mel frames for each token
 WINDOW_LENGTH = 512  # samples
 MEL_FLOOR = 1e-5  # smallest mel magnitude
 SPECTRUM_LENGTH = 1280  # samples; the window of the decoder's spectra
@@ -32,7 +32,7 @@ class SpectralStem(torch.nn.Module):
     """Features of spectra, with eyes for pitch.
 
     Mel bands of a short window blur a low voice's harmonics, and tokens of
-    such frames came to say nothing of pitch. Beside them stand the lowest
+    such frames ended up without pitch. Beside them stand the lowest
     bins of a long window and the autocorrelation.
 
     Arguments
@@ -75,7 +75,7 @@ class SpectralStem(torch.nn.Module):
         return layer_norm(self.norm, self.blocks(hidden.float()))
 
     def log_mel(self, wavs: torch.Tensor) -> torch.Tensor:
-        """Log-mel magnitudes of (B, 320 N), two frames a row: (B, N, 2 M)."""
+        """Log-mel magnitudes of (B, 320 N), two frames in a row: (B, N, 2 M)."""
         window = torch.hann_window(WINDOW_LENGTH, device=wavs.device)
         frames = centred_frames(wavs, WINDOW_LENGTH, MEL_HOP)
         mel = torch.fft.rfft(frames * window).abs() @ self.bands

@@ -9,12 +9,8 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
-
 import torch
 from speechbrain.inference.interfaces import Pretrained
-from tqdm import tqdm
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel, Xcodec2Config
 from transformers.models.xcodec2.feature_extraction_xcodec2 import (
     Xcodec2FeatureExtractor,
@@ -36,8 +32,6 @@ from speechbrain_llase.processing.framing import (
     SAMPLE_RATE,
     num_rows,
 )
-
-MOST_WAITING = 8  # batches held back by `tokenize`
 
 
 class SemanticEncoder(torch.nn.Module):
@@ -169,8 +163,8 @@ class Xcodec2Tokenizer(torch.nn.Module):
         """Encode waveforms of one length: a token for each feature row.
 
         The codec itself gives one more where T % 320 is under 80; see
-        `encode`. Its convolutions pad by replication, so that a mask could not make
-        ragged items exact; see `tokenize` for those.
+        `encode`. Its convolutions pad by replication, so no mask would make
+        items of several lengths exact: encode those one by one.
 
         Arguments
         ---------
@@ -224,46 +218,6 @@ class Xcodec2Tokenizer(torch.nn.Module):
         latents = self.codec_encoder(inputs["input_values"], semantic)
         codes = quantise(bound(latents))  # bounded twice, as released
         return levels_to_tokens(codes_to_levels(codes))
-
-    def tokenize(
-        self, wavs: Iterable[torch.Tensor], batch_size: int = 8
-    ) -> list[torch.Tensor]:
-        """Encode waveforms of any lengths, with a progress bar.
-
-        Equal lengths share a batch, others run one by one, so every item
-        gets the tokens that it gets alone. The items are taken one at a time;
-        at most 8 batches of them wait for others of their length.
-
-        Arguments
-        ---------
-        wavs : iterable of torch.Tensor
-            float (T,) each.
-        batch_size : int
-            Most items in a batch.
-
-        Returns
-        -------
-        tokens : list of torch.Tensor
-            int64 (N,) each, in the order of wavs, on the CPU.
-        """
-        device = next(self.parameters()).device
-        tokens, waiting = {}, defaultdict(list)
-
-        def run(batch: list[tuple[int, torch.Tensor]]) -> None:
-            """Encode one batch of equal lengths into its places."""
-            stacked = torch.stack([wav for _, wav in batch]).to(device)
-            for (at, _), row in zip(batch, self(stacked), strict=True):
-                tokens[at] = row.cpu()
-
-        for at, wav in enumerate(tqdm(wavs, unit="file", disable=None)):
-            waiting[len(wav)].append((at, wav))
-            if len(waiting[len(wav)]) == batch_size:
-                run(waiting.pop(len(wav)))
-            elif sum(map(len, waiting.values())) > MOST_WAITING * batch_size:
-                run(waiting.pop(next(iter(waiting))))  # the oldest length
-        for batch in waiting.values():
-            run(batch)
-        return [tokens[at] for at in range(len(tokens))]
 
 
 def load_tokenizer(source: str) -> Xcodec2Tokenizer:

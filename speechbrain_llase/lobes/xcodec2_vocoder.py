@@ -31,7 +31,7 @@ PHASES = ("predicted", "pitch")
 
 
 class Xcodec2Vocoder(torch.nn.Module):
-    """Decode Xcodec2 tokens to 16 kHz speech, 320 samples a token.
+    """Decode Xcodec2 tokens to 16 kHz speech, 320 samples per token.
 
     Arguments
     ---------
@@ -49,7 +49,7 @@ class Xcodec2Vocoder(torch.nn.Module):
     phases : str
         `predicted`: those of the head, as released. `pitch`: those of pulses
         at the pitch of the predicted magnitudes, for a decoder that was
-        trained on magnitudes alone; see phases.py.
+        trained on magnitudes alone; see processing/phase.py.
     floor : float
         Magnitudes below it fade, by up to 14 dB: a bin keeps at least a fifth
         of its magnitude m, and m**4 / (m**4 + floor**4) of it where that is
@@ -66,7 +66,7 @@ class Xcodec2Vocoder(torch.nn.Module):
     torch.Size([1, 960])
     """
 
-    hop_length = 320  # samples a token
+    hop_length = 320  # samples per token
 
     def __init__(
         self,

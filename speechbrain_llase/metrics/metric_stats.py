@@ -90,8 +90,8 @@ class SpeechStats(MetricStats):
         -------
         summary : float or dict
             "average", "min_score", "min_id", "max_score", "max_id" for one
-            figure an item (of word edits, the rates, the average being total
-            edits over total words), one such dict a name for several; and
+            figure per item (of word edits, the rates, the average being total
+            edits over total words), one such dict per name for several; and
             "num_scored" and "num_skipped".
 
         Raises

@@ -29,7 +29,7 @@ Reader = Callable[[Wave, int], str]  # wave (T,) and its rate -> words
 class PocketsphinxReader:
     """The default English model that lies inside pocketsphinx 5.
 
-    A fresh decoder for every wave, one utterance a wave. A weak recogniser,
+    A fresh decoder for every wave, one utterance per wave. A weak recogniser,
     but it needs no download.
 
     Raises
@@ -108,7 +108,7 @@ class SpeechBrainReader:
 
 
 class CachedReader:
-    """Keep what a recogniser read, one small file a wave.
+    """Keep what a recogniser read, one small file per wave.
 
     Arguments
     ---------

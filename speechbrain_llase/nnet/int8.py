@@ -1,7 +1,7 @@
 """A linear layer of int8 matrices for CPUs.
 
-Weights have one scale an output, the input one scale a row, found as it
-comes: nothing has to be calibrated. The product is oneDNN's, the kernel that
+Weights have one scale per output, the input has one per row, found when it
+arrives: nothing has to be calibrated. The product is oneDNN's, the kernel that
 PyTorch's compiler emits for quantised models on x86.
 
 Authors

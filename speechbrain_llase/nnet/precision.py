@@ -6,7 +6,7 @@
 - `bfloat16`: the large matrices, half the memory. Norms, the residual stream
   and the few small layers that decide (digits, magnitudes and phases) stay in
   float32.
-- `int8`: the matrices of the transformers, one scale a row; the others as in
+- `int8`: the matrices of the transformers, one scale per row; the others as in
   bfloat16. For CPUs.
 - `auto`: bfloat16 where the device multiplies it fast, else float32.
 

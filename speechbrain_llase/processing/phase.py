@@ -26,7 +26,7 @@ STEADY = 2  # frames on both sides of the median of the periods
 VOICED = 0.3  # autocorrelation at which pulses and noise are equally strong
 SLOPE = 8.0  # of their mix over the autocorrelation
 NOISY_HZ, NOISY_WIDTH_HZ = 4500, 300  # above, noise takes the pulses' place
-CHIRP_S = 0.005  # by which the highest bin comes after the lowest
+CHIRP_S = 0.005  # between the lowest bin and the highest
 
 
 def pitched_phases(

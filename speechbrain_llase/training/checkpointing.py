@@ -1,4 +1,4 @@
-"""What a training keeps over a kill, beside weights and optimizer.
+"""What a training keeps when it is killed, beside weights and optimizer.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -43,7 +43,7 @@ class WholeCheckpointer(checkpoints.Checkpointer):
 
 @checkpoints.register_checkpoint_hooks
 class EpochTotals:
-    """Sums over the batches of an epoch, on all ranks, kept over a kill."""
+    """Sums over the batches of an epoch, on all ranks, kept when it is killed."""
 
     def __init__(self):
         self.sums = torch.zeros(4, dtype=torch.float64)
@@ -53,7 +53,7 @@ class EpochTotals:
         self.sums += counts.cpu().double()  # MPS has no float64
 
     def stats(self) -> dict[str, float]:
-        """Mean loss and accuracies a frame."""
+        """Mean loss and accuracies per frame."""
         loss, frames, tokens, digits = self.sums.tolist()
         frames = max(frames, 1)
         return {

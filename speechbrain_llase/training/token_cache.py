@@ -218,7 +218,7 @@ class TokenWriter:
     tokenizer_id : str
         Of the tokenizer that made the tokens.
     flush_every : int
-        Recordings a shard; what a kill can cost.
+        Recordings in a shard: the most that a kill can cost.
 
     Raises
     ------

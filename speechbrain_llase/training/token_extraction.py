@@ -1,4 +1,4 @@
-"""Clean speech -> cache of tokens: resumable, in shards, never twice.
+"""Clean speech -> cache of tokens: resumable, shared by processes.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -214,7 +214,7 @@ def extract_tokens(
     shard : tuple
         Index and count: every count-th entry is done.
     flush_every : int
-        Recordings a file of the cache; what a kill can cost.
+        Recordings in a file of the cache: the most that a kill can cost.
     most_bad : float
         Share of entries that may turn out unreadable; they are named at the
         end.
@@ -269,7 +269,7 @@ def extract_recipe(
     entries: dict[str, dict],
     read: Callable[[dict], Recording],
 ) -> Extracted:
-    """Run `extract` as a recipe's YAML says.
+    """Run `extract_tokens` as a recipe's YAML says.
 
     Arguments
     ---------

@@ -63,35 +63,6 @@ def test_resynthesis(tokenizer, tiny, golden):
     assert (wav - expected).abs().max() < 1e-5
 
 
-def test_any_lengths(tokenizer):
-    """Every item gets the tokens that it gets alone, in its place."""
-    lengths = [8000, 9000, 8000, 16079, 8000, 400]
-    wavs = [torch.rand(n) - 0.5 for n in lengths]
-    together = tokenizer.tokenize(iter(wavs), batch_size=2)
-    for wav, tokens in zip(wavs, together, strict=True):
-        assert torch.equal(tokenizer(wav[None])[0], tokens)
-
-
-def test_dataset_is_streamed(tokenizer, monkeypatch):
-    """A dataset of ever new lengths is not gathered in memory."""
-    encoded, ahead = [], []
-
-    def encode(wavs):
-        encoded.append(len(wavs))
-        return Xcodec2Tokenizer.encode(tokenizer, wavs)
-
-    def dataset():
-        for read in range(24):
-            ahead.append(read - sum(encoded))
-            yield torch.rand(400 + read) - 0.5
-
-    monkeypatch.setattr(tokenizer, "encode", encode)
-    tokens = tokenizer.tokenize(dataset(), batch_size=2)
-    assert [len(row) for row in tokens] == [2] * 24
-    assert sum(encoded) == 24
-    assert max(ahead) == 16
-
-
 def test_frozen(tokenizer):
     """Training modes do not reach w2v-BERT."""
     tokenizer.train()
