@@ -7,6 +7,11 @@ turn, `--repeats` times; medians and the largest difference of the waves are
 printed, and the floor: the arithmetic of the networks, as PyTorch counts it,
 over the rate at which this machine multiplies matrices of such a width.
 
+    python benchmarks/batch.py --details [--count 8] [--guard]
+
+The same batch with reports and without, in turn: 8 s each, medians, ratio. With
+--guard, the guard watches the entropy, which needs no other model.
+
 Authors
  * The speechbrain_llase contributors 2026
 """
@@ -19,15 +24,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.nnet.layers import input_dtype
 
 RATE = 16000
 
 
-def utterances(count: int) -> list[torch.Tensor]:
-    """Noise in bursts, 2 to 10 s, (T,) each."""
+def utterances(count: int, seconds: float | None = None) -> list[torch.Tensor]:
+    """Noise in bursts, 2 to 10 s or of one length, (T,) each."""
     rng = torch.Generator().manual_seed(0)
     lengths = torch.rand(count, generator=rng) * 8 + 2
+    if seconds:
+        lengths = torch.full((count,), seconds)
     items = []
     for seconds in lengths:
         wav = torch.randn(int(seconds * RATE), generator=rng)
@@ -49,6 +57,25 @@ def matrix_rate(model: EnhanceLLaSE) -> float:
     return 2 * rows.numel() * linear.out_features / best
 
 
+def compare_details(model: EnhanceLLaSE, args: argparse.Namespace) -> None:
+    """Time `enhance_batch` with reports beside the same call without."""
+    batch = torch.stack(utterances(args.count, 8.0))
+    guard = Guard(enabled=True, max_entropy=9.0) if args.guard else Guard()
+    spent = {False: [], True: []}
+    for _ in range(args.repeats + 1):
+        for wanted, times in spent.items():
+            model.guard = guard if wanted else Guard()
+            start = time.perf_counter()
+            model.enhance_batch(batch, return_details=wanted)
+            times.append(time.perf_counter() - start)
+    without, with_them = (statistics.median(t[1:]) for t in spent.values())
+    print(
+        f"{args.source} {args.compute}, {args.count} utterances of 8 s: "
+        f"{without:.2f} s, with details {with_them:.2f} s, ratio "
+        f"{with_them / without:.3f}"
+    )
+
+
 def main() -> None:
     """Time both ways and compare their results."""
     parser = argparse.ArgumentParser(
@@ -61,13 +88,17 @@ def main() -> None:
     add("--count", type=int, default=16)
     add("--repeats", type=int, default=3)
     add("--device", default="cpu")
+    add("--details", action="store_true")
+    add("--guard", action="store_true")
     args = parser.parse_args()
-    items = utterances(args.count)
     model = EnhanceLLaSE.from_hparams(
         args.source,
         overrides={"window_batch": args.count, "compute": args.compute},
         run_opts={"device": args.device},
     )
+    if args.details:
+        return compare_details(model, args)
+    items = utterances(args.count)
     batch = torch.nn.utils.rnn.pad_sequence(items, batch_first=True)
     lengths = torch.tensor([len(x) for x in items]) / batch.shape[1]
 

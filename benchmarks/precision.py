@@ -85,7 +85,7 @@ def main() -> None:
     args = parse_arguments()
     model = load(args.source, "cpu", "float32", False)
     waves = [model.load_audio(str(file)).unsqueeze(0) for file in args.files]
-    exact = [model.tokenize(wav) for wav in waves]
+    exact = [model.predict_tokens(wav) for wav in waves]
     names = [] if args.no_scores else ["SIG", "BAK", "OVRL", "P.808"]
     print(
         f"| {args.device} | {' | '.join(['tokens, %', 'digits, %', *names])} |"
@@ -93,7 +93,7 @@ def main() -> None:
     print("|---" * (3 + len(names)) + "|")
     for kind, fused in KINDS[args.device]:
         model = load(args.source, args.device, kind, fused)
-        tokens = [model.tokenize(wav).cpu() for wav in waves]
+        tokens = [model.predict_tokens(wav).cpu() for wav in waves]
         digits = (
             [tokens_to_levels(each) for each in some]
             for some in (tokens, exact)

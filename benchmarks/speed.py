@@ -199,11 +199,9 @@ def time_stages(model, spent: dict[str, float]) -> None:
     else:
         wrap(wavlm, "convolve_wav", "conv front")
     wrap(model.mods.frontend, "extract_each", "WavLM layers")
-    head, lm = ("pick", "predict_each")
-    if model.hears_mean:
-        head, lm = ("logits", "codes_each")
+    head = "logits" if model.mods.token_lm.head == "digits" else "pick"
     wrap(model.mods.token_lm, head, "head")
-    wrap(model.mods.token_lm, lm, "LM")
+    wrap(model.mods.token_lm, "hidden", "LM")
     wrap(model.mods.vocoder, "decode_each", "vocoder")
 
 
@@ -292,7 +290,6 @@ def peak_bytes(device: str) -> int:
 def split(spent: dict[str, float], whole: float) -> dict[str, float]:
     """Take nested stages out of what holds them; the rest is I/O."""
     spent["WavLM layers"] -= spent["conv front"]
-    spent["LM"] -= spent["head"]
     return spent | {"I/O": whole - sum(spent.values())}
 
 

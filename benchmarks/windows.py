@@ -67,7 +67,11 @@ def measure(
     enhanced = model.enhance_batch(noisy)[0]
     spent = time.perf_counter() - start
     rate = model.hparams.sample_rate
-    return model.tokenize(noisy)[0], enhanced, spent / noisy.shape[1] * rate
+    return (
+        model.predict_tokens(noisy)[0],
+        enhanced,
+        spent / noisy.shape[1] * rate,
+    )
 
 
 def main() -> None:
@@ -93,7 +97,7 @@ def main() -> None:
     print("window context fade scheme   s/s    tokens  jump at seams / inside")
     print(f"one window over all         {factor:.3f}")
     for setting in SETTINGS:
-        if whole.refines and setting[-1] == "joined":
+        if whole.stages.refines and setting[-1] == "joined":
             continue  # a refiner hears the audio of each window
         tokens, enhanced, factor = measure(load(setting), noisy)
         same = (tokens == expected).float().mean()

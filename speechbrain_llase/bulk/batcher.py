@@ -24,14 +24,13 @@ from speechbrain_llase.bulk.open_file import (
     Work,
     refuse_broken,
 )
-from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference import reports
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
 
-# What is nearest to its end goes first.
-STAGES = ("refine", "decode", "extract")
 Opens = Callable[[Any], AbstractContextManager[str | Path | BinaryIO]]
+Stage = Callable[[list], list]
 Writes = Callable[["Outcome", Iterable[torch.Tensor]], None]
 
 
@@ -45,7 +44,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     work_s: float = 0.0
     error: str | None = None  # one line; None if the result is written
-    report: careful.Report | None = None  # where the file was watched
+    report: reports.Report | None = None  # where the file was watched
 
 
 def enhance_many(
@@ -125,7 +124,9 @@ class Pool:
         self.progress = progress
         self.check = check
         self.batch = enhancer.hparams.window_batch
-        self.waiting = {stage: deque() for stage in STAGES}  # (file, place)
+        # (file, place) by stage: what is nearest to its end goes first
+        steps = reversed(enhancer.stages.steps)
+        self.waiting = {stage: deque() for stage in steps}
         self.files = set()
 
     def run(self, jobs: Iterator[Any]) -> Iterator[Outcome]:
@@ -137,7 +138,7 @@ class Pool:
                 if stage is None and (job := next(jobs, None)) is not None:
                     yield from self.open(job)
                     continue
-                stage = stage or next(filter(self.waiting.get, STAGES), None)
+                stage = stage or self.choose(least=1)
                 if stage is None:
                     return
                 yield from self.run_batch(stage)
@@ -145,10 +146,10 @@ class Pool:
             for file in self.files:
                 file.close()
 
-    def choose(self) -> str | None:
-        """Name a stage whose next batch is full."""
-        for stage in STAGES:
-            if len(self.waiting[stage]) >= self.batch:
+    def choose(self, least: int = 0) -> Stage | None:
+        """Give a stage for which as many windows wait, or a full batch."""
+        for stage, line in self.waiting.items():
+            if len(line) >= (least or self.batch):
                 return stage
         return None
 
@@ -190,7 +191,7 @@ class Pool:
         outcome.error = one_line(error) if error else None
         return outcome
 
-    def run_batch(self, stage: str) -> Iterator[Outcome]:
+    def run_batch(self, stage: Stage) -> Iterator[Outcome]:
         """Run the oldest windows of a stage, and let their files go on."""
         line = self.waiting[stage]
         some = [line.popleft() for _ in range(min(self.batch, len(line)))]
@@ -213,30 +214,15 @@ class Pool:
                     file.go_on(file.answers)
                 yield from self.queue(file, work.error)
 
-    def answer(
-        self, stage: str, windows: list[torch.Tensor]
-    ) -> list[torch.Tensor | tuple | Exception]:
+    def answer(self, stage: Stage, windows: list[Any]) -> list[Any | Exception]:
         """Run a stage; if the batch is too much for it, window by window."""
         try:
-            return self.run_stage(stage, windows)
+            return stage(windows)
         except RuntimeError as err:
             refuse_broken(err)
             if len(windows) == 1:
                 return [err]
         return [self.answer(stage, [window])[0] for window in windows]
-
-    def run_stage(
-        self, stage: str, windows: list[torch.Tensor]
-    ) -> list[torch.Tensor | tuple]:
-        """Run a stage on windows of any lengths."""
-        if stage == "extract":
-            return self.enhancer.extract(windows)
-        if stage == "refine":
-            return self.enhancer.refine_pairs(windows)
-        scored = self.enhancer.score(windows)
-        waves = self.enhancer.decode([heard for heard, _ in scored])
-        log_probs = (log_prob for _, log_prob in scored)
-        return list(zip(waves, log_probs, strict=True))
 
 
 def one_by_one(
@@ -253,7 +239,7 @@ def one_by_one(
         outcome = Outcome(job)
         with Work(file) as work:
             with open_source(job) as source:
-                wav, report = careful.enhance_file(enhancer, source)
+                wav, report = reports.enhance_file(enhancer, source)
             outcome.report = report
             outcome.work_s = time.perf_counter() - work.start
             outcome.seconds = len(wav) / enhancer.hparams.sample_rate

@@ -17,7 +17,11 @@ import torch
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.inference.long_files import output_gain, window_steps
-from speechbrain_llase.inference.window_stream import Steps, Wanted
+from speechbrain_llase.inference.window_stream import (
+    Steps,
+    Wanted,
+    WindowStream,
+)
 from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
 
 if TYPE_CHECKING:
@@ -64,7 +68,7 @@ class OpenFile:
         self.check = check
         self.progress = progress
         self.noisy, self.enhanced = SampleSpool(), SampleSpool()
-        self.conveyor = model.conveyor()
+        self.windows = WindowStream(model.stages)
         self.steps: Steps[None] | None = None
         self.wanted: Wanted | None = None  # what it waits for
         self.answers: list[Any] = []  # of the windows that it waits for
@@ -84,9 +88,7 @@ class OpenFile:
     def begin(self) -> None:
         """Ask for the first windows."""
         told = partial(self.progress, self.job) if self.progress else None
-        self.steps = window_steps(
-            self.conveyor, self.noisy, self.enhanced, told
-        )
+        self.steps = window_steps(self.windows, self.noisy, self.enhanced, told)
         self.go_on(None)
 
     def go_on(self, answers: list[Any] | None) -> None:
@@ -101,7 +103,7 @@ class OpenFile:
 
     def finish(self) -> Iterator[torch.Tensor]:
         """Find the level of the result; give it in blocks (T,)."""
-        gain, peak = output_gain(self.model, self.noisy, self.enhanced)
+        gain, peak = output_gain(self.model.stages, self.noisy, self.enhanced)
         if peak > 1:
             self.warnings.append(
                 f"the result peaks at {peak:.2f}; scaled to full scale"
@@ -122,8 +124,7 @@ class OpenFile:
     @property
     def confidence(self) -> float | None:
         """Mean log probability of a token, nats; None where there is none."""
-        line = self.conveyor
-        return line.log_prob / line.scored if line.scored else None
+        return self.windows.confidence
 
     def close(self) -> None:
         """Forget all samples."""

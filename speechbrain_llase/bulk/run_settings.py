@@ -76,7 +76,9 @@ def describe_run(
         The same on every machine.
     """
     settings = {key: getattr(enhancer.hparams, key) for key in SETTINGS}
-    settings["decoder_hears"] = "mean" if enhancer.hears_mean else "best"
+    settings["decoder_hears"] = (
+        "mean" if enhancer.stages.decodes_mean else "best"
+    )
     settings["compute"] = enhancer.computes_in
     settings["precision"] = precision
     settings["version"] = __version__

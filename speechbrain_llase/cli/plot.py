@@ -169,19 +169,10 @@ def predict_details(enhancer: "EnhanceLLaSE", path: str | Path) -> "Details":
     import torch
 
     from speechbrain_llase.dataio.audio_reader import read_blocks
-    from speechbrain_llase.dataio.audio_writer import is_heard
-    from speechbrain_llase.inference import reports as careful
-    from speechbrain_llase.inference.candidates import Candidates
-    from speechbrain_llase.inference.confidence import Details
-    from speechbrain_llase.processing.signal_processing import to_peak
 
     noisy = torch.cat(list(read_blocks(path, enhancer.hparams.sample_rate)))
-    if not is_heard(noisy):
-        return Details.cat([])
-    wav = to_peak(noisy).to(enhancer.device)
-    plan = enhancer._plan(wav)
-    feats = enhancer._features(enhancer._cut([wav], [plan]), [plan])
-    return careful.keep(careful.draw(enhancer, feats, Candidates())[0], plan)
+    plans, known = enhancer.stages.predict([noisy.to(enhancer.device)])
+    return enhancer.stages.measure(known, plans)[0]
 
 
 def read_frames(path: Path, noisy: str, kind: str) -> "np.ndarray":

@@ -65,7 +65,7 @@ def is_finite(wav: torch.Tensor) -> bool:
     return bool(torch.stack(wav.aminmax()).isfinite().all())
 
 
-def is_heard(wav: torch.Tensor) -> bool:
+def is_audible(wav: torch.Tensor) -> bool:
     """Tell whether (T,) is long enough and not silent."""
     return num_rows(len(wav)) > 0 and bool(wav.any())
 

@@ -16,7 +16,7 @@ import torch
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.audio_writer import write_whole
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
-from speechbrain_llase.demo.detailed_model import Listener, Settings
+from speechbrain_llase.demo.detailed_model import Settings
 from speechbrain_llase.demo.dry_wet import mix_blocks
 from speechbrain_llase.demo.limits import (
     Limits,
@@ -156,9 +156,9 @@ def enhance(
         progress(WINDOWS * done / whole, "enhancing")
 
     progress(0.0, "enhancing")
-    listener = Listener(model.enhancer, settings)
-    fill(enhanced, enhance_blocks(listener, path, tell))
-    return listener.details(enhanced.length)
+    stages, details = settings.stages(model.enhancer), []
+    fill(enhanced, enhance_blocks(stages, path, tell, details))
+    return Details.cat(details)
 
 
 def fill(spool: SampleSpool, blocks: Iterable[torch.Tensor]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from speechbrain_llase import metrics
-from speechbrain_llase.inference.confidence import Details
+from speechbrain_llase.inference.confidence import ROWS, Details
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.metrics.word_edits import word_share
 from speechbrain_llase.nnet.fsq import levels_to_tokens
@@ -131,6 +131,36 @@ class Candidates:
         self.temperature, self.top_k, self.seed = temperature, top_k, seed
         self.asr, self.speaker_model = asr, speaker_model
         self._measures = {}  # built when first needed
+
+    def draw(
+        self, token_lm: torch.nn.Module, windows: list[torch.Tensor]
+    ) -> list[list[torch.Tensor]]:
+        """Draw the candidates of one file but the first, which is the arg max.
+
+        Arguments
+        ---------
+        token_lm : TokenLM
+            Its head makes the logits, some rows at a time.
+        windows : list of torch.Tensor
+            float32 (N, D) of each window, the output of `TokenLM.hidden`.
+
+        Returns
+        -------
+        drawn : list of list of torch.Tensor
+            Candidates, each the tokens, int64 (N,), of all windows.
+        """
+        rng = torch.Generator().manual_seed(self.seed)
+        drawn = [[] for _ in range(self.num_candidates - 1)]
+        for hidden in windows:
+            for tokens in drawn:
+                parts = [
+                    sample_tokens(
+                        token_lm.logits(rows), self.temperature, self.top_k, rng
+                    )
+                    for rows in hidden.split(ROWS)
+                ]
+                tokens.append(torch.cat(parts))
+        return drawn
 
     def choose(
         self,

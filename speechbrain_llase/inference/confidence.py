@@ -55,6 +55,10 @@ class Details:
             *map(torch.cat, zip(*(part._fields() for part in parts)))
         )
 
+    def cpu(self) -> "Details":
+        """Bring them to the CPU."""
+        return Details(*(x.cpu() for x in self._fields()))
+
     def summary(self) -> Confidence:
         """Average over the frames; NaN where there is none."""
         return Confidence(
@@ -161,10 +165,19 @@ def pick_scored(
     return tokens, best - torch.stack(norms).logsumexp(0)
 
 
-def predict_scored(
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """What the token LM knows of one window."""
+
+    hidden: torch.Tensor  # float32 (N, D), of which the head makes logits
+    tokens: torch.Tensor  # int64 (N,), the most likely
+    log_prob: torch.Tensor  # float32 (N,), nats, of `tokens`
+
+
+def score_each(
     token_lm: torch.nn.Module, mean: bool, feats: list[torch.Tensor]
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """What the decoder hears of each item, and how likely its tokens are.
+) -> list[tuple[torch.Tensor, Posterior]]:
+    """Predict what is decoded of each item, and what is known of it.
 
     Arguments
     ---------
@@ -178,12 +191,11 @@ def predict_scored(
     Returns
     -------
     pairs : list of tuple
-        Tokens or codes, and the log probabilities (N,) of the most likely
-        tokens.
+        Tokens or codes, and the posterior.
     """
     rows, runs = pack(feats)
     hidden = token_lm.hidden(rows, runs)
-    heard, log_prob = pick_scored(token_lm, hidden)
-    if mean:
-        heard = mean_codes(token_lm.logits(hidden))
-    return list(zip(unpack(heard, runs), unpack(log_prob, runs)))
+    tokens, log_prob = pick_scored(token_lm, hidden)
+    codes = mean_codes(token_lm.logits(hidden)) if mean else tokens
+    parts = (unpack(x, runs) for x in (hidden, tokens, log_prob))
+    return list(zip(unpack(codes, runs), map(Posterior, *parts), strict=True))

@@ -12,43 +12,48 @@ Authors
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
-from speechbrain_llase.inference.window_stream import Conveyor, Steps, drive
+from speechbrain_llase.inference.confidence import Details
+from speechbrain_llase.inference.stages import Stages
+from speechbrain_llase.inference.window_stream import (
+    Steps,
+    WindowStream,
+    drive,
+)
 from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import (
     MATCH_BLOCK,
     GainMatcher,
 )
 
-if TYPE_CHECKING:
-    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
-
 logger = get_logger(__name__)
 FED = 1 << 16  # samples that are fed at a time; 4 s at 16 kHz
 
 
 def enhance_blocks(
-    model: "EnhanceLLaSE",
+    stages: Stages,
     path: str | Path,
     progress: Callable[[int, int], None] | None = None,
+    details: list[Details] | None = None,
 ) -> Iterator[torch.Tensor]:
     """Enhance a local file.
 
     Arguments
     ---------
-    model : EnhanceLLaSE
-        What enhances.
+    stages : Stages
+        Of the model that enhances.
     path : str or Path
         The file.
     progress : callable, optional
         Called with the samples done and the samples in all, at the model's
         rate, while windows run.
+    details : list, optional
+        Gets the details of all windows, in order.
 
     Yields
     ------
@@ -63,12 +68,12 @@ def enhance_blocks(
     """
     with ExitStack() as stack:
         noisy = stack.enter_context(SampleSpool())
-        for block in read_blocks(path, model.hparams.sample_rate):
+        for block in read_blocks(path, stages.hparams.sample_rate):
             noisy.write(block)
         enhanced = stack.enter_context(SampleSpool())
-        line = model.conveyor()
-        drive(model, window_steps(line, noisy, enhanced, progress))
-        gain, peak = output_gain(model, noisy, enhanced)
+        windows = WindowStream(stages, details=details)
+        drive(window_steps(windows, noisy, enhanced, progress))
+        gain, peak = output_gain(stages, noisy, enhanced)
         if peak > 1:
             logger.warning(
                 "%s: the result peaks at %.2f; scaled to full scale.",
@@ -80,7 +85,7 @@ def enhance_blocks(
 
 
 def window_steps(
-    conveyor: Conveyor,
+    windows: WindowStream,
     noisy: SampleSpool,
     enhanced: SampleSpool,
     progress: Callable[[int, int], None] | None = None,
@@ -90,14 +95,14 @@ def window_steps(
         for block in noisy.blocks(FED):
             enhanced.write(torch.zeros_like(block))
         return
-    device = conveyor.model.device
+    device = windows.stages.device
     for block in noisy.blocks(FED):
         # as `to_peak` does for a tensor
-        ready = yield from conveyor.take(block.to(device) / noisy.peak)
+        ready = yield from windows.take(block.to(device) / noisy.peak)
         enhanced.write(ready)
         if progress:
             progress(enhanced.length, noisy.length)
-    rest = yield from conveyor.end()
+    rest = yield from windows.end()
     enhanced.write(rest[: noisy.length - enhanced.length])
     missing = noisy.length - enhanced.length
     enhanced.write(torch.zeros(missing))
@@ -106,14 +111,14 @@ def window_steps(
 
 
 def output_gain(
-    model: "EnhanceLLaSE", noisy: SampleSpool, enhanced: SampleSpool
+    stages: Stages, noisy: SampleSpool, enhanced: SampleSpool
 ) -> tuple[float, float]:
     """Factor of the result, at most to full scale, and its peak without that.
 
     Arguments
     ---------
-    model : EnhanceLLaSE
-        Says whether the level is restored.
+    stages : Stages
+        Say whether the level is restored.
     noisy, enhanced : SampleSpool
         Input and output.
 
@@ -124,21 +129,21 @@ def output_gain(
     peak : float
         What the result would peak at; above 1 it is scaled down.
     """
-    gain = level_gain(model, noisy, enhanced)
+    gain = level_gain(stages, noisy, enhanced)
     peak = gain * enhanced.peak
     return (gain / peak if peak > 1 else gain), peak
 
 
 def level_gain(
-    model: "EnhanceLLaSE", noisy: SampleSpool, enhanced: SampleSpool
+    stages: Stages, noisy: SampleSpool, enhanced: SampleSpool
 ) -> float:
     """Gain that brings speech back to its level in the input."""
-    if not model.hparams.restore_level:
+    if not stages.hparams.restore_level:
         return 1.0
     matcher = GainMatcher()
     pairs = zip(
         enhanced.blocks(MATCH_BLOCK), noisy.blocks(MATCH_BLOCK), strict=True
     )
     for ours, theirs in pairs:
-        matcher.add(ours.to(model.device), theirs.to(model.device))
+        matcher.add(ours.to(stages.device), theirs.to(stages.device))
     return matcher.gain()

@@ -1,8 +1,4 @@
-"""Enhancement that reports: details, candidates and the guard, a file a time.
-
-The same stages as in `inference.py`, with a look at what lies between them:
-the posterior of the token LM, several token sequences instead of one, and the
-guard at the end. Without candidates and guard the wave is the same.
+"""What is told about enhancement: details, candidates and the guard.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -11,24 +7,16 @@ Authors
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import torch
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
-from speechbrain_llase.dataio.audio_writer import is_heard
-from speechbrain_llase.inference.candidates import (
-    Candidates,
-    Verdict,
-    sample_tokens,
-)
-from speechbrain_llase.inference.confidence import ROWS, Details, measure_hidden
-from speechbrain_llase.inference.guard import Decision, Guard
-from speechbrain_llase.inference.windows import Window, stitch
-from speechbrain_llase.nnet.packing import pack
-from speechbrain_llase.processing.framing import HOP_LENGTH
-from speechbrain_llase.processing.signal_processing import fit_length, to_peak
+from speechbrain_llase.inference.candidates import Verdict
+from speechbrain_llase.inference.confidence import Details, Posterior
+from speechbrain_llase.inference.guard import Decision
+from speechbrain_llase.inference.windows import Window
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
@@ -73,56 +61,82 @@ class Report:
         return json.dumps(report, allow_nan=False)
 
 
-def enhance(
-    enhancer: "EnhanceLLaSE",
-    noisy: torch.Tensor,
-    guard: Guard,
-    candidates: Candidates,
-) -> tuple[torch.Tensor, Report]:
-    """Enhance one file and report.
+class Reviewer:
+    """Look at enhanced files; choose between candidates; let the guard decide.
 
     Arguments
     ---------
     enhancer : EnhanceLLaSE
-        Its stages are run.
-    noisy : torch.Tensor
-        float (T,), on the enhancer's device.
-    guard : Guard
-        Looks at the result, if it is enabled.
-    candidates : Candidates
-        How many token sequences are tried, and which is kept.
-
-    Returns
-    -------
-    enhanced : torch.Tensor
-        float32 (T,).
-    report : Report
+        With its stages, guard and candidates.
+    noisy : list of torch.Tensor
+        float (T,) each, the files.
+    plans, windows, posteriors : list
+        What the stages made of them on the way; see `Stages`.
     """
-    noisy = noisy.float()
-    if not is_heard(noisy):
-        return torch.zeros_like(noisy), Report(Details.cat([]))
-    wav = to_peak(noisy)
-    plan = enhancer._plan(wav)
-    cut = enhancer._cut([wav], [plan])
-    feats = enhancer._features(cut, [plan])
-    drawn = draw(enhancer, feats, candidates)  # lists of windows
-    heard = [[part.tokens for part in parts] for parts in drawn]
-    if enhancer.hears_mean:  # the first is what enhancement alone gives
-        heard[0] = enhancer.hear(feats)
-    decoded = [enhancer.refine(enhancer.decode(h), cut) for h in heard]
-    waves = [finish(enhancer, parts, plan, noisy) for parts in decoded]
-    details = [keep(parts, plan) for parts in drawn]
-    chosen, verdicts = 0, []
-    if len(waves) > 1:
-        chosen, verdicts = candidates.choose(noisy, waves, details)
-    enhanced, decisions = waves[chosen], []
-    if guard.enabled:
-        enhanced, decisions = guard(
-            noisy, enhanced, details[chosen], enhancer.hparams.sample_rate
+
+    def __init__(
+        self,
+        enhancer: "EnhanceLLaSE",
+        noisy: list[torch.Tensor],
+        plans: list[list[Window]],
+        windows: list[torch.Tensor],
+        posteriors: list[Posterior],
+    ):
+        self.stages, self.guard = enhancer.stages, enhancer.guard
+        self.candidates = enhancer.candidates
+        self.noisy, self.plans, self.windows = noisy, plans, windows
+        self.posteriors = posteriors
+
+    def __call__(
+        self, enhanced: list[torch.Tensor], log: bool
+    ) -> tuple[list[torch.Tensor], list[Report]]:
+        """Review files.
+
+        Arguments
+        ---------
+        enhanced : list of torch.Tensor
+            float32 (T,) each, what enhancement alone gives.
+        log : bool
+            Say what the guard did, where nobody asked for reports.
+
+        Returns
+        -------
+        enhanced : list of torch.Tensor
+            float32 (T,) each, what is kept.
+        reports : list of Report
+        """
+        stages, known = self.stages, (self.posteriors, self.plans)
+        waves, details = [enhanced], [stages.measure(*known)]
+        for tokens in stages.sample(*known, self.candidates):
+            decoded = stages.refine(stages.decode(tokens), self.windows)
+            waves.append(stages.restore(decoded, self.plans, self.noisy))
+            details.append(stages.measure(*known, tokens))
+        files = zip(self.noisy, zip(*waves), zip(*details), strict=True)
+        pairs = [self.judge(*file) for file in files]
+        if log:
+            for _, report in pairs:
+                log_decisions(report)
+        return [wav for wav, _ in pairs], [report for _, report in pairs]
+
+    def judge(
+        self,
+        noisy: torch.Tensor,
+        waves: tuple[torch.Tensor, ...],
+        details: tuple[Details, ...],
+    ) -> tuple[torch.Tensor, Report]:
+        """Choose one candidate of a file (T,), and guard it."""
+        chosen, verdicts, decisions = 0, [], []
+        if not len(details[0]):  # silence: there is nothing to choose
+            return waves[0], Report(details[0])
+        if len(waves) > 1:
+            chosen, verdicts = self.candidates.choose(noisy, waves, details)
+        enhanced, known = waves[chosen], details[chosen]
+        if self.guard.enabled:
+            rate = self.stages.hparams.sample_rate
+            enhanced, decisions = self.guard(noisy, enhanced, known, rate)
+        return enhanced, Report(
+            known, tuple(decisions), tuple(verdicts), chosen
         )
-    return enhanced, Report(
-        details[chosen], tuple(decisions), tuple(verdicts), chosen
-    )
 
 
 def log_decisions(report: Report) -> None:
@@ -139,7 +153,7 @@ def log_decisions(report: Report) -> None:
 
 
 def enhance_file(
-    enhancer: "EnhanceLLaSE", path: str | Path
+    enhancer: "EnhanceLLaSE", source: str | Path | BinaryIO, log: bool = False
 ) -> tuple[torch.Tensor, Report]:
     """Enhance a local file and report; the file is held in memory.
 
@@ -147,8 +161,10 @@ def enhance_file(
     ---------
     enhancer : EnhanceLLaSE
         With its guard and candidates.
-    path : str or Path
+    source : str, Path or binary file
         The file.
+    log : bool
+        Say what the guard did.
 
     Returns
     -------
@@ -162,90 +178,23 @@ def enhance_file(
     ValueError
         The file cannot be read; see `read_blocks`.
     """
-    noisy = torch.cat(list(read_blocks(path, enhancer.hparams.sample_rate)))
-    enhanced, report = enhance(
-        enhancer,
-        noisy.to(enhancer.device),
-        enhancer.guard,
-        enhancer.candidates,
-    )
-    peak = float(enhanced.abs().max())
+    noisy = torch.cat(list(read_blocks(source, enhancer.hparams.sample_rate)))
+    wavs, (report,) = enhancer.enhance_batch(noisy[None], return_details=True)
+    enhanced, peak = wavs[0], float(wavs.abs().max())
     if peak > 1:
         logger.warning(
-            "%s: the result peaks at %.2f; scaled to full scale.", path, peak
+            "%s: the result peaks at %.2f; scaled to full scale.", source, peak
         )
         enhanced = enhanced / peak
+    if log:
+        log_decisions(report)
     return enhanced.cpu(), report
 
 
-@torch.no_grad()
-def draw(
-    enhancer: "EnhanceLLaSE",
-    feats: list[torch.Tensor],
-    candidates: Candidates,
-) -> list[list[Details]]:
-    """Predict the tokens of every window: the arg max, then samples.
-
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        Its token_lm predicts.
-    feats : list of torch.Tensor
-        (rows, D) of every window.
-    candidates : Candidates
-        How many, and how they are drawn.
-
-    Returns
-    -------
-    drawn : list of list of Details
-        Candidates, each a list of windows with their context.
-    """
-    token_lm = enhancer.mods.token_lm
-    rng = torch.Generator().manual_seed(candidates.seed)
-    drawn = [[] for _ in range(candidates.num_candidates)]
-    for window in feats:
-        with enhancer.inference_ctx:
-            hidden = token_lm.hidden(*pack([window]))
-            picked = [token_lm.pick(hidden)]
-            for _ in drawn[1:]:
-                picked.append(sample(token_lm, hidden, candidates, rng))
-            for parts, tokens in zip(drawn, picked, strict=True):
-                parts.append(measure_hidden(token_lm, hidden, tokens))
-    return drawn
-
-
-def sample(
-    token_lm: torch.nn.Module,
-    hidden: torch.Tensor,
-    candidates: Candidates,
-    rng: torch.Generator,
-) -> torch.Tensor:
-    """Draw one token sequence (N,), some rows at a time."""
-    parts = [
-        sample_tokens(
-            token_lm.logits(rows), candidates.temperature, candidates.top_k, rng
+def refuse_watched(enhancer: "EnhanceLLaSE") -> None:
+    """Refuse to stream what can only be judged as a whole."""
+    if enhancer.is_watched:
+        raise ValueError(
+            "guard and candidates look at whole files: use enhance_file, "
+            "or switch them off to stream."
         )
-        for rows in hidden.split(ROWS)
-    ]
-    return torch.cat(parts)
-
-
-def finish(
-    enhancer: "EnhanceLLaSE",
-    pieces: list[torch.Tensor],
-    plan: list[Window],
-    noisy: torch.Tensor,
-) -> torch.Tensor:
-    """Join the windows and bring the level back: (T,)."""
-    wav = stitch(pieces, plan, HOP_LENGTH, enhancer.crossfade)
-    return enhancer._restore(fit_length(wav, len(noisy)), noisy)
-
-
-def keep(parts: list[Details], plan: list[Window]) -> Details:
-    """Leave the context out: the details of a file, on the CPU."""
-    kept = [
-        part[window.left : window.left + window.stop - window.start]
-        for part, window in zip(parts, plan, strict=True)
-    ]
-    whole = Details.cat(kept)
-    return Details(*(x.cpu() for x in vars(whole).values()))

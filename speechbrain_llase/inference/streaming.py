@@ -4,20 +4,16 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from speechbrain_llase.dataio.audio_writer import is_finite
+from speechbrain_llase.inference.stages import Stages
+from speechbrain_llase.inference.window_stream import WindowStream
 from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.processing.signal_processing import (
     GainMatcher,
     fit_length,
 )
-
-if TYPE_CHECKING:
-    from speechbrain_llase.inference.enhancement import EnhanceLLaSE
-    from speechbrain_llase.inference.window_stream import Conveyor
 
 RAMP = 320  # samples over which a new gain is reached; 20 ms
 
@@ -27,7 +23,7 @@ class EnhancerStream:
 
     With the peak and the gain of the whole recording, the output is that of
     `enhance_file` with the same windows, one window at a time. Without them
-    both are estimated from what was heard so far: the input is divided by
+    both are estimated from what came so far: the input is divided by
     its peak up to the end of the window that runs (context included), and
     the output is scaled by the gain that matches all speech up to then,
     reached over 20 ms. Speech then starts at a level that settles within the
@@ -35,10 +31,8 @@ class EnhancerStream:
 
     Arguments
     ---------
-    model : EnhanceLLaSE
-        What enhances.
-    conveyor : Conveyor
-        Runs the windows.
+    stages : Stages
+        Of the model that enhances.
     peak : float, optional
         Largest absolute sample of the recording.
     gain : float, optional
@@ -52,8 +46,7 @@ class EnhancerStream:
 
     def __init__(
         self,
-        model: "EnhanceLLaSE",
-        conveyor: "Conveyor",
+        stages: Stages,
         peak: float | None = None,
         gain: float | None = None,
     ):
@@ -61,16 +54,16 @@ class EnhancerStream:
             raise ValueError(f"peak={peak} must be above 0, or None.")
         if gain is not None and not gain >= 0:
             raise ValueError(f"gain={gain} must be 0 or above, or None.")
-        self.model = model
-        self.conveyor = conveyor
+        self.stages = stages
+        self.windows = WindowStream(stages, batch=1)
         self.peak = peak
         self.gain = gain
         self.given_peak = peak is not None
         self.matcher = None if gain is not None else GainMatcher()
-        if not model.hparams.restore_level and gain is None:
+        if not stages.hparams.restore_level and gain is None:
             self.matcher, self.gain = None, 1.0
-        self.noisy = torch.zeros(0, device=model.device)  # not matched yet
-        self.heard = self.given = 0
+        self.noisy = torch.zeros(0, device=stages.device)  # not matched yet
+        self.arrived = self.given = 0
         self.closed = False
 
     @property
@@ -80,11 +73,11 @@ class EnhancerStream:
         A window runs when it and its context have arrived; joined context
         comes from the next window, which has to arrive too.
         """
-        line = self.conveyor
-        rows = line.window + line.context
-        if line.joined:
-            rows += line.window
-        return rows * HOP_LENGTH + line.stitcher.crossfade // 2
+        stages = self.stages
+        rows = stages.window + stages.context
+        if stages.joined:
+            rows += stages.window
+        return rows * HOP_LENGTH + stages.crossfade // 2
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
         """Take the next samples.
@@ -107,21 +100,21 @@ class EnhancerStream:
             wav is not one channel, is not finite, or the stream is closed.
         """
         self.check(wav)
-        wav = wav.to(self.model.device).float()
-        self.heard += len(wav)
+        wav = wav.to(self.stages.device).float()
+        self.arrived += len(wav)
         if self.matcher:
             self.noisy = torch.cat((self.noisy, wav))
         if not self.given_peak and len(wav):
             self.follow_peak(float(wav.abs().max()))
-        return self.scale(self.conveyor.push(wav / (self.peak or 1.0)))
+        return self.scale(self.windows.push(wav / (self.peak or 1.0)))
 
     def close(self) -> torch.Tensor:
         """End the stream; return the rest, so that no sample is missing."""
         if self.closed:
-            return torch.zeros(0, device=self.model.device)
+            return torch.zeros(0, device=self.stages.device)
         self.closed = True
-        rest = self.conveyor.finish() if self.peak else self.noisy[:0]
-        return self.scale(fit_length(rest, self.heard - self.given))
+        rest = self.windows.finish() if self.peak else self.noisy[:0]
+        return self.scale(fit_length(rest, self.arrived - self.given))
 
     def check(self, wav: torch.Tensor) -> None:
         """Refuse what is not a chunk of audio."""
@@ -141,11 +134,11 @@ class EnhancerStream:
             raise ValueError("A chunk holds NaN or infinite samples.")
 
     def follow_peak(self, peak: float) -> None:
-        """Rescale what waits in the conveyor when the peak grows."""
+        """Rescale what waits in the windows when the peak grows."""
         if peak <= (self.peak or 0):
             return
         if self.peak:
-            self.conveyor.scale(self.peak / peak)
+            self.windows.scale(self.peak / peak)
         self.peak = peak
 
     def scale(self, enhanced: torch.Tensor) -> torch.Tensor:

@@ -13,12 +13,17 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import torch
 
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import fit_length
+
+Rows = TypeVar("Rows", bound=Sequence)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Window:
     stop: int
     left: int
     right: int
+
+    def kept(self, rows: Rows) -> Rows:
+        """Leave the context out of the rows (N, ...) of a window."""
+        return rows[self.left :][: self.stop - self.start]
 
 
 def plan_windows(num_rows: int, window: int, context: int) -> list[Window]:
@@ -113,12 +122,16 @@ def join_context(
     feats : list of torch.Tensor
         (left + kept + right, D): the released two-stage scheme.
     """
-    kept = [
-        f[w.left :][: w.stop - w.start]
-        for f, w in zip(feats, plan, strict=True)
-    ]
-    joined = torch.cat(kept)
+    if not plan:
+        return []
+    joined = torch.cat([w.kept(f) for f, w in zip(feats, plan, strict=True)])
     return [joined[w.start - w.left : w.stop + w.right] for w in plan]
+
+
+def by_file(windows: Sequence, plans: list[list[Window]]) -> list[list]:
+    """Divide what belongs to the windows of all files by their plans."""
+    rest = iter(windows)
+    return [list(islice(rest, len(plan))) for plan in plans]
 
 
 class Stitcher:

@@ -15,8 +15,22 @@ from contextvars import ContextVar
 from functools import wraps
 
 import torch
+from speechbrain.utils.logger import get_logger
 
+logger = get_logger(__name__)
 _fusing: ContextVar[bool] = ContextVar("fusing", default=False)
+
+
+def can_fuse(wanted: bool, device: str | torch.device) -> bool:
+    """Tell whether to fuse; warn where it is wanted and does not pay."""
+    on_cuda = torch.device(device).type == "cuda"
+    if wanted and not on_cuda:
+        logger.warning(
+            "compile=True pays on a CUDA device alone, and the device is %s: "
+            "layers run as they are.",
+            device,
+        )
+    return bool(wanted) and on_cuda
 
 
 @contextmanager

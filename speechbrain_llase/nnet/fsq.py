@@ -83,7 +83,7 @@ def mean_codes(logits: torch.Tensor) -> torch.Tensor:
     return logits.float().softmax(-1) @ levels_to_codes(levels)
 
 
-def hears_mean(choice: str) -> bool:
+def decodes_mean(choice: str) -> bool:
     """Read a YAML's `decoder_hears`: the mean of the posterior, or the best.
 
     Raises

@@ -17,12 +17,14 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
+from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.logger import get_logger
 from transformers.initialization import no_init_weights
 
@@ -60,6 +62,26 @@ def loading(device: str, compute: str | None = None) -> Iterator[None]:
         yield
     finally:
         _loading.reset(token)
+
+
+def loading_for(
+    run_opts: dict | Namespace | None, freeze: bool
+) -> AbstractContextManager:
+    """Build networks as SpeechBrain's run options ask for.
+
+    Arguments
+    ---------
+    run_opts : dict or Namespace, optional
+        device, as SpeechBrain would choose it if it is left out, and
+        precision, of which "bf16" means bfloat16.
+    freeze : bool
+        Whether they only infer; those that learn are float32.
+    """
+    options = run_opts or {}
+    options = options if isinstance(options, dict) else vars(options)
+    wanted = "bfloat16" if options.get("precision") == "bf16" else None
+    device = options.get("device") or infer_device()
+    return loading(device, wanted if freeze else "float32")
 
 
 def weights_to_come() -> AbstractContextManager:
@@ -196,3 +218,38 @@ def quantise_linears(network: torch.nn.Module) -> None:
             inside = isinstance(layer, torch.nn.Linear) and ".layers." in path
             if inside and layer.weight.dtype == torch.bfloat16:
                 setattr(parent, name, Int8Linear(layer))
+
+
+def make_ready(
+    mods: Mapping[str, torch.nn.Module], names: list[str], freeze: bool
+) -> str:
+    """Refuse what lacks networks or weights; finish what does not learn.
+
+    Arguments
+    ---------
+    mods : mapping of str to torch.nn.Module
+        Of one model, loaded.
+    names : list of str
+        Those that it must have.
+    freeze : bool
+        Whether they only infer.
+
+    Returns
+    -------
+    computes_in : str
+        What the weights are held in; several words with commas between.
+    """
+    missing = [name for name in names if name not in mods]
+    if missing:
+        raise ValueError(
+            f"The model has no module {', '.join(missing)}; its modules "
+            f"must be named {', '.join(names)}."
+        )
+    for name in names:
+        refuse_empty(mods[name])
+        if freeze:
+            finish(mods[name])
+    held = {m.compute for m in mods.values() if hasattr(m, "compute")}
+    computes_in = ", ".join(sorted(held or {"float32"}))
+    logger.info("Weights are held in %s.", computes_in)
+    return computes_in

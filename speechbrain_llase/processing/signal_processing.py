@@ -174,7 +174,7 @@ class GainMatcher:
 
     def __init__(self):
         self.energy = torch.zeros(MATCH_CLASSES, dtype=torch.float64)
-        self.heard = torch.zeros_like(self.energy)
+        self.noisy_energy = torch.zeros_like(self.energy)
 
     def add(self, enhanced: torch.Tensor, noisy: torch.Tensor) -> None:
         """Take a block (T,) of both."""
@@ -182,9 +182,9 @@ class GainMatcher:
         level = 10 * torch.log10(ours + 1e-20) + MATCH_CLASSES / 2
         kind = level.clamp(0, MATCH_CLASSES - 1).long()
         self.energy = self.energy.to(ours.device)
-        self.heard = self.heard.to(ours.device)
+        self.noisy_energy = self.noisy_energy.to(ours.device)
         self.energy += torch.bincount(kind, ours, MATCH_CLASSES)
-        self.heard += torch.bincount(kind, theirs, MATCH_CLASSES)
+        self.noisy_energy += torch.bincount(kind, theirs, MATCH_CLASSES)
 
     def gain(self) -> float:
         """Factor for the enhanced speech so far; 0.0 for silence."""
@@ -192,8 +192,8 @@ class GainMatcher:
         if strongest[-1] == 0:
             return 0.0
         count = int((strongest < MATCH_ENERGY * strongest[-1]).sum()) + 1
-        heard = self.heard.cpu().flip(0)[:count].sum()
-        gain = heard / strongest[count - 1]
+        noisy = self.noisy_energy.cpu().flip(0)[:count].sum()
+        gain = noisy / strongest[count - 1]
         return float(gain.sqrt())
 
 

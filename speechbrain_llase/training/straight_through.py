@@ -100,12 +100,12 @@ def enhance_one(model, noisy: torch.Tensor) -> torch.Tensor:
     feats = model.mods.frontend(to_peak(noisy).unsqueeze(0))
     token_lm = model.mods.token_lm
     logits = token_lm(feats)[0]
-    if model.hears_mean:
+    if model.stages.decodes_mean:
         codes = mean_codes(logits)
     else:
         codes = straight_through_codes(logits, token_lm.head)
     wav = model.mods.vocoder.decode_codes(codes.unsqueeze(0))[0].float()
-    if model.refines:
+    if model.stages.refines:
         both = pair(wav, to_peak(noisy))
         wav = model.mods.refiner.refine_each([both])[0]
     wav = fit_length(wav, len(noisy))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from speechbrain_llase.metrics import WordEdits
-from speechbrain_llase.nnet.fsq import hears_mean
+from speechbrain_llase.nnet.fsq import decodes_mean
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
     match_gain,
@@ -45,7 +45,7 @@ class Quality:
         num_clips: int,
         decoder_hears: str = "best",
     ):
-        self.hears_mean = hears_mean(decoder_hears)
+        self.decodes_mean = decodes_mean(decoder_hears)
         unknown = sorted(metrics.keys() - {"dnsmos", "words", "speaker"})
         if unknown:
             raise ValueError(
@@ -99,7 +99,7 @@ class Quality:
             tokens = {
                 "enhanced": (
                     torch.stack(token_lm.codes_each(list(feats)))
-                    if self.hears_mean
+                    if self.decodes_mean
                     else token_lm.predict(feats)
                 ),
                 "codec": item["tokens"].to(device).unsqueeze(0),

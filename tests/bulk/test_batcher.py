@@ -99,13 +99,13 @@ def test_windows_that_run_alone_are_exact(load_tiny, files, tmp_path, scheme):
 
 def test_windows_of_several_files_run_together(model, files, monkeypatch):
     sizes = []
-    extract = model.extract
+    extract = model.stages.extract
 
     def counted(wavs):
         sizes.append(len(wavs))
         return extract(wavs)
 
-    monkeypatch.setattr(model, "extract", counted)
+    monkeypatch.setattr(model.stages, "extract", counted)
     enhance(model, files)
     assert sizes[:3] == [5, 5, 5] and sum(sizes) == 19 and len(sizes) == 5
 
@@ -172,7 +172,7 @@ def test_a_batch_that_is_too_large_is_run_window_by_window(
 ):
     """A window that fails alone fails its file, and no other."""
     _, expected = enhance(model, files)
-    extract = model.extract
+    extract = model.stages.extract
     bad = 8079  # samples of the file whose last window fails
 
     def tight(wavs):
@@ -180,7 +180,7 @@ def test_a_batch_that_is_too_large_is_run_window_by_window(
             raise RuntimeError("out of memory")
         return extract(wavs)
 
-    monkeypatch.setattr(model, "extract", tight)
+    monkeypatch.setattr(model.stages, "extract", tight)
     outcomes, waves = enhance(model, files)
     failed = [name for name, x in outcomes.items() if x.error]
     assert failed == [str(LENGTHS.index(bad))]

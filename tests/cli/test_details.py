@@ -11,7 +11,7 @@ from copier import Copier, describe_run
 
 from speechbrain_llase.bulk import run_settings as description
 from speechbrain_llase.cli import parser as cli
-from speechbrain_llase.inference import reports as careful
+from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.confidence import measure_logits
 from speechbrain_llase.inference.guard import Decision
 from speechbrain_llase.inference.reports import Report
@@ -41,7 +41,7 @@ def loaded(tmp_path, monkeypatch):
     package = vars(sys.modules["speechbrain_llase"])
     monkeypatch.setitem(package, "EnhanceLLaSE", EnhanceLLaSE)
     monkeypatch.setattr(description, "describe_run", describe_run)
-    monkeypatch.setattr(careful, "enhance_file", report_file)
+    monkeypatch.setattr(reports, "enhance_file", report_file)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     for name, level in (("loud", 0.5), ("quiet", 0.05)):

@@ -10,7 +10,7 @@ from page_parts import RATE, Constant, as_model, noise, samples, tools, write
 
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.demo import enhance_one as page_work
-from speechbrain_llase.demo.detailed_model import Listener, Settings
+from speechbrain_llase.demo.detailed_model import Settings
 from speechbrain_llase.demo.dry_wet import mix
 from speechbrain_llase.demo.enhance_one import enhance_upload, read
 from speechbrain_llase.demo.limits import Limits
@@ -129,11 +129,12 @@ def test_a_mix_is_that_of_whole_waves(own, work, upload, wet, restore_level):
 def test_details_are_those_of_enhance_file(load_tiny, upload):
     model = load_tiny(**OWN, window_s=1.0, context_s=0.5)
     _, report = model.enhance_file(upload, return_details=True)
-    listener = Listener(load_tiny(**OWN), SETTINGS)
+    from speechbrain_llase.inference.confidence import Details
     from speechbrain_llase.inference.long_files import enhance_blocks
 
-    length = sum(map(len, enhance_blocks(listener, upload)))
-    details = listener.details(length)
+    stages, found = SETTINGS.stages(load_tiny(**OWN)), []
+    list(enhance_blocks(stages, upload, details=found))
+    details = Details.cat(found)
     assert torch.equal(details.tokens, report.details.tokens)
     assert torch.allclose(details.entropy, report.details.entropy, atol=1e-4)
     assert len(details) == 3.3 * 50

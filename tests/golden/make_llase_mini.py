@@ -53,7 +53,7 @@ def outputs() -> dict[str, np.ndarray]:
     wav = noisy / noisy.abs().max()
     logits = model.mods.token_lm(model.mods.frontend(wav))[0]
     best = logits.topk(2, dim=-1).values  # (N, 8, 2)
-    tokens = model.tokenize(noisy)
+    tokens = model.predict_tokens(noisy)
     codec = load_codec(
         str(resources.files("speechbrain_llase.hparams") / "llase_mini")
     )
@@ -65,7 +65,7 @@ def outputs() -> dict[str, np.ndarray]:
     }
     rows = {
         "tokens": tokens,
-        "windowed_tokens": windowed.tokenize(noisy),
+        "windowed_tokens": windowed.predict_tokens(noisy),
         "codec_tokens": codec.encode(to_active_level(noisy, level_db)),
     }
     arrays = {k: v[0].numpy().astype(np.uint16) for k, v in rows.items()}

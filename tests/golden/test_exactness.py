@@ -41,7 +41,7 @@ def test_stages_one_by_one(tiny, golden):
 def test_whole_utterance(tiny, golden):
     """The pipeline on one window: tokens identical, wave to 1e-5."""
     noisy = wave(golden["noisy"])
-    tokens = tiny.tokenize(noisy)
+    tokens = tiny.predict_tokens(noisy)
     assert tokens[0].tolist() == golden["tokens"].tolist()
     enhanced = tiny.enhance_batch(noisy)
     assert enhanced.shape == noisy.shape
@@ -55,18 +55,13 @@ def test_chunked_24_seconds(load_tiny, golden, window_batch):
     """The two-stage windows of the released loop, where it loses nothing."""
     model = load_tiny(window_batch=window_batch)
     noisy = wave(golden["chunked_noisy"])
-    plan = model._plan(noisy[0])
-    wav = noisy[0] / noisy[0].abs().max()
-    feats = model._features(model._cut([wav], [plan]), [plan])
-    kept = torch.cat(
-        [
-            f[w.left : w.left + w.stop - w.start]
-            for f, w in zip(feats, plan, strict=True)
-        ]
-    )
+    stages = model.stages
+    plan = stages.plan(noisy[0])
+    feats = stages.extract(stages.cut([noisy[0]], [plan]), [plan])
+    kept = torch.cat([w.kept(f) for f, w in zip(feats, plan, strict=True)])
     difference = max_difference(kept[::5], golden["chunked_features"])
     assert difference < FEATS_TOLERANCE
-    tokens = torch.cat(model.predict(feats))
+    tokens = torch.cat(stages.score(feats)[0])
     assert tokens.tolist() == golden["chunked_tokens"].tolist()
     counts = [len(f) for f in feats]
     assert counts == golden["chunked_token_counts"].tolist()
@@ -82,10 +77,8 @@ def test_own_context_is_another_scheme(load_tiny, golden):
     """
     model = load_tiny(context_from="own")
     noisy = wave(golden["chunked_noisy"])
-    wav = noisy[0] / noisy[0].abs().max()
-    plans = [model._plan(wav)]
-    feats = model._features(model._cut([wav], plans), plans)
-    tokens = torch.cat(model.predict(feats))
+    _, posteriors = model.stages.predict([noisy[0]])
+    tokens = torch.cat([known.tokens for known in posteriors])
     same = tokens == torch.from_numpy(golden["chunked_tokens"])
     assert 1400 < int(same.sum()) < 1600
 

@@ -75,7 +75,7 @@ def test_full_size(files, full, tmp_path):
     difference = torch.from_numpy(full["features"]) - feats[0, ::10]
     print(f"\nfeatures: {difference.abs().max():.1e}")
     assert difference.abs().max() < 1e-4
-    tokens = model.tokenize(noisy)[0]
+    tokens = model.predict_tokens(noisy)[0]
     assert tokens.tolist() == full["tokens"].tolist()
     expected = torch.from_numpy(full["enhanced"])
     wave = model.mods.vocoder(tokens[None])[0]
@@ -105,7 +105,7 @@ def test_full_size_in_bfloat16(files, full, tmp_path):
             overrides={**settings, "compute": compute},
         )
         start = time.perf_counter()
-        tokens = model.tokenize(noisy)[0]
+        tokens = model.predict_tokens(noisy)[0]
         spent = time.perf_counter() - start
         same = tokens == torch.from_numpy(full["tokens"])
         wave = model.mods.vocoder(torch.from_numpy(full["tokens"]).long()[None])

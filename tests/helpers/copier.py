@@ -1,31 +1,28 @@
 """A model whose networks copy: what goes in comes out, through real windows."""
 
 import types
-from contextlib import nullcontext
 
 import torch
 
 from speechbrain_llase.bulk.run_settings import Description
 from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.confidence import Posterior
 from speechbrain_llase.inference.guard import Guard
-from speechbrain_llase.inference.window_stream import Conveyor
+from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
 from speechbrain_llase.processing.signal_processing import fit_length
 
 
-class Copier:
-    """The stages of EnhanceLLaSE without networks; a row is its samples."""
+class Copier(Stages):
+    """An EnhanceLLaSE and its stages without networks; a row is its samples."""
 
     computes_in = "bfloat16"
-    device = torch.device("cpu")
-    inference_ctx = nullcontext()
-    refines = False
 
     def __init__(self, is_watched=False, window_batch=2):
         self.is_watched = is_watched
         self.guard, self.candidates = Guard(), Candidates()
         self.fed = []  # samples of every window
-        self.hparams = types.SimpleNamespace(
+        hparams = types.SimpleNamespace(
             sample_rate=16000,
             window_s=1.0,
             context_s=0.1,
@@ -34,9 +31,8 @@ class Copier:
             window_batch=window_batch,
             restore_level=True,
         )
-
-    def conveyor(self):
-        return Conveyor(self, 50, 5, 0, False, self.hparams.window_batch)
+        super().__init__({"token_lm": None}, hparams, torch.device("cpu"))
+        self.stages = self
 
     def extract(self, wavs):
         self.fed += [len(wav) for wav in wavs]
@@ -47,7 +43,8 @@ class Copier:
         ]
 
     def score(self, feats):
-        return [(rows, torch.full((len(rows),), -0.5)) for rows in feats]
+        likely = [torch.full((len(rows),), -0.5) for rows in feats]
+        return feats, list(map(Posterior, feats, feats, likely))
 
     def decode(self, tokens):
         return [rows.flatten() for rows in tokens]

@@ -29,10 +29,10 @@ def check(model: EnhanceLLaSE, seconds: list[float]) -> None:
     batch = torch.nn.utils.rnn.pad_sequence(items, batch_first=True)
     batch = torch.nn.functional.pad(batch, (0, 1000))
     lengths = torch.tensor([len(x) for x in items]) / batch.shape[1]
-    tokens = model.tokenize(batch, lengths)
+    tokens = model.predict_tokens(batch, lengths)
     waves = model.enhance_batch(batch, lengths)
     for k, item in enumerate(items):
-        alone = model.tokenize(item[None])[0]
+        alone = model.predict_tokens(item[None])[0]
         assert torch.equal(tokens[k, : len(alone)], alone)
         assert (tokens[k, len(alone) :] == -1).all()
         wave = model.enhance_batch(item[None])[0]

@@ -11,7 +11,7 @@ from speechbrain_llase.inference.confidence import (
     Details,
     measure_hidden,
     measure_logits,
-    predict_scored,
+    score_each,
 )
 from speechbrain_llase.lobes.token_lm import TokenLM
 from speechbrain_llase.nnet.fsq import VOCAB_SIZE, levels_to_tokens
@@ -126,7 +126,7 @@ def test_picking_with_scores_is_picking_and_measuring(head, compute):
     token_lm = TokenLM(32, 64, 1, 2, 64, head=head, compute=compute).eval()
     feats = [torch.randn(n, 32, generator=rng(n)) for n in (7, 3)]
     with torch.no_grad():
-        pairs = predict_scored(token_lm, False, feats)
+        pairs = score_each(token_lm, False, feats)
         alone = token_lm.predict_each(feats)
         rows, runs = pack(feats)
         hidden = token_lm.hidden(rows, runs)
@@ -134,10 +134,11 @@ def test_picking_with_scores_is_picking_and_measuring(head, compute):
     assert all(torch.equal(x, y) for (x, _), y in zip(pairs, alone))
     if head == "digits":
         with torch.no_grad():
-            means = predict_scored(token_lm, True, feats)
+            means = score_each(token_lm, True, feats)
             codes = token_lm.codes_each(feats)
         for (x, p), y, (_, q) in zip(means, codes, pairs, strict=True):
-            assert torch.equal(x, y) and torch.equal(p, q)
-    found = torch.cat([log_prob for _, log_prob in pairs])
+            assert torch.equal(x, y) and torch.equal(p.log_prob, q.log_prob)
+            assert torch.equal(p.tokens, q.tokens)
+    found = torch.cat([known.log_prob for _, known in pairs])
     within = 1e-4 if compute == "float32" else 0.1  # rounded logits
     torch.testing.assert_close(found, expected, atol=within, rtol=0)

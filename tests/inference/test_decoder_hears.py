@@ -8,10 +8,8 @@ import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.bulk.batcher import enhance_many
-from speechbrain_llase.demo.detailed_model import Listener, Settings
-from speechbrain_llase.inference import reports as careful
-from speechbrain_llase.inference.candidates import Candidates
-from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.demo.detailed_model import Settings
+from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.long_files import enhance_blocks
 from speechbrain_llase.nnet.fsq import levels_to_codes, mean_codes
 from speechbrain_llase.processing.signal_processing import (
@@ -56,7 +54,7 @@ def test_the_wave_is_that_of_the_mean(models, speech_like):
     feats = model.mods.frontend(to_peak(speech_like[None]))
     codes = mean_codes(model.mods.token_lm(feats))
     decoded = model.mods.vocoder.decode_codes(codes)
-    wav = model.refine([decoded[0]], [to_peak(speech_like)])[0]
+    wav = model.stages.refine([decoded[0]], [to_peak(speech_like)])[0]
     wav = fit_length(wav, 32000)
     wav = wav * match_gain(wav, speech_like)
     torch.testing.assert_close(enhanced, wav, rtol=1e-3, atol=1e-5)
@@ -65,7 +63,7 @@ def test_the_wave_is_that_of_the_mean(models, speech_like):
 
 
 def test_tokens_are_the_same(models, speech_like):
-    tokens = [m.tokenize(speech_like[None]) for m in models.values()]
+    tokens = [m.predict_tokens(speech_like[None]) for m in models.values()]
     assert torch.equal(*tokens)
 
 
@@ -75,18 +73,19 @@ def test_every_way_gives_the_same_wave(models, choice, speech_like, tmp_path):
     model = models[choice]
     noisy = speech_like.mul(32768).round() / 32768
     plain = model.enhance_batch(noisy[None])[0]
-    watched, report = careful.enhance(model, noisy, Guard(), Candidates())
-    assert torch.equal(watched, plain)
-    assert torch.equal(report.details.tokens, model.tokenize(noisy[None])[0])
+    watched, (report,) = model.enhance_batch(noisy[None], return_details=True)
+    assert torch.equal(watched[0], plain)
+    assert torch.equal(
+        report.details.tokens, model.predict_tokens(noisy[None])[0]
+    )
     learning = enhance_with_gradient(model, noisy[None])[0].detach()
     torch.testing.assert_close(learning, plain, rtol=1e-3, atol=1e-4)
-    path, waves = tmp_path / "noisy.wav", []
+    path, waves, details = tmp_path / "noisy.wav", [], []
     soundfile.write(path, noisy, 16000, "PCM_16")
-    listener = Listener(model, Settings())
-    page = torch.cat(list(enhance_blocks(listener, path)))
+    blocks = enhance_blocks(Settings().stages(model), path, details=details)
+    page = torch.cat(list(blocks))
     torch.testing.assert_close(page, plain, rtol=1e-3, atol=1e-4)
-    details = listener.details(len(noisy))
-    assert torch.equal(details.tokens, report.details.tokens)
+    assert torch.equal(Details.cat(details).tokens, report.details.tokens)
     done = enhance_many(
         model,
         [path],
@@ -95,6 +94,23 @@ def test_every_way_gives_the_same_wave(models, choice, speech_like, tmp_path):
     )
     assert [outcome.error for outcome in done] == [None]
     torch.testing.assert_close(waves[0], plain, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("choice", ["best", "mean"])
+def test_reports_run_the_token_lm_once(models, choice, speech_like, tmp_path):
+    """One pass a window, whatever is asked of it: reports, or the page."""
+    model, runs = models[choice], []
+    hook = model.mods.token_lm.stage_norm.register_forward_hook(
+        lambda *_: runs.append(1)
+    )
+    path = tmp_path / "noisy.wav"
+    soundfile.write(path, speech_like, 16000)
+    try:
+        model.enhance_batch(speech_like[None], return_details=True)
+        list(enhance_blocks(Settings().stages(model), path, details=[]))
+    finally:
+        hook.remove()
+    assert len(runs) == 2
 
 
 def test_wrong_choices_are_refused(load_tiny):

@@ -12,7 +12,7 @@ import torch
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.inference.enhancement import resolve_source
+from speechbrain_llase.inference.sources import resolve_source
 from speechbrain_llase.processing.signal_processing import active_level
 
 CPU = {"device": "cpu"}
@@ -74,12 +74,12 @@ def test_batch_equals_single(model, speech_like):
         batch[k, :n] = speech_like[:n]
     relative = torch.tensor(lengths) / 32000
     together = model.enhance_batch(batch, relative)
-    tokens = model.tokenize(batch, relative)
+    tokens = model.predict_tokens(batch, relative)
     for k, n in enumerate(lengths):
         alone = model.enhance_batch(batch[k : k + 1, :n])[0]
         assert torch.allclose(together[k, :n], alone, atol=1e-4)
         assert not together[k, n:].any()
-        own = model.tokenize(batch[k : k + 1, :n])[0]
+        own = model.predict_tokens(batch[k : k + 1, :n])[0]
         assert torch.equal(tokens[k, : len(own)], own)
         assert (tokens[k, len(own) :] == -1).all()
 
@@ -104,7 +104,7 @@ def test_silent_items_do_not_run_the_networks(load_tiny, monkeypatch):
         monkeypatch.setattr(model.mods[name], "forward", fail)
     assert not model.enhance_batch(torch.zeros(2, 16000)).any()
     assert not model.enhance_batch(torch.ones(1, 399)).any()
-    assert (model.tokenize(torch.zeros(1, 16000)) == -1).all()
+    assert (model.predict_tokens(torch.zeros(1, 16000)) == -1).all()
 
 
 def test_one_window_equals_many_where_it_suffices(load_tiny, speech_like):
@@ -264,7 +264,7 @@ def test_bad_tensors(model, noisy, lengths, error, message):
     with pytest.raises(error, match=message):
         model.enhance_batch(noisy, lengths)
     with pytest.raises(error, match=message):
-        model.tokenize(noisy, lengths)
+        model.predict_tokens(noisy, lengths)
 
 
 # -- loading -----------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Reports, candidates and guard on the tiny model, against the plain path."""
 
+import copy
 import json
 import math
 
@@ -9,7 +10,6 @@ import soundfile
 import torch
 
 from speechbrain_llase import metrics
-from speechbrain_llase.inference import reports as careful
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.processing.signal_processing import to_peak
@@ -30,9 +30,12 @@ def no_models(monkeypatch):
 
 
 def enhance(enhancer, noisy, guard=None, candidates=None):
-    return careful.enhance(
-        enhancer, noisy, guard or Guard(), candidates or Candidates()
-    )
+    """Enhance one wave with a guard and candidates, and report."""
+    watched = copy.copy(enhancer)
+    watched.guard = guard or Guard()
+    watched.candidates = candidates or Candidates()
+    wavs, (report,) = watched.enhance_batch(noisy[None], return_details=True)
+    return wavs[0], report
 
 
 @pytest.mark.parametrize("samples", [400, 8000, 32000])
@@ -43,7 +46,7 @@ def test_the_wave_is_the_plain_one(load_tiny, speech_like, samples, settings):
     enhanced, report = enhance(enhancer, noisy)
     plain = enhancer.enhance_batch(noisy[None])[0]
     assert torch.equal(enhanced, plain)
-    tokens = enhancer.tokenize(noisy[None])[0]
+    tokens = enhancer.predict_tokens(noisy[None])[0]
     assert torch.equal(report.details.tokens, tokens)
     assert report.decisions == report.verdicts == ()
 
@@ -117,7 +120,7 @@ def test_candidates_of_the_first_k_are_near(tiny, speech_like, no_models):
 def test_report_is_a_line_of_json(tiny, speech_like, no_models):
     guard = Guard(enabled=True, max_entropy=0.5, window_s=0.5)
     given = tiny, speech_like[:16000], guard, Candidates(2, top_k=50)
-    _, report = careful.enhance(*given)
+    _, report = enhance(*given)
     text = report.as_json(frames=True)
     assert "\n" not in text
     line = json.loads(text)
@@ -146,15 +149,34 @@ def write(path, wave):
     return path
 
 
+def test_reports_share_batches(load_tiny, speech_like, monkeypatch):
+    """Windows of all items run together, as they do without reports."""
+    model, sizes = load_tiny(window_s=0.6, window_batch=4), []
+    extract = model.mods.frontend.extract_each
+
+    def counted(wavs):
+        sizes.append(len(wavs))
+        return extract(wavs)
+
+    monkeypatch.setattr(model.mods.frontend, "extract_each", counted)
+    noisy = torch.stack([speech_like, speech_like.flip(0)])
+    lengths = torch.tensor([1.0, 0.7])
+    plain = model.enhance_batch(noisy, lengths)
+    alone = len(sizes)
+    wavs, _ = model.enhance_batch(noisy, lengths, return_details=True)
+    assert sizes[:alone] == sizes[alone:] == [4, 3]
+    assert torch.equal(wavs, plain)
+
+
 def test_details_do_not_change_the_form(tiny, speech_like):
     noisy = torch.stack([speech_like[:16000], 0.5 * speech_like[16000:]])
     lengths = torch.tensor([1.0, 0.5])
     plain = tiny.enhance_batch(noisy, lengths)
     assert isinstance(plain, torch.Tensor)
     wavs, reports = tiny.enhance_batch(noisy, lengths, return_details=True)
-    torch.testing.assert_close(wavs, plain, atol=1e-6, rtol=0)
+    assert torch.equal(wavs, plain)
     assert [len(report.details) for report in reports] == [50, 25]
-    tokens = tiny.tokenize(noisy, lengths)
+    tokens = tiny.predict_tokens(noisy, lengths)
     assert torch.equal(reports[1].details.tokens, tokens[1, :25])
 
 

@@ -7,8 +7,8 @@ import soundfile
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.inference.enhancement import HOP_LENGTH
 from speechbrain_llase.lobes.refiner import Refiner, level_gain, pair
+from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.training.losses import blend_loss
 from speechbrain_llase.training.straight_through import enhance_with_gradient
 
@@ -129,7 +129,7 @@ def test_impossible_windows_are_refused(sizes):
 @torch.no_grad()
 def test_file_stream_batch_and_report_agree(model, tmp_path):
     """All ways through the package run the refiner on the same windows."""
-    assert model.refines
+    assert model.stages.refines
     noisy = voice(3.1) + 0.01 * torch.randn(round(3.1 * RATE))
     path = tmp_path / "noisy.wav"
     soundfile.write(path, noisy.numpy(), RATE, subtype="FLOAT")
@@ -152,8 +152,9 @@ def test_refined_speech_is_in_step_with_the_input(model):
     clip = Path(__file__).parents[2] / "examples" / "noisy.wav"
     wav = model.load_audio(str(clip))[: 200 * HOP_LENGTH]
     noisy = [wav / wav.abs().max()]
-    decoded = model.decode(model.hear(model.extract(noisy)))
-    refined = model.refine(decoded, noisy)
+    stages = model.stages
+    decoded = stages.decode(stages.score(stages.extract(noisy))[0])
+    refined = stages.refine(decoded, noisy)
 
     def coherence(enhanced):
         ours, theirs = map(

@@ -71,7 +71,7 @@ def test_all_networks_are_fused(compiled, monkeypatch):
     model = EnhanceLLaSE.from_hparams(run_opts={"device": "cpu"})
     noisy = torch.rand(1, 16000, generator=torch.Generator().manual_seed(0))
     plain = model.enhance_batch(noisy - 0.5)
-    model.fuses = True
+    model.stages.fuses = True
     assert torch.equal(model.enhance_batch(noisy - 0.5), plain)
     given, ran = compiled
     assert len(given) == len(MARKED)  # one form for all layers
@@ -93,7 +93,7 @@ def test_cpu_is_left_alone(caplog):
         model = EnhanceLLaSE.from_hparams(
             run_opts={"device": "cpu", "compile": True}
         )
-    assert not model.fuses
+    assert not model.stages.fuses
     assert "compile=True" in caplog.text
 
 
@@ -104,8 +104,8 @@ def test_compiler_keeps_tokens():
     rng = torch.Generator().manual_seed(0)
     for samples in (16000, 24000):  # two lengths, one compiled form
         noisy = torch.rand(1, samples, generator=rng) - 0.5
-        model.fuses = False
-        plain = model.tokenize(noisy)
-        model.fuses = True
-        assert torch.equal(model.tokenize(noisy), plain)
+        model.stages.fuses = False
+        plain = model.predict_tokens(noisy)
+        model.stages.fuses = True
+        assert torch.equal(model.predict_tokens(noisy), plain)
     assert fusion._fusing.get() is False

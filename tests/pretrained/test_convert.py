@@ -50,7 +50,7 @@ def test_float32_is_exact_and_offline(files, tmp_path, golden):
     code = (
         "import torch; from speechbrain_llase import EnhanceLLaSE\n"
         f"m = EnhanceLLaSE.from_hparams({str(folder)!r})\n"
-        f"t = m.tokenize(torch.load({str(tmp_path / 'noisy.pt')!r}))\n"
+        f"t = m.predict_tokens(torch.load({str(tmp_path / 'noisy.pt')!r}))\n"
         "print(t[0].tolist())"
     )
     run = subprocess.run(
@@ -74,7 +74,7 @@ def test_half_precision(files, tmp_path, golden, dtype):
     model = EnhanceLLaSE.from_hparams(
         folder, fetch_config=FetchConfig(allow_network=False)
     )
-    tokens = model.tokenize(golden_wave(golden))[0]
+    tokens = model.predict_tokens(golden_wave(golden))[0]
     same = tokens == torch.from_numpy(golden["tokens"])
     assert same.float().mean() > 0.8
     weights = sum(p.numel() for p in model.mods.parameters())

@@ -161,7 +161,7 @@ def test_download_converts_and_is_cached(
     for text in ("CC-BY-NC-4.0", "best.pt.tar", " MB", str(folder)):
         assert text in shown
     noisy = torch.from_numpy(golden["noisy"]).float()[None] / 32768
-    tokens = EnhanceLLaSE.from_hparams(folder).tokenize(noisy)[0]
+    tokens = EnhanceLLaSE.from_hparams(folder).predict_tokens(noisy)[0]
     assert tokens.tolist() == golden["tokens"].tolist()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sources"]["lm"]["sha256"] == hub.etags[LM]

@@ -52,7 +52,7 @@ def load(folder: Path, **names: str) -> EnhanceLLaSE:
 def check_golden(model: EnhanceLLaSE, golden) -> None:
     """The released code's tokens and wave come out."""
     noisy = torch.from_numpy(golden["noisy"]).float()[None] / 32768
-    assert model.tokenize(noisy)[0].tolist() == golden["tokens"].tolist()
+    assert model.predict_tokens(noisy)[0].tolist() == golden["tokens"].tolist()
     expected = torch.from_numpy(golden["enhanced"])[: noisy.shape[1]]
     assert (model.enhance_batch(noisy)[0] - expected).abs().max() < 1e-5
 

@@ -61,7 +61,7 @@ def test_mini_in_windows_says_the_same(mini):
 
 def digits(model: EnhanceLLaSE, noisy: torch.Tensor) -> torch.Tensor:
     """The eight levels of each token, (8, B, N)."""
-    tokens = model.tokenize(noisy)
+    tokens = model.predict_tokens(noisy)
     return torch.stack([tokens >> 2 * k & 3 for k in range(8)])
 
 

@@ -27,11 +27,9 @@ from speechbrain_llase import EnhanceLLaSE, metrics
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
-from speechbrain_llase.inference import reports as careful
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.metrics.word_edits import word_share
-from speechbrain_llase.processing.signal_processing import to_peak
 
 WEIGHTS = {
     "confidence": {"confidence": 1.0},
@@ -128,22 +126,23 @@ class Judge:
             "arg max", a verifier's name, or "mean of samples" to figures.
         """
         noisy = torch.from_numpy(clip.waves["noisy"])
-        plan = enhancer._plan(to_peak(noisy))
-        cut = enhancer._cut([to_peak(noisy)], [plan])
-        feats = enhancer._features(cut, [plan])
-        drawn = careful.draw(enhancer, feats, candidates)
-        waves = []
-        for parts in drawn:
-            decoded = enhancer.decode([part.tokens for part in parts])
-            pieces = enhancer.refine(decoded, cut)
-            wave = careful.finish(enhancer, pieces, plan, noisy)
+        stages = enhancer.stages
+        plans, known = stages.predict([noisy])
+        windows = stages.cut([noisy], plans)
+        drawn = [[part.tokens for part in known]]
+        drawn += stages.sample(known, plans, candidates)
+        waves, details = [], []
+        for tokens in drawn:
+            parts = stages.refine(stages.decode(tokens), windows)
+            wave = stages.restore(parts, plans, [noisy])[0]
             waves.append(within_scale(wave))
+            details += stages.measure(known, plans, tokens)
         rows = {f"{k:03d}": wave for k, wave in enumerate(waves)}
         scored = self._score(Clip(clip.name, rows | clip.waves)).rows
         given = [scored[name] for name in rows]
         terms = [
-            self._terms(wave, clip, figures, careful.keep(parts, plan))
-            for wave, figures, parts in zip(waves, given, drawn, strict=True)
+            self._terms(wave, clip, figures, own)
+            for wave, figures, own in zip(waves, given, details, strict=True)
         ]
         found = {"noisy": scored["noisy"], "arg max": given[0]}
         for name, weights in WEIGHTS.items():

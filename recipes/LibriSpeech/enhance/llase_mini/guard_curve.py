@@ -40,7 +40,6 @@ from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import Scores, Settings
 from speechbrain_llase.evaluation.summary import summarise, table
-from speechbrain_llase.inference import reports as careful
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.metrics.word_edits import word_share
@@ -137,6 +136,8 @@ class Watch:
         self._enhancer = EnhanceLLaSE.from_hparams(
             args.source, run_opts={"device": args.device}
         )
+        self._enhancer.guard = Guard()
+        self._enhancer.candidates = Candidates()
         reader = metrics.CachedReader(metrics.PocketsphinxReader(), args.cache)
         self._words = metrics.WordDifference(reader)
         self._voices = metrics.SpeakerSimilarity()
@@ -147,11 +148,11 @@ class Watch:
         reports = []
 
         def enhanced(noisy: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-            wav, report = careful.enhance(
-                self._enhancer, noisy, Guard(), Candidates()
+            wavs, (report,) = self._enhancer.enhance_batch(
+                noisy[None], return_details=True
             )
-            reports.append((wav, report))
-            return wav
+            reports.append((wavs[0], report))
+            return wavs[0]
 
         systems = {
             "noisy": lambda noisy, clean: noisy,

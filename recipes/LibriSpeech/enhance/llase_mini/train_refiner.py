@@ -36,9 +36,9 @@ class RefinerBrain(sb.Brain):
     def compute_forward(self, batch, stage):
         """Give the magnitudes (B, M, bins) that the refiner chooses."""
         noisy = to_peak(batch["noisy"].to(self.device))
-        model = self.hparams.enhancer
-        feats = model.extract(list(noisy))
-        decoded = torch.stack(model.decode(model.hear(feats)))
+        stages = self.hparams.enhancer.stages
+        codes, _ = stages.score(stages.extract(list(noisy)))
+        decoded = torch.stack(stages.decode(codes))
         noisy = fit_length(noisy, decoded.shape[1])
         return self.modules.refiner.blend(decoded, noisy)[0]
 

@@ -1,0 +1,289 @@
+"""The stages of enhancement, in the order the data flows.
+
+Every network takes and gives a list of windows, each of any length, so that
+windows of several files may run together.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import SimpleNamespace
+
+import torch
+
+from speechbrain_llase.dataio.audio_writer import is_audible
+from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.confidence import (
+    Details,
+    Posterior,
+    measure_hidden,
+    score_each,
+)
+from speechbrain_llase.inference.windows import (
+    Window,
+    by_file,
+    cut_audio,
+    join_context,
+    plan_windows,
+    seconds_to_rows,
+    stitch,
+)
+from speechbrain_llase.lobes.refiner import pair
+from speechbrain_llase.nnet.compilation import fusing
+from speechbrain_llase.nnet.fsq import decodes_mean
+from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.signal_processing import (
+    fit_length,
+    match_gain,
+    to_peak,
+)
+
+SCHEMES = ("joined", "own")
+
+
+class Stages:
+    """The networks of a model, the windows they see, and how they are run.
+
+    Arguments
+    ---------
+    mods : torch.nn.ModuleDict
+        frontend, token_lm, vocoder and, where a model has one, refiner.
+    hparams : SimpleNamespace
+        Settings of the model's YAML: `EnhanceLLaSE.HPARAMS_NEEDED`, and
+        decoder_hears, which older models do not have.
+    device : torch.device or str
+        Where the networks are.
+    inference_ctx : context manager
+        In which they run, such as autocast.
+    fuses : bool
+        Whether their layers run in compiled form.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range or does not fit the networks.
+    """
+
+    def __init__(
+        self,
+        mods: torch.nn.ModuleDict,
+        hparams: SimpleNamespace,
+        device: torch.device | str,
+        inference_ctx: AbstractContextManager | None = None,
+        fuses: bool = False,
+    ):
+        self.mods, self.hparams, self.device = mods, hparams, device
+        self.inference_ctx = inference_ctx or nullcontext()
+        self.fuses = fuses
+        scheme = hparams.context_from
+        if scheme not in SCHEMES:
+            raise ValueError(
+                f"context_from={scheme!r} is not known; choose one of "
+                f"{', '.join(SCHEMES)}."
+            )
+        self.joined = scheme == "joined"
+        self.refines = "refiner" in mods
+        if self.refines and self.joined:
+            raise ValueError(
+                "A refiner takes the audio of each window: it needs "
+                f"context_from: own, not {scheme}."
+            )
+        choice = getattr(hparams, "decoder_hears", "best")
+        self.decodes_mean = decodes_mean(choice)
+        head = getattr(mods["token_lm"], "head", None)
+        if self.decodes_mean and head != "digits":
+            raise ValueError(
+                "decoder_hears: mean needs a token LM with head: digits; "
+                f"this one has {head!r}. Choose best."
+            )
+        self._set_sizes()
+
+    def _set_sizes(self) -> None:
+        """Turn seconds into rows (window, context) and samples (crossfade)."""
+        own = self.hparams
+        hop_s = HOP_LENGTH / own.sample_rate
+        self.window = seconds_to_rows("window_s", own.window_s, hop_s)
+        self.context = seconds_to_rows("context_s", own.context_s, hop_s)
+        if self.window < 1 or not 0 <= own.crossfade_s <= own.window_s:
+            raise ValueError(
+                f"window_s={own.window_s} must be positive and "
+                f"crossfade_s={own.crossfade_s} between 0 and window_s."
+            )
+        self.crossfade = round(own.crossfade_s * own.sample_rate)
+
+    def having(self, **settings) -> "Stages":
+        """Give the same stages with other settings; None keeps the model's."""
+        given = {k: x for k, x in settings.items() if x is not None}
+        hparams = SimpleNamespace(**{**vars(self.hparams), **given})
+        run = self.device, self.inference_ctx, self.fuses
+        return type(self)(self.mods, hparams, *run)
+
+    # -- from files to windows: lists of all windows, file after file --------
+
+    def plan(self, noisy: torch.Tensor) -> list[Window]:
+        """Place windows on a file (T,): none if it is silent or too short."""
+        if not is_audible(noisy):
+            return []
+        return plan_windows(num_rows(len(noisy)), self.window, self.context)
+
+    def cut(
+        self, noisy: list[torch.Tensor], plans: list[list[Window]]
+    ) -> list[torch.Tensor]:
+        """Scale files (T,) to [-1, 1]; cut out (T,) of each planned window."""
+        return [
+            window
+            for wav, plan in zip(noisy, plans, strict=True)
+            if plan
+            for window in cut_audio(to_peak(wav.float()), plan, self.context)
+        ]
+
+    # -- the networks, on windows of any lengths -----------------------------
+
+    def extract(
+        self,
+        windows: list[torch.Tensor],
+        plans: list[list[Window]] | None = None,
+    ) -> list[torch.Tensor]:
+        """Extract features: (T,) each -> float32 (N, D) each, 50 rows a second.
+
+        With the plans of all files, context rows are those of `context_from`;
+        without, each window has its own.
+        """
+        feats = self._run(self.mods["frontend"].extract_each, windows)
+        if plans is None or not self.joined:
+            return feats
+        files = zip(by_file(feats, plans), plans, strict=True)
+        return [x for own, plan in files for x in join_context(own, plan)]
+
+    def score(
+        self, feats: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[Posterior]]:
+        """Predict clean speech of features (N, D) each.
+
+        Returns
+        -------
+        codes : list of torch.Tensor
+            What `decode` takes: the most likely tokens, int64 (N,) each; or,
+            with decoder_hears: mean, the mean codes, float32 (N, 8) each.
+        posteriors : list of Posterior
+            What the token LM knows of each window.
+        """
+        token_lm = self.mods["token_lm"]
+        stage = partial(score_each, token_lm, self.decodes_mean)
+        pairs = self._run(stage, feats)
+        return [codes for codes, _ in pairs], [known for _, known in pairs]
+
+    def decode(self, codes: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Decode tokens (N,) or codes (N, 8) each -> float32 (320 N,) each."""
+        return self._run(self.mods["vocoder"].decode_each, codes)
+
+    def refine(
+        self, waves: list[torch.Tensor], windows: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Refine (320 N,) each by the noisy (T,), if the model has a refiner."""
+        if not self.refines:
+            return waves
+        pairs = list(map(pair, waves, windows))
+        return self._run(self.mods["refiner"].refine_each, pairs)
+
+    @property
+    def steps(self) -> tuple[Callable, Callable]:
+        """What windows go through whose file is still being read, in order."""
+        return self.extract, self.generate
+
+    def generate(
+        self, pairs: list[tuple[torch.Tensor, torch.Tensor | None]]
+    ) -> list[tuple[torch.Tensor, Posterior]]:
+        """Score, decode and refine (features, noisy window or None) each.
+
+        Gives the wave (320 N,) of each window and the posterior behind it.
+        """
+        feats, windows = zip(*pairs, strict=True)
+        codes, posteriors = self.score(feats)
+        waves = self.refine(self.decode(codes), windows)
+        return list(zip(waves, posteriors, strict=True))
+
+    def predict(
+        self, noisy: list[torch.Tensor]
+    ) -> tuple[list[list[Window]], list[Posterior]]:
+        """Plan files (T,) and give the posteriors; nothing is decoded."""
+        plans = [self.plan(wav) for wav in noisy]
+        feats = self.extract(self.cut(noisy, plans), plans)
+        return plans, self.score(feats)[1]
+
+    def measure(
+        self,
+        posteriors: list[Posterior],
+        plans: list[list[Window]],
+        tokens: list[torch.Tensor] | None = None,
+    ) -> list[Details]:
+        """Tell how sure the token LM was: the details of each file, on the CPU.
+
+        `tokens`, (N,) of each window, are those that are decoded in place of
+        the most likely ones.
+        """
+        tokens = tokens or [known.tokens for known in posteriors]
+        token_lm = self.mods["token_lm"]
+        with torch.no_grad(), self.inference_ctx:
+            found = [
+                measure_hidden(token_lm, known.hidden, own)
+                for known, own in zip(posteriors, tokens, strict=True)
+            ]
+        return [
+            Details.cat([w.kept(x) for x, w in zip(own, plan)]).cpu()
+            for own, plan in zip(by_file(found, plans), plans, strict=True)
+        ]
+
+    def sample(
+        self,
+        posteriors: list[Posterior],
+        plans: list[list[Window]],
+        candidates: Candidates,
+    ) -> list[list[torch.Tensor]]:
+        """Draw further token sequences: each a list of (N,) of all windows."""
+        token_lm = self.mods["token_lm"]
+        with torch.no_grad(), self.inference_ctx:
+            files = [
+                candidates.draw(token_lm, [known.hidden for known in own])
+                for own in by_file(posteriors, plans)
+            ]
+        return [sum(parts, []) for parts in zip(*files, strict=True)]
+
+    # -- from windows to files -----------------------------------------------
+
+    def restore(
+        self,
+        waves: list[torch.Tensor],
+        plans: list[list[Window]],
+        noisy: list[torch.Tensor],
+    ) -> list[torch.Tensor]:
+        """Join windows (320 N,) to files (T,) at the level of the noisy ones.
+
+        Files without windows are zeros.
+        """
+        enhanced = [torch.zeros(len(x), device=self.device) for x in noisy]
+        for k, pieces in enumerate(by_file(waves, plans)):
+            if not pieces:
+                continue
+            wav = stitch(pieces, plans[k], HOP_LENGTH, self.crossfade)
+            wav = fit_length(wav, len(noisy[k]))
+            if self.hparams.restore_level:
+                wav = wav * match_gain(wav, noisy[k].float())
+            enhanced[k] = wav
+        return enhanced
+
+    @torch.no_grad()
+    def _run(self, network: Callable, windows: list) -> list:
+        """Run a network, `window_batch` windows at a time, alike ones first."""
+        results = [None] * len(windows)
+        order = sorted(range(len(windows)), key=lambda k: len(windows[k]))
+        for at in range(0, len(order), self.hparams.window_batch):
+            some = order[at : at + self.hparams.window_batch]
+            with self.inference_ctx, fusing(self.fuses):
+                outputs = network([windows[k] for k in some])
+            for k, output in zip(some, outputs, strict=True):
+                results[k] = output
+        return results
