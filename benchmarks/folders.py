@@ -25,6 +25,9 @@ import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.cli import enhance as command, parser as cli
+from speechbrain_llase.inference.confidence import Posterior
+from speechbrain_llase.inference.loading import load_enhancer
+from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
 from speechbrain_llase.processing.signal_processing import fit_length
 
@@ -39,10 +42,10 @@ def write_files(folder: Path, count: int, seconds: float) -> None:
         soundfile.write(path, np.roll(noise, k), 16000)
 
 
-class Identity(EnhanceLLaSE):
+class Identity(Stages):
     """Every stage hands on what it gets: what is left is the run itself."""
 
-    def extract(self, wavs):
+    def extract(self, wavs, plans=None):
         """Cut (T,) into rows of 320 samples."""
         counts = [num_rows(len(wav)) for wav in wavs]
         return [
@@ -52,11 +55,23 @@ class Identity(EnhanceLLaSE):
 
     def score(self, feats):
         """Hand the rows on."""
-        return [(rows, torch.zeros(len(rows))) for rows in feats]
+        likely = [torch.zeros(len(rows)) for rows in feats]
+        return feats, list(map(Posterior, feats, feats, likely))
 
-    def decode(self, tokens):
+    def decode(self, codes):
         """Join the rows."""
-        return [rows.flatten() for rows in tokens]
+        return [rows.flatten() for rows in codes]
+
+    def refine(self, waves, windows):
+        """Hand the waves on."""
+        return waves
+
+
+def load_identity(source: str, batch_size: int, **options) -> EnhanceLLaSE:
+    """Load a model and take its networks out of the way."""
+    model = load_enhancer(source, batch_size=batch_size, **options)
+    model.stages = Identity(model.mods, model.hparams, model.device)
+    return model
 
 
 def run(folder: Path, args: argparse.Namespace) -> float:
@@ -92,13 +107,7 @@ def main() -> None:
     add("--folder", help="where to write (default: the system's for such)")
     args = parser.parse_args()
     if args.model == "identity":
-        load = EnhanceLLaSE.from_hparams.__func__
-        command.load_enhancer = lambda options: load(
-            Identity,
-            options.source,
-            run_opts={"device": "cpu"},
-            overrides={"window_batch": options.batch_size},
-        )
+        command.load_enhancer = load_identity
     for count in args.files:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             folder = Path(folder)

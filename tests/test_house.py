@@ -26,8 +26,6 @@ MAY_IMPORT = {  # and what these may import in turn
     "processing": [],
 }
 EXCEPTIONS = {  # three at most: (file, package)
-    ("bulk/ray_worker.py", "cli"),
-    ("demo/models.py", "cli"),
     ("evaluation/plot_panels.py", "nnet"),
 }
 PUBLIC = {"EnhanceLLaSE": "inference", "__version__": None, "moved": None}

@@ -4,7 +4,6 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import argparse
 import dataclasses
 import json
 import platform
@@ -33,9 +32,9 @@ MODEL_OPTIONS = (  # of the command line, that a model is loaded by
 
 def load_and_describe(model: dict[str, Any]) -> tuple[Any, Description]:
     """Load the model that options ask for, and describe what it does."""
-    from speechbrain_llase.cli.common import load_enhancer
+    from speechbrain_llase.inference.loading import load_enhancer
 
-    enhancer = load_enhancer(argparse.Namespace(**model))
+    enhancer = load_enhancer(**model)
     return enhancer, describe_run(enhancer, model["source"], model["precision"])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from speechbrain_llase.cli.common import (
     add_model_options,
     check_writable,
-    load_enhancer,
+    model_options,
     one_line,
     refuse,
     say,
@@ -23,6 +23,7 @@ from speechbrain_llase.cli.evaluate import (
     read_settings,
     score,
 )
+from speechbrain_llase.inference.loading import load_enhancer
 
 HELP = """\
 Enhance and score the three subsets of the DNS Challenge 2020 (with reverb, no
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         settings = leave_out(args, read_settings(args))
         subsets = find_subsets(args.testset)
         check_writable(args.output)
-        enhancer = load_enhancer(args)
+        enhancer = load_enhancer(**model_options(args))
         for name, clips in subsets.items():
             enhanced = enhance(enhancer, clips)
             scores[name] = score(enhanced, settings, args.jobs, name)

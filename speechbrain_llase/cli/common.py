@@ -8,10 +8,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from speechbrain_llase import EnhanceLLaSE
+from typing import Any
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -80,58 +77,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def load_enhancer(args: argparse.Namespace) -> "EnhanceLLaSE":
-    """Load the model that the arguments ask for."""
-    import torch
-
-    from speechbrain_llase import EnhanceLLaSE
-
-    device = pick_device(args.device)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    chosen = {"window_batch": args.batch_size, "compute": args.compute}
-    if getattr(args, "guard", False):
-        chosen["guard"] = {"enabled": True}
-    overrides = {key: value for key, value in chosen.items() if value}
-    return EnhanceLLaSE.from_hparams(
-        source=args.source,
-        run_opts={"device": device, "precision": args.precision},
-        overrides=overrides,
-    )
-
-
-def pick_device(name: str) -> str:
-    """Choose a device, or refuse one that this machine lacks."""
-    import torch
-
-    cudas = torch.cuda.device_count()
-    if name == "auto":
-        return "cuda" if cudas else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as err:
-        raise ValueError(
-            f"--device {name} is unknown. Use cpu, cuda or cuda:1, for example."
-        ) from err
-    if device.type == "cuda" and (device.index or 0) >= cudas:
-        raise ValueError(
-            f"--device {name} is not here ({cudas} CUDA devices found). Use "
-            "another, or leave --device out."
-        )
-    if device.type not in ("cpu", "cuda", accelerator()):
-        raise ValueError(
-            f"--device {name} is not here. Use cpu, or leave --device out."
-        )
-    return name
-
-
-def accelerator() -> str | None:
-    """Type of the accelerator that is here, such as mps; None without one."""
-    import torch
-
-    if not torch.accelerator.is_available():
-        return None
-    return torch.accelerator.current_accelerator().type
+def model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `load_enhancer` is to be called with."""
+    names = "source device precision compute batch_size threads guard".split()
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def find_model(name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from speechbrain_llase.cli.common import (
     add_device_options,
+    model_options,
     non_empty,
     one_line,
     positive,
@@ -189,7 +190,7 @@ def open_page(args: argparse.Namespace, private, check_user) -> int:
         max_files=args.max_files,
     )
     try:
-        models = load_models(args)
+        models = load_models(**model_options(args))
     except (OSError, RuntimeError, KeyError, ValueError) as err:
         return refuse(one_line(err))
     from speechbrain_llase.demo.layout import Shared

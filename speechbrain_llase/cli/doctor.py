@@ -13,9 +13,9 @@ from speechbrain_llase.cli.common import (
     find_model,
     non_empty,
     one_line,
-    pick_device,
     refuse,
 )
+from speechbrain_llase.inference.loading import pick_device
 
 
 def add_parser(subparsers) -> None:

@@ -9,7 +9,8 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from speechbrain_llase.cli.common import load_enhancer, one_line, say
+from speechbrain_llase.cli.common import model_options, one_line, say
+from speechbrain_llase.inference.loading import load_enhancer
 
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.unit_resume import ResultFolder
@@ -62,7 +63,7 @@ class Engine:
         if self.is_ray:
             self.join_cluster(stack)
             return
-        self.enhancer = load_enhancer(args)
+        self.enhancer = load_enhancer(**model_options(args))
         self.run = describe_run(self.enhancer, args.source, args.precision)
 
     def join_cluster(self, stack: ExitStack) -> None:

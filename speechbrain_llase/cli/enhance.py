@@ -15,7 +15,7 @@ from speechbrain_llase.cli import enhance_units as engines
 from speechbrain_llase.cli.common import (
     add_model_options,
     check_writable,
-    load_enhancer,
+    model_options,
     non_empty,
     one_line,
     refuse,
@@ -34,6 +34,7 @@ from speechbrain_llase.cli.run_options import (
     refuse_taken,
 )
 from speechbrain_llase.cli.summary import Tally
+from speechbrain_llase.inference.loading import load_enhancer
 
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.local_engine import LocalRun
@@ -159,7 +160,7 @@ def run_with(
 ) -> int:
     """Load the model and go on with the run; return the exit code."""
     try:
-        enhancer = load_enhancer(args)
+        enhancer = load_enhancer(**model_options(args))
     except ValueError as err:
         return refuse(one_line(err))
     except (OSError, RuntimeError, KeyError) as err:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from speechbrain_llase.cli.common import (
     add_model_options,
-    load_enhancer,
+    model_options,
     non_empty,
     one_line,
     refuse,
 )
+from speechbrain_llase.inference.loading import load_enhancer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +142,9 @@ def draw(args: argparse.Namespace, output: Path) -> None:
     if args.details:
         confidence = read_frames(args.details, args.noisy, args.confidence)
     elif args.source:
-        details = predict_details(load_enhancer(args), args.noisy)
+        details = predict_details(
+            load_enhancer(**model_options(args)), args.noisy
+        )
         confidence = getattr(details, args.confidence).numpy()
     if confidence is not None:
         first, last = (round(50 * s) for s in (args.start, tracks[0].stop_s))

@@ -4,16 +4,15 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import argparse
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechbrain_llase.cli.common import load_enhancer
 from speechbrain_llase.dataio.urls import show
 from speechbrain_llase.demo.scores import guard_lacks
+from speechbrain_llase.inference.loading import load_enhancer
 from speechbrain_llase.inference.sources import resolve_source
 
 if TYPE_CHECKING:
@@ -33,13 +32,15 @@ class Model:
     guard_off: str  # why the guard cannot be used; empty if it can
 
 
-def load_models(args: argparse.Namespace) -> dict[str, Model]:
+def load_models(source: list[str], **options) -> dict[str, Model]:
     """Load all that the command line named.
 
     Arguments
     ---------
-    args : argparse.Namespace
-        A list `source`, and what `load_enhancer` reads.
+    source : list of str
+        Of each model.
+    **options : dict
+        Of `load_enhancer`, for all of them.
 
     Returns
     -------
@@ -52,17 +53,16 @@ def load_models(args: argparse.Namespace) -> dict[str, Model]:
         A source is unknown, named twice or does not fit.
     """
     models = {}
-    for source in args.source:
-        name = short_name(source)
+    for one in source:
+        name = short_name(one)
         if name in models:
             raise ValueError(
                 f"--source names two models {name}; visitors could not tell "
                 "them apart. Rename a folder."
             )
-        one = argparse.Namespace(**{**vars(args), "source": source})
-        enhancer = load_enhancer(one)
+        enhancer = load_enhancer(one, **options)
         models[name] = Model(
-            name, enhancer, licence_of(source), guard_lacks(enhancer.guard)
+            name, enhancer, licence_of(one), guard_lacks(enhancer.guard)
         )
     return models
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from copier import Copier, describe_run
 
 from speechbrain_llase import __version__
 from speechbrain_llase.bulk import run_settings as description, source_check
-from speechbrain_llase.cli import common, enhance as command, parser as cli
+from speechbrain_llase.cli import enhance as command, parser as cli
+from speechbrain_llase.inference import loading
 
 RATE = 16000
 
@@ -25,10 +27,9 @@ def loads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     calls = []
 
-    def load_enhancer(args):
-        calls.append(args)
-        args.copier = Copier()
-        return args.copier
+    def load_enhancer(**options):
+        calls.append(SimpleNamespace(**options, copier=Copier()))
+        return calls[-1].copier
 
     monkeypatch.setattr(command, "load_enhancer", load_enhancer)
     monkeypatch.setattr(description, "describe_run", describe_run)
@@ -334,7 +335,7 @@ def test_the_wide_encodings_are_libsndfile_s():
 def test_a_model_that_cannot_be_loaded_is_one_line(
     enhance, monkeypatch, capsys, error, line
 ):
-    def load_enhancer(args):
+    def load_enhancer(**_):
         raise error
 
     monkeypatch.setattr(command, "load_enhancer", load_enhancer)
@@ -406,14 +407,14 @@ def test_the_model_s_own_window_batch_is_the_default(tmp_path, monkeypatch):
 def test_a_device_that_is_not_here_is_refused(monkeypatch, name, message):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(ValueError, match=message):
-        common.pick_device(name)
+        loading.pick_device(name)
 
 
 @pytest.mark.parametrize("count, auto", [(0, "cpu"), (2, "cuda")])
 def test_the_default_device_is_the_best_one_here(monkeypatch, count, auto):
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
-    assert common.pick_device("auto") == auto
-    assert common.pick_device("cpu") == "cpu"
+    assert loading.pick_device("auto") == auto
+    assert loading.pick_device("cpu") == "cpu"
 
 
 def test_a_terminal_sees_progress_in_audio_time(enhance, monkeypatch, capsys):
@@ -476,7 +477,7 @@ def test_a_second_ctrl_c_stops_at_once(enhance, listening, monkeypatch, capfd):
 
 
 def test_an_interrupted_loading_ends_cleanly(enhance, monkeypatch, capsys):
-    def load_enhancer(args):
+    def load_enhancer(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "load_enhancer", load_enhancer)

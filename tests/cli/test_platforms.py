@@ -14,7 +14,7 @@ import torch
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from speechbrain_llase.cli import common
+from speechbrain_llase.inference import loading
 from speechbrain_llase.training.checkpointing import EpochTotals
 
 ROOT = Path(__file__).parents[2]
@@ -131,9 +131,9 @@ def test_an_accelerator_that_is_not_here_is_refused(
     )
     if refused:
         with pytest.raises(ValueError, match=f"--device {name} is not here"):
-            common.pick_device(name)
+            loading.pick_device(name)
     else:
-        assert common.pick_device(name) == name
+        assert loading.pick_device(name) == name
 
 
 # -- Windows ---------------------------------------------------------------

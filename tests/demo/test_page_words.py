@@ -51,9 +51,9 @@ def test_models_of_one_name_are_refused(tmp_path, monkeypatch):
     (tmp_path / "llase_mini").mkdir()
     sources = ["llase_mini", str(tmp_path / "llase_mini")]
     enhancer = argparse.Namespace(guard=Guard())
-    monkeypatch.setattr(models, "load_enhancer", lambda args: enhancer)
+    monkeypatch.setattr(models, "load_enhancer", lambda _: enhancer)
     with pytest.raises(ValueError, match="two models llase_mini"):
-        models.load_models(argparse.Namespace(source=sources))
+        models.load_models(sources)
 
 
 @pytest.mark.parametrize(

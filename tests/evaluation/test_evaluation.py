@@ -417,7 +417,7 @@ class Halver:
 def test_benchmark(testset, capsys, monkeypatch):
     from speechbrain_llase.cli import benchmark_dns
 
-    monkeypatch.setattr(benchmark_dns, "load_enhancer", lambda args: Halver())
+    monkeypatch.setattr(benchmark_dns, "load_enhancer", lambda **_: Halver())
     given = ["--testset", testset, "--output", testset / "out"]
     given = ["benchmark-dns", *map(str, given), "--source", "halver", *QUICK]
     assert main(given) == 0

@@ -27,8 +27,8 @@ def make_inputs(folder, monkeypatch):
         sf.write(path, noise, 16000)
     models = []
 
-    def load_enhancer(args):
-        models.append(Copier(window_batch=args.batch_size or 1))
+    def load_enhancer(batch_size, **_):
+        models.append(Copier(window_batch=batch_size or 1))
         return models[-1]
 
     monkeypatch.setattr(command, "load_enhancer", load_enhancer)
