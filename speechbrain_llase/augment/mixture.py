@@ -266,15 +266,5 @@ def check_signal(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
 
 
 def level(wave: np.ndarray) -> float:
-    """RMS in dBFS (a full-scale square wave has 0).
-
-    Arguments
-    ---------
-    wave : np.ndarray
-        (T,) floating, not silent.
-
-    Returns
-    -------
-    level_db : float
-    """
+    """RMS of (T,) floating, not silent, in dBFS (a full-scale square wave: 0)."""
     return float(10 * np.log10(power(wave)))

@@ -96,17 +96,9 @@ class MixtureSampler(NoiseMixer):
             )
 
     def sample(self, rng: np.random.Generator) -> Mixture:
-        """Draw one mixture.
+        """Draw one mixture of (round(segment_s * sample_rate),) samples.
 
-        Arguments
-        ---------
-        rng : np.random.Generator
-            Source of all randomness.
-
-        Returns
-        -------
-        mixture : Mixture
-            Signals of (round(segment_s * sample_rate),) samples.
+        `rng` (np.random.Generator) is the source of all randomness.
         """
         talker = int(rng.integers(len(self.talkers)))
         draw = partial(crop, self.talkers[talker], 0.1, rng)
@@ -208,19 +200,11 @@ class MixtureDataset(torch.utils.data.Dataset):
 
 
 def mixture_datasets(hparams: dict) -> list[MixtureDataset]:
-    """Make the mixtures of training and of validation, as a recipe wants them.
+    """Make a recipe's mixtures, of training and of validation.
 
-    Arguments
-    ---------
-    hparams : dict
-        data_folder, which holds `clean/{train,valid}`, `noise/{train,valid}`
-        and `rir`; sample_rate, mixtures (of `MixtureSampler`),
-        mixtures_per_epoch, valid_mixtures and seed.
-
-    Returns
-    -------
-    datasets : list of MixtureDataset
-        Of training and of validation.
+    Reads data_folder (with `clean/{train,valid}`, `noise/{train,valid}` and
+    `rir`), sample_rate, mixtures (of `MixtureSampler`), mixtures_per_epoch,
+    valid_mixtures and seed.
     """
     datasets = []
     folder, rate = hparams["data_folder"], hparams["sample_rate"]

@@ -8,6 +8,7 @@ Authors
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -56,17 +57,17 @@ def check_entries(
     ValueError
         More than that share cannot be used, or nothing can.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        checked = pool.map(
-            lambda entry: look_into(entry, sample_rate, resample, longest_s),
-            entries.values(),
-        )
-        results = dict(zip(entries, checked, strict=True))
-    return keep_good(entries, results, most_bad)
+    return keep_good(
+        entries,
+        lambda entry: look_into(entry, sample_rate, resample, longest_s),
+        most_bad,
+    )
 
 
 def keep_good(
-    entries: dict[str, dict], results: dict[str, float | str], most_bad: float
+    entries: dict[str, dict],
+    look: Callable[[dict], float | str],
+    most_bad: float,
 ) -> dict[str, dict]:
     """Leave out, name and count the entries that cannot be used.
 
@@ -74,28 +75,21 @@ def keep_good(
     ---------
     entries : dict
         ID -> entry.
-    results : dict
-        ID -> duration in seconds, or what is wrong.
+    look : callable
+        Entry -> duration in seconds, or what is wrong; run in threads.
     most_bad : float
-        See `check_entries`.
-
-    Returns
-    -------
-    good : dict
-        As entries, with `duration`.
-
-    Raises
-    ------
-    ValueError
-        More than that share cannot be used, or nothing can.
+        See `check_entries`, also for what is returned and raised.
     """
+    with ThreadPoolExecutor(THREADS) as pool:
+        checked = pool.map(look, entries.values())
+        results = dict(zip(entries, checked, strict=True))
     bad = [f"{name}: {r}" for name, r in results.items() if isinstance(r, str)]
     if bad:
         summary = f"{len(bad)} of {len(entries)} entries cannot be used"
         if len(bad) > most_bad * len(entries) or len(bad) == len(entries):
             raise ValueError(
-                f"{summary}, allowed is a share of {most_bad}: {first_few(bad)}. "
-                "Repair or remove them, or allow more."
+                f"{summary}, allowed is a share of {most_bad}: "
+                f"{first_few(bad)}. Repair or remove them, or allow more."
             )
         logger.warning("%s and are left out: %s", summary, first_few(bad))
     return {

@@ -10,6 +10,7 @@ Authors
 import csv
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
@@ -44,11 +45,7 @@ def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
         Two files differ in their ending alone.
     """
     folder = Path(folder)
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."
-    )
+    files = sorted(audio_below(folder))
     if not files:
         raise FileNotFoundError(
             f"There is no audio below {folder}; name a folder with files like "
@@ -64,6 +61,13 @@ def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
             )
         entries[name] = {key: str(path)}
     return entries
+
+
+def audio_below(folder: Path) -> Iterator[Path]:
+    """Find the audio below a folder, hidden files left out."""
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != ".":
+            yield path
 
 
 def pair_folders(clean: str | Path, noisy: str | Path) -> dict[str, dict]:
@@ -172,14 +176,9 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
 
 
 def write_manifest(entries: dict[str, dict], path: str | Path) -> None:
-    """Write entries as SpeechBrain's CSV, whole or not at all.
+    """Write entries (ID -> duration and paths) as SpeechBrain's CSV.
 
-    Arguments
-    ---------
-    entries : dict
-        ID -> duration and the files' paths.
-    path : str or Path
-        The .csv file; its folder is made.
+    The folder is made, and the file appears whole or not at all.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

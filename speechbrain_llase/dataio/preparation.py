@@ -10,8 +10,8 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_checks import check_entries
-from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 from speechbrain_llase.dataio.manifests import (
+    audio_below,
     pair_folders,
     read_manifest,
     write_manifest,
@@ -57,7 +57,9 @@ def prepare_manifests(
         return
     lists = {
         name: check_entries(
-            find_entries(source, data_root),
+            pair_folders(*source)
+            if isinstance(source, tuple)
+            else read_manifest(source, data_root),
             hparams["sample_rate"],
             hparams["most_bad"],
             hparams["resample"],
@@ -81,20 +83,7 @@ def prepare_manifests(
 
 
 def refuse_missing_lists(folder: str | Path, names: tuple[str, ...]) -> None:
-    """Refuse a folder without the lists that were to be there.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Of the lists.
-    names : tuple of str
-        Their files.
-
-    Raises
-    ------
-    FileNotFoundError
-        One is missing.
-    """
+    """Raise FileNotFoundError if a list that was to be in a folder is not."""
     missing = [n for n in names if not (Path(folder) / n).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -102,15 +91,6 @@ def refuse_missing_lists(folder: str | Path, names: tuple[str, ...]) -> None:
             " name the manifest_folder of an earlier run, or leave out "
             "skip_prep."
         )
-
-
-def find_entries(
-    source: str | tuple[str, str], data_root: str
-) -> dict[str, dict]:
-    """List what a source holds; see `prepare_manifests`."""
-    if isinstance(source, tuple):
-        return pair_folders(*source)
-    return read_manifest(source, data_root)
 
 
 def hold_out(
@@ -150,18 +130,9 @@ def load_manifest(folder: str | Path, name: str) -> dict[str, dict]:
 def find_parts(data_folder: str | Path, kind: str) -> tuple[str | None, ...]:
     """Find what a folder has for training and validation.
 
-    Arguments
-    ---------
-    data_folder : str or Path
-        Of the user.
-    kind : str
-        `clean`, `noise` or `noisy`: a folder in it, which may have the
-        folders `train` and `valid`.
-
-    Returns
-    -------
-    train, valid : str or None
-        The folders, None where there is none.
+    `kind` (clean, noise or noisy) is a folder in it, which may have folders
+    `train` and `valid`. Gives the paths of both parts, None where there is
+    none.
     """
     folder = Path(data_folder) / kind
     if (folder / "train").is_dir():
@@ -209,13 +180,5 @@ def folder_sources(data_folder: str | Path) -> dict:
         "valid": valid,
         "noise_train": noise[0] if noisy[0] is None else None,
         "noise_valid": noise[1] if noisy[0] is None else None,
-        "rir": str(rir) if has_audio(rir) else None,
+        "rir": str(rir) if any(audio_below(rir)) else None,
     }
-
-
-def has_audio(folder: Path) -> bool:
-    """Tell whether there is a folder with audio in it."""
-    return any(
-        path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != "."
-        for path in folder.rglob("*")
-    )

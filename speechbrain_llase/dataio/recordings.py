@@ -107,17 +107,8 @@ def read_speech(
 def load_folder(path: str | Path, sample_rate: int) -> list[torch.Tensor]:
     """Read all audio below a folder, in the order of its sorted paths.
 
-    Arguments
-    ---------
-    path : str or Path
-        See `list_folder`.
-    sample_rate : int
-        The rate that every file must have, in Hz.
-
-    Returns
-    -------
-    waves : list
-        (T,) float32 tensors.
+    Every file must be mono and have `sample_rate` (Hz), else a ValueError
+    names it. Gives float32 tensors (T,); see `list_folder`.
     """
     files = [entry["clean_wav"] for entry in list_folder(path).values()]
     return [read_speech(file, sample_rate)[1] for file in files]

@@ -52,17 +52,9 @@ class PitchEncoder(torch.nn.Module):
         self.spread = torch.nn.BatchNorm1d(NUM_DIGITS, affine=False)
 
     def forward(self, wavs: torch.Tensor) -> torch.Tensor:
-        """Encode waveforms.
+        """Encode float (B, T) at 16 kHz, T at least 400.
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, T) at 16 kHz, T at least 400.
-
-        Returns
-        -------
-        latents : torch.Tensor
-            (B, N, 8), unbounded, N as many as the frontend's rows.
+        The latents (B, N, 8) are unbounded, N as many as the frontend's rows.
         """
         latents = self.project(self.stem(wavs))
         latents = self.spread(latents.transpose(1, 2)).transpose(1, 2)
@@ -95,15 +87,8 @@ class MelCodec(Pretrained):
     def resynthesise(self, wavs: torch.Tensor) -> torch.Tensor:
         """Encode and decode speech: the best that the tokens can carry.
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, T) at 16 kHz, any level.
-
-        Returns
-        -------
-        wavs : torch.Tensor
-            float (B, T) at the level of the input.
+        Takes float (B, T) at 16 kHz at any level; gives as many samples at
+        that level.
         """
         wavs = wavs.to(self.device)
         tokens = self.encode(to_active_level(wavs, self.hparams.codec_level_db))

@@ -127,30 +127,15 @@ class TokenLM(torch.nn.Module):
     def predict(self, feats: torch.Tensor) -> torch.Tensor:
         """Pick the most likely token of every frame.
 
-        Arguments
-        ---------
-        feats : torch.Tensor
-            float (B, N, input_size).
-
-        Returns
-        -------
-        tokens : torch.Tensor
-            int64 (B, N), in [0, 65536).
+        Features are float (B, N, input_size), tokens int64 (B, N) in
+        [0, 65536).
         """
         return torch.stack(self.predict_each(list(feats)))
 
     def predict_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
         """Pick the tokens of items of any lengths, without padding.
 
-        Arguments
-        ---------
-        feats : list of torch.Tensor
-            float (N, input_size) each.
-
-        Returns
-        -------
-        tokens : list of torch.Tensor
-            int64 (N,) each, in [0, 65536).
+        Features are float (N, input_size) each, tokens int64 (N,) each.
         """
         rows, runs = pack(feats)
         return unpack(self.pick(self.hidden(rows, runs)), runs)
@@ -159,17 +144,8 @@ class TokenLM(torch.nn.Module):
         """Average the codes of items over the posterior of each digit.
 
         Where the LM is unsure, a decoder that hears the mean speaks softly
-        instead of choosing. For the digits head.
-
-        Arguments
-        ---------
-        feats : list of torch.Tensor
-            float (N, input_size) each.
-
-        Returns
-        -------
-        codes : list of torch.Tensor
-            float32 (N, 8) each, in [-1, 0.5].
+        instead of choosing. For the digits head: of features float
+        (N, input_size) each, float32 codes (N, 8) each, in [-1, 0.5].
         """
         rows, runs = pack(feats)
         logits = self.logits(self.hidden(rows, runs))

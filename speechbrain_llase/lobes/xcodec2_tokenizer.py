@@ -112,19 +112,9 @@ class CodecEncoder(torch.nn.Module):
     def forward(
         self, wavs: torch.Tensor, semantic: torch.Tensor
     ) -> torch.Tensor:
-        """Encode.
+        """Encode waves, float (B, 1, 320 N), and semantic (B, N, semantic_size).
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, 1, 320 N).
-        semantic : torch.Tensor
-            (B, N, semantic_size).
-
-        Returns
-        -------
-        latents : torch.Tensor
-            (B, N, 8), before the bound.
+        Gives latents (B, N, 8), before the bound.
         """
         meaning = self.semantic_adapter(semantic.transpose(1, 2))
         sound = self.acoustic_encoder(wavs)

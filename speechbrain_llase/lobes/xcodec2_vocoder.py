@@ -142,15 +142,7 @@ class Xcodec2Vocoder(torch.nn.Module):
     def decode_codes(self, codes: torch.Tensor) -> torch.Tensor:
         """Decode FSQ codes, which may lie between the levels.
 
-        Arguments
-        ---------
-        codes : torch.Tensor
-            float (B, N, 8), in [-1, 0.5].
-
-        Returns
-        -------
-        wavs : torch.Tensor
-            float32 (B, 320 N).
+        Codes are float (B, N, 8) in [-1, 0.5], waves float32 (B, 320 N).
         """
         if codes.shape[1] == 0:
             return codes.new_zeros(codes.shape[0], 0)
@@ -160,21 +152,8 @@ class Xcodec2Vocoder(torch.nn.Module):
     def decode_each(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
         """Decode items of any lengths, without padding.
 
-        Arguments
-        ---------
-        tokens : list of torch.Tensor
-            int64 (N,) each, N at least 1, in [0, 65536); or FSQ codes, float
-            (N, 8) each, which may lie between the levels.
-
-        Returns
-        -------
-        wavs : list of torch.Tensor
-            float32 (320 N,) each.
-
-        Raises
-        ------
-        ValueError
-            A token lies outside [0, 65536).
+        Items are tokens, int64 (N,) in [0, 65536), or codes, float (N, 8), N
+        at least 1; waves are float32 (320 N,) each.
         """
         rows, runs = pack(tokens)
         codes = rows if rows.is_floating_point() else tokens_to_codes(rows)

@@ -109,21 +109,7 @@ def within_scale(wav: torch.Tensor) -> np.ndarray:
 def import_package(module: str, requirements: str) -> ModuleType:
     """Import a package that only the evaluation needs.
 
-    Arguments
-    ---------
-    module : str
-        What to import.
-    requirements : str
-        What to tell pip if that fails.
-
-    Returns
-    -------
-    module : ModuleType
-
-    Raises
-    ------
-    ImportError
-        If it is not installed; with the pip line.
+    Where that fails, the ImportError tells what to give to pip.
     """
     try:
         return importlib.import_module(module)
@@ -135,20 +121,7 @@ def import_package(module: str, requirements: str) -> ModuleType:
 
 
 def check_sha256(file: Path, expected: str) -> None:
-    """Refuse a file that is not the one measured with.
-
-    Arguments
-    ---------
-    file : Path
-        File to read.
-    expected : str
-        SHA-256, hexadecimal.
-
-    Raises
-    ------
-    ValueError
-        If the file has other content.
-    """
+    """Raise a ValueError for a file whose SHA-256 (hexadecimal) is another."""
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != expected:
         raise ValueError(
@@ -201,19 +174,10 @@ def load_interface(interfaces: tuple, source: str, device: str, offline: str):
 
 
 def check_rate(model, sample_rate: int = SAMPLE_RATE) -> None:
-    """Refuse a SpeechBrain model that takes another sample rate.
+    """Refuse a SpeechBrain model that takes another sample rate (Hz).
 
-    Arguments
-    ---------
-    model : speechbrain.inference.interfaces.Pretrained
-        Its `audio_normalizer` says what it takes.
-    sample_rate : int
-        Of the waves that it would get, in Hz.
-
-    Raises
-    ------
-    ValueError
-        If the rates differ.
+    What it takes is said by its `audio_normalizer`; a ValueError, if that is
+    not the rate of the waves that it would get.
     """
     taken = model.audio_normalizer.sample_rate
     if taken != sample_rate:

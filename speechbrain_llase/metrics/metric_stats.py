@@ -120,15 +120,7 @@ class SpeechStats(MetricStats):
         return self.summary if field is None else self.summary[field]
 
     def write_stats(self, filestream, verbose: bool = False) -> None:
-        """Write the summary and what was skipped.
-
-        Arguments
-        ---------
-        filestream : file-like object
-            Where to.
-        verbose : bool
-            Whether to print it, too.
-        """
+        """Write the summary and what was skipped; print it, too, if verbose."""
         lines = [f"{key}: {x}" for key, x in self.summarize().items()]
         lines += [f"skipped {name}: {x}" for name, x in self.skipped.items()]
         message = "\n".join(lines) + "\n"

@@ -44,19 +44,9 @@ class PocketsphinxReader:
         self._package = import_package("pocketsphinx", "'pocketsphinx>=5,<6'")
 
     def __call__(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> str:
-        """Recognise one wave.
+        """Recognise (T,) floating within [-1, 1] at 16 kHz, rounded to 16 bit.
 
-        Arguments
-        ---------
-        wav : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1]; rounded to 16 bit.
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        text : str
-            Empty where nothing was recognised.
+        Gives empty text where nothing was recognised.
         """
         samples = to_int16(check_wave(wav, sample_rate))
         decoder = self._package.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
@@ -89,19 +79,7 @@ class SpeechBrainReader:
         self.name = name
 
     def __call__(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> str:
-        """Recognise one wave.
-
-        Arguments
-        ---------
-        wav : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1].
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        text : str
-        """
+        """Recognise (T,) floating within [-1, 1] at 16 kHz."""
         wavs = torch.from_numpy(check_wave(wav, sample_rate).copy())[None]
         words = self._asr.transcribe_batch(wavs, torch.ones(1))[0]
         return words[0] if isinstance(words[0], str) else " ".join(words[0])
@@ -126,19 +104,7 @@ class CachedReader:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> str:
-        """Recognise one wave, or recall what was read in it before.
-
-        Arguments
-        ---------
-        wav : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1].
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        text : str
-        """
+        """Recognise (T,), or recall what was read in it before."""
         wav = check_wave(wav, sample_rate)
         key = hashlib.sha256(self.name.encode() + b"\0" + wav.tobytes())
         file = self._folder / f"{key.hexdigest()}.txt"
@@ -182,24 +148,10 @@ def load_reader(name: str, device: str = "cpu") -> Reader:
 
 
 def load_asr(source: str, device: str = "cpu"):
-    """Load a SpeechBrain recogniser.
+    """Load a SpeechBrain recogniser from a folder or the hub.
 
-    Arguments
-    ---------
-    source : str
-        Folder or hub id.
-    device : str
-        Where it runs.
-
-    Returns
-    -------
-    asr : EncoderDecoderASR or EncoderASR
-        The first that the model fits.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be fetched or fits neither.
+    Gives an EncoderDecoderASR or an EncoderASR, the first that fits; a
+    ValueError, if it cannot be fetched or fits neither.
     """
     from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 

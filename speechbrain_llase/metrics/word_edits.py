@@ -83,20 +83,7 @@ class WordDifference:
         return self.compare(self.read(wav, sample_rate), clean_words)
 
     def read(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> list[str]:
-        """Recognise one wave.
-
-        Arguments
-        ---------
-        wav : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1].
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        words : list of str
-            As `normalise_words` gives them; empty if nothing was recognised.
-        """
+        """Recognise one wave; words as `normalise_words` gives them, or none."""
         return normalise_words(self._reader(wav, sample_rate))
 
     @staticmethod

@@ -46,15 +46,7 @@ def fusing(wanted: bool) -> Iterator[None]:
 def fusible(function: Callable) -> Callable:
     """Let a function be compiled when it first runs under `fusing`.
 
-    Arguments
-    ---------
-    function : callable
-        Of networks and of tensors (total, ...), whose first size may be any.
-
-    Returns
-    -------
-    function : callable
-        The same; compiled where `fusing` is on.
+    It takes networks and tensors (total, ...), whose first size may be any.
     """
     compiled = None
 

@@ -39,18 +39,7 @@ def tokens_to_levels(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def levels_to_tokens(levels: torch.Tensor) -> torch.Tensor:
-    """Join digits into tokens, the inverse of `tokens_to_levels`.
-
-    Arguments
-    ---------
-    levels : torch.Tensor
-        int64 (..., 8), in [0, 4).
-
-    Returns
-    -------
-    tokens : torch.Tensor
-        int64 (...), in [0, 65536).
-    """
+    """Join int64 levels (..., 8) into tokens (...): `tokens_to_levels` undone."""
     basis = NUM_LEVELS ** torch.arange(NUM_DIGITS, device=levels.device)
     return (levels.long() * basis).sum(-1)
 
@@ -112,18 +101,10 @@ def bound(latents: torch.Tensor) -> torch.Tensor:
 
 
 def quantise(latents: torch.Tensor) -> torch.Tensor:
-    """Bound latents and round them, with a straight-through gradient.
+    """Bound float latents (..., 8) and round them, straight-through.
 
-    Arguments
-    ---------
-    latents : torch.Tensor
-        float (..., 8), unbounded; a standard deviation of 1 to 2 uses all
-        levels.
-
-    Returns
-    -------
-    codes : torch.Tensor
-        float32 (..., 8), each -1, -0.5, 0 or 0.5.
+    A standard deviation of 1 to 2 uses all levels. The codes are float32
+    (..., 8), each -1, -0.5, 0 or 0.5.
     """
     bounded = bound(latents)
     rounded = bounded + (bounded.round() - bounded).detach()

@@ -69,19 +69,10 @@ class Int8Linear(torch.nn.Module):
 
 
 def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give each row of (..., D) a scale.
+    """Give each row of float (..., D) a scale.
 
-    Arguments
-    ---------
-    rows : torch.Tensor
-        float (..., D).
-
-    Returns
-    -------
-    matrix : torch.Tensor
-        uint8 (..., D), 128 meaning zero.
-    scale : torch.Tensor
-        (..., 1), in the dtype of the rows.
+    The matrix is uint8 (..., D), 128 meaning zero; the scales are (..., 1) in
+    the dtype of the rows.
     """
     scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12) / LIMIT_ROWS
     matrix = (rows * scale.reciprocal()).round_().add_(ZERO)

@@ -50,12 +50,8 @@ _loading: ContextVar[Loading | None] = ContextVar("loading", default=None)
 def loading(device: str, compute: str | None = None) -> Iterator[None]:
     """Build networks for weights that are about to be read.
 
-    Arguments
-    ---------
-    device : str
-        Where they will run; `auto` depends on it.
-    compute : str, optional
-        Overrides what the YAML says.
+    `auto` depends on the device where they will run; `compute` overrides what
+    the YAML says.
     """
     token = _loading.set(Loading(device, compute))
     try:

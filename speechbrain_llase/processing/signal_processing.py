@@ -23,17 +23,9 @@ def power(wave: np.ndarray) -> float:
 
 
 def to_peak(wav: torch.Tensor) -> torch.Tensor:
-    """Divide a waveform by its peak, as the released model is fed.
+    """Divide (..., T) by the peak of its last axis, as the model is fed.
 
-    Arguments
-    ---------
-    wav : torch.Tensor
-        float (..., T); the peak is taken over the last axis.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        Same shape, in [-1, 1]; silence stays silence.
+    The result lies in [-1, 1]; silence stays silence.
     """
     peak = wav.abs().amax(-1, keepdim=True)
     return wav / torch.where(peak > 0, peak, 1)
@@ -112,20 +104,10 @@ def fit_length(wav: torch.Tensor, num_samples: int) -> torch.Tensor:
 
 
 def active_level(wav: torch.Tensor) -> torch.Tensor:
-    """Root mean square of a waveform where speech is.
+    """Root mean square (...) of a waveform (..., T) where speech is, linear.
 
     The mean is over 20 ms frames within 30 dB of the loudest one: the idea
-    of ITU-T P.56 (pauses do not count) in a simple form.
-
-    Arguments
-    ---------
-    wav : torch.Tensor
-        float (..., T), T at least 320.
-
-    Returns
-    -------
-    level : torch.Tensor
-        (...), linear full scale; 0 for silence.
+    of ITU-T P.56 (pauses do not count) in a simple form. T is at least 320.
     """
     power = wav.unfold(-1, FRAME, FRAME).square().mean(-1)  # (..., frames)
     active = power >= power.amax(-1, keepdim=True) * ACTIVE_RANGE
@@ -142,18 +124,7 @@ def to_active_level(wav: torch.Tensor, level_db: float) -> torch.Tensor:
 def match_gain(enhanced: torch.Tensor, noisy: torch.Tensor) -> float:
     """Find the gain that brings enhanced speech to its level in the input.
 
-    Arguments
-    ---------
-    enhanced : torch.Tensor
-        float (T,), the enhanced speech at any level.
-    noisy : torch.Tensor
-        float (T,), the input.
-
-    Returns
-    -------
-    gain : float
-        Factor for enhanced; 0.0 when one of the two is silent. See
-        `GainMatcher`.
+    Both are float (T,); 0.0 when one of them is silent. See `GainMatcher`.
     """
     matcher = GainMatcher()
     for block in range(0, len(enhanced), MATCH_BLOCK):

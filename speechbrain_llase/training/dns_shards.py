@@ -15,13 +15,12 @@ import json
 import os
 import re
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 
-from speechbrain_llase.dataio.audio_checks import THREADS, keep_good
+from speechbrain_llase.dataio.audio_checks import keep_good
 from speechbrain_llase.dataio.manifests import first_few
 from speechbrain_llase.dataio.preparation import refuse_missing_lists
 from speechbrain_llase.processing.framing import MIN_SAMPLES
@@ -34,19 +33,9 @@ PARTS = ("train", "valid")
 def prepare_shards(hparams: dict) -> None:
     """Write what is where in the shards, for both parts.
 
-    Arguments
-    ---------
-    hparams : dict
-        Of a recipe's YAML, with train_shards, valid_shards, sample_rate,
-        manifest_folder, most_bad (share of samples that may be unusable) and
-        skip_prep.
-
-    Raises
-    ------
-    FileNotFoundError
-        See `index_shards`; or the lists were to be there, and are not.
-    ValueError
-        See `index_shards`; or too many samples cannot be used.
+    Reads train_shards, valid_shards, sample_rate, manifest_folder, most_bad
+    (share of samples that may be unusable) and skip_prep: the lists must be
+    there. See `index_shards` for what is raised.
     """
     folder = Path(hparams["manifest_folder"])
     if hparams["skip_prep"]:
@@ -75,7 +64,7 @@ def check_samples(
     """Read every sample and keep what can be used; see `check_entries`."""
     read = ShardReader()
 
-    def look_into(entry):
+    def look(entry):
         try:
             samples = len(read(entry).clean)
         except (ValueError, OSError) as err:
@@ -84,10 +73,7 @@ def check_samples(
             return f"{samples} samples are too few"
         return samples / sample_rate
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        checked = pool.map(look_into, entries.values())
-        results = dict(zip(entries, checked, strict=True))
-    return keep_good(entries, results, most_bad)
+    return keep_good(entries, look, most_bad)
 
 
 def index_shards(folder: str | Path, sample_rate: int) -> dict[str, dict]:

@@ -166,19 +166,9 @@ class ItemMaker:
 def make_dataset(
     entries: dict[str, dict], maker: ItemMaker
 ) -> DynamicItemDataset:
-    """Put entries and maker together in SpeechBrain's form.
+    """Put entries (ID -> entry) and maker together in SpeechBrain's form.
 
-    Arguments
-    ---------
-    entries : dict
-        ID -> entry.
-    maker : ItemMaker
-        Makes the items.
-
-    Returns
-    -------
-    dataset : DynamicItemDataset
-        With the keys id, noisy, clean and tokens.
+    Its items have the keys id, noisy, clean and tokens.
     """
     wrapped = {name: {"entry": entry} for name, entry in entries.items()}
     dataset = DynamicItemDataset(wrapped)

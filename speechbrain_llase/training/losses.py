@@ -135,19 +135,9 @@ def pitch_loss(lags: torch.Tensor, wavs: torch.Tensor) -> torch.Tensor:
     """Mean squared error of predicted autocorrelations where there is speech.
 
     Without it, a decoder settles for spectra without harmonics before its
-    tokens have learned to carry pitch.
-
-    Arguments
-    ---------
-    lags : torch.Tensor
-        (B, N, 228), see `autocorrelation`.
-    wavs : torch.Tensor
-        float (B, 320 N), clean.
-
-    Returns
-    -------
-    loss : torch.Tensor
-        A scalar, over the frames with at least 2 % of an item's mean power.
+    tokens have learned to carry pitch. Lags are (B, N, 228), see
+    `autocorrelation`, waves clean, float (B, 320 N); the mean is over the
+    frames with at least 2 % of an item's mean power.
     """
     power = magnitudes(wavs).square().sum(-1)
     heard = (power > 0.02 * power.mean(1, keepdim=True)).float()

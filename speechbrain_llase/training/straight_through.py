@@ -31,17 +31,8 @@ from speechbrain_llase.processing.signal_processing import (
 def straight_through_codes(logits: torch.Tensor, head: str) -> torch.Tensor:
     """Codes of the most likely tokens, with the gradient of the mean codes.
 
-    Arguments
-    ---------
-    logits : torch.Tensor
-        (N, 65536) of a softmax head, or (N, 8, 4) of digits.
-    head : str
-        `softmax` or `digits`, as of `TokenLM`.
-
-    Returns
-    -------
-    codes : torch.Tensor
-        float32 (N, 8), each -1, -0.5, 0 or 0.5.
+    Of the logits of a head: (N, 65536) of `softmax`, (N, 8, 4) of `digits`.
+    The codes are float32 (N, 8), each -1, -0.5, 0 or 0.5.
 
     Example
     -------

@@ -253,15 +253,7 @@ class TokenWriter:
         return key in self.done or key in self.waiting
 
     def add(self, content: bytes, tokens: torch.Tensor) -> None:
-        """Take the tokens of one recording.
-
-        Arguments
-        ---------
-        content : bytes
-            The recording's file.
-        tokens : torch.Tensor
-            int64 (N,), in [0, 65536).
-        """
+        """Take the tokens, int64 (N,) in [0, 65536), of one recording."""
         tokens = tokens.cpu().numpy()
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < VOCAB_SIZE:
             raise ValueError(f"Tokens must lie in [0, {VOCAB_SIZE}).")

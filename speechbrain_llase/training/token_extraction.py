@@ -80,18 +80,7 @@ class SpeechTokenizer:
 
 
 def weights_id(module: torch.nn.Module) -> str:
-    """Name a network by its weights.
-
-    Arguments
-    ---------
-    module : torch.nn.Module
-        The network.
-
-    Returns
-    -------
-    name : str
-        12 hexadecimal digits.
-    """
+    """Name a network by its weights: 12 hexadecimal digits."""
     digest = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
         digest.update(key.encode())
@@ -102,22 +91,9 @@ def weights_id(module: torch.nn.Module) -> str:
 def open_tokens(hparams: dict) -> TokenCache:
     """Open a recipe's tokens, which must be those of the model's own codec.
 
-    Arguments
-    ---------
-    hparams : dict
-        With tokens_folder, base and tokenizer_id; where that is None, it is
-        computed from the base.
-
-    Returns
-    -------
-    tokens : TokenCache
-
-    Raises
-    ------
-    FileNotFoundError
-        There are no tokens, or no encoder in the base to compare with.
-    ValueError
-        The tokens are of another tokenizer.
+    `hparams` has tokens_folder, base and tokenizer_id; where that is None, it
+    is computed from the base, which must have an encoder. A ValueError, if
+    the tokens are of another tokenizer.
     """
     wanted = hparams["tokenizer_id"] or run_on_main(
         tokenizer_id_of, [hparams["base"]]
@@ -159,21 +135,9 @@ class Extracted:
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Read which share of the work is this process's.
+    """Read which share of the work is this process's: index and count.
 
-    Arguments
-    ---------
-    text : str, optional
-        "0/4" is the first of four; None takes torchrun's rank, or all.
-
-    Returns
-    -------
-    index, count : int
-
-    Raises
-    ------
-    ValueError
-        The text is none.
+    "0/4" is the first of four; None takes torchrun's rank, or all.
     """
     if text is None:
         rank = int(os.environ.get("RANK", 0))
@@ -269,22 +233,10 @@ def extract_recipe(
     entries: dict[str, dict],
     read: Callable[[dict], Recording],
 ) -> Extracted:
-    """Run `extract_tokens` as a recipe's YAML says.
+    """Run `extract_tokens` as a recipe's YAML and command line say.
 
-    Arguments
-    ---------
-    hparams : dict
-        With base, tokens_folder, shard, flush_every and most_bad.
-    run_opts : dict
-        Of the command line: device, noprogressbar.
-    entries : dict
-        ID -> entry.
-    read : callable
-        Entry -> `Recording`.
-
-    Returns
-    -------
-    extracted : Extracted
+    Reads base, tokens_folder, shard, flush_every and most_bad of `hparams`,
+    device and noprogressbar of `run_opts`; for the others see there.
     """
     device = run_opts.get("device") or infer_device()
     tokenizer = SpeechTokenizer(hparams["base"], device)
