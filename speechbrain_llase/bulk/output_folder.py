@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from speechbrain_llase.bulk.open_file import CannotGoOn
-from speechbrain_llase.dataio.audio_writer import sync_folder, write_blocks
+from speechbrain_llase.dataio.audio_writer import write_blocks
+from speechbrain_llase.dataio.whole_files import sync_folder
 
 # Errors of a place, not of a file
 FATAL = frozenset(

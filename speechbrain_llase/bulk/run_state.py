@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from speechbrain_llase.dataio.whole_files import move_whole
+
 
 @dataclass
 class RunState:
@@ -90,18 +92,13 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
     """Write a whole file beside its place, then move it there."""
-    from speechbrain_llase.dataio.audio_writer import (
-        sync_folder,  # brings torch along
-    )
-
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "w", encoding="utf-8") as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
+        move_whole(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -25,12 +25,12 @@ from speechbrain_llase.bulk.filesystems import (
     clear_errors,
     connect,
 )
-from speechbrain_llase.dataio.audio_writer import move_whole
 from speechbrain_llase.dataio.urls import (
     local_path,
     name_of,
     protocol_of,
 )
+from speechbrain_llase.dataio.whole_files import move_whole
 
 # Protocols whose objects appear only when their upload is complete.
 OBJECT_STORES = frozenset(

@@ -4,7 +4,6 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import errno
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import soundfile
 import torch
 
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.processing.framing import num_rows
 
 
@@ -90,13 +90,8 @@ def write_whole(
     The samples are 16-bit PCM in the format that the name asks for (WAV,
     FLAC, OGG); nothing appears before all blocks are on the disk.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with whole_file(path) as partial:
         write_blocks(partial, blocks, sample_rate)
-        move_whole(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_blocks(
@@ -221,26 +216,6 @@ class NotedFile:
     def tell(self) -> int:
         """Tell the place, or note why not."""
         return self.seek(0, os.SEEK_CUR)
-
-
-def move_whole(partial: Path, path: Path) -> None:
-    """Move a complete file to its place, and see that it stays there."""
-    os.replace(partial, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where systems can do that."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as err:
-        if err.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(handle)
 
 
 def open_for_writing(file: NotedFile, sample_rate: int) -> soundfile.SoundFile:

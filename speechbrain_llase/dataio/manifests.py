@@ -16,6 +16,7 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
+from speechbrain_llase.dataio.whole_files import whole_file
 
 logger = get_logger(__name__)
 FILE_KEYS = ("clean_wav", "noisy_wav", "wav")
@@ -182,15 +183,16 @@ def write_manifest(entries: dict[str, dict], path: str | Path) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     keys = [key for key in FILE_KEYS if any(key in e for e in entries.values())]
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as partial,
+        open(partial, "w", newline="", encoding="utf-8") as file,
+    ):
         table = csv.writer(file)
         table.writerow(["ID", "duration", *keys])
         for name, entry in entries.items():
             files = [os.path.abspath(entry[key]) for key in keys]
             table.writerow([name, f"{entry['duration']:.6f}", *files])
-    os.replace(partial, path)
 
 
 def first_few(names: list[str]) -> str:

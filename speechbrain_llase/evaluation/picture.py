@@ -4,12 +4,12 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.evaluation.scoring import Scores
 from speechbrain_llase.evaluation.summary import COLUMNS, RATIOS, Summary
 
@@ -55,12 +55,8 @@ def plot_distributions(
         ax.remove()
     for ax, column in zip(axes, columns):
         _draw(ax, column, rows, scores, summary)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with whole_file(path) as partial:
         figure.savefig(partial, dpi=110)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _draw(ax, column, rows, scores, summary):

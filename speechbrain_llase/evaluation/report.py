@@ -7,7 +7,6 @@ Authors
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 
 import speechbrain_llase
 from speechbrain_llase import metrics
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.evaluation.clips import Skip
 from speechbrain_llase.evaluation.scoring import Scores, Settings
 from speechbrain_llase.evaluation.summary import Summary
@@ -83,12 +83,8 @@ def describe(settings: Settings) -> dict:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its place, then move it there in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(text, "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _rounded(figure):

@@ -16,7 +16,39 @@ from speechbrain_llase.metrics.checks import Wave, check_pair, import_package
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 
-class PESQ:
+class IntrusiveMeasure:
+    """A measure of a wave against its clean original."""
+
+    def __call__(
+        self, wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
+    ) -> float:
+        """Compare one wave with its clean original.
+
+        Arguments
+        ---------
+        wav, clean : torch.Tensor or np.ndarray
+            (T,) floating within [-1, 1]. PESQ needs 0.25 s, ESTOI 0.4 s of
+            speech.
+        sample_rate : int
+            In Hz; only 16000 is supported.
+
+        Returns
+        -------
+        score : float
+
+        Raises
+        ------
+        ValueError
+            If a wave is not allowed, or the measure has no score for it.
+        """
+        return self.compare(*check_pair(wav, clean, sample_rate))
+
+    def compare(self, wav: np.ndarray, clean: np.ndarray) -> float:
+        """Compare two float32 waves (T,) that have been checked."""
+        raise NotImplementedError
+
+
+class PESQ(IntrusiveMeasure):
     """Wide-band PESQ (ITU-T P.862.2), from about 1 to 4.64, by `pesq`.
 
     Raises
@@ -33,29 +65,8 @@ class PESQ:
     def __init__(self):
         self._package = import_package("pesq", "pesq==0.0.4")
 
-    def __call__(
-        self, wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
-    ) -> float:
-        """Compare one wave with its clean original.
-
-        Arguments
-        ---------
-        wav, clean : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1], T at least 4000 (0.25 s).
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        score : float
-
-        Raises
-        ------
-        ValueError
-            If a wave is not allowed, too short or without an utterance that
-            PESQ can find.
-        """
-        wav, clean = check_pair(wav, clean, sample_rate)
+    def compare(self, wav: np.ndarray, clean: np.ndarray) -> float:
+        """Score the pair; it must hold an utterance that PESQ can find."""
         try:
             return float(self._package.pesq(SAMPLE_RATE, clean, wav, "wb"))
         except self._package.PesqError as err:
@@ -65,7 +76,7 @@ class PESQ:
             raise ValueError(f"PESQ cannot score this pair: {reason}") from err
 
 
-class ESTOI:
+class ESTOI(IntrusiveMeasure):
     """Extended short-time objective intelligibility, up to 1, by `pystoi`.
 
     Jensen and Taal, IEEE TASLP 24(11), 2016.
@@ -84,28 +95,8 @@ class ESTOI:
     def __init__(self):
         self._package = import_package("pystoi", "'pystoi>=0.4,<0.5'")
 
-    def __call__(
-        self, wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
-    ) -> float:
-        """Compare one wave with its clean original.
-
-        Arguments
-        ---------
-        wav, clean : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1], with 0.4 s of speech or more.
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        score : float
-
-        Raises
-        ------
-        ValueError
-            If a wave is not allowed or holds too little speech.
-        """
-        wav, clean = check_pair(wav, clean, sample_rate)
+    def compare(self, wav: np.ndarray, clean: np.ndarray) -> float:
+        """Score the pair; it must hold 384 ms of active frames."""
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Not enough STFT frames")
             try:
@@ -118,7 +109,7 @@ class ESTOI:
         return float(score)
 
 
-class SISDR:
+class SISDR(IntrusiveMeasure):
     """Scale-invariant signal-to-distortion ratio in dB (zero-mean form).
 
     Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019. Unfit for
@@ -133,29 +124,9 @@ class SISDR:
     20.0
     """
 
-    def __call__(
-        self, wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
-    ) -> float:
-        """Compare one wave with its clean original.
-
-        Arguments
-        ---------
-        wav, clean : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1].
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        ratio_db : float
-
-        Raises
-        ------
-        ValueError
-            If a wave is not allowed or constant, or the two are the same up
-            to a factor, where the ratio is infinite.
-        """
-        pair = check_pair(wav, clean, sample_rate)
+    def compare(self, wav: np.ndarray, clean: np.ndarray) -> float:
+        """Score the pair, in dB; its waves must differ and share something."""
+        pair = wav, clean
         wav, clean = (x.astype(np.float64) - x.mean(dtype="f8") for x in pair)
         if not wav.any() or not clean.any():
             raise ValueError("SI-SDR of a constant wave is not defined.")

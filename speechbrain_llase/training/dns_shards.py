@@ -12,7 +12,6 @@ Authors
 
 import io
 import json
-import os
 import re
 import tarfile
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from speechbrain_llase.dataio.audio_checks import keep_good
 from speechbrain_llase.dataio.manifests import first_few
 from speechbrain_llase.dataio.preparation import refuse_missing_lists
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.processing.framing import MIN_SAMPLES
 from speechbrain_llase.training.items import Recording
 
@@ -47,9 +47,8 @@ def prepare_shards(hparams: dict) -> None:
     for part, source in zip(PARTS, sources, strict=True):
         entries = index_shards(source, rate)
         entries = check_samples(entries, rate, hparams["most_bad"])
-        partial = folder / f".{part}_shards.{os.getpid()}.partial"
-        partial.write_text(json.dumps(entries), encoding="utf-8")
-        os.replace(partial, folder / f"{part}_shards.json")
+        with whole_file(folder / f"{part}_shards.json") as partial:
+            partial.write_text(json.dumps(entries), encoding="utf-8")
 
 
 def load_shards(folder: str | Path, part: str) -> dict[str, dict]:

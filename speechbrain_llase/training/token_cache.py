@@ -19,11 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.nnet.fsq import VOCAB_SIZE
 from speechbrain_llase.processing.framing import num_rows
 
 KEY_BYTES = 16
 KEY_TYPE = f"S{KEY_BYTES}"  # of keys in numpy; zeros at the end are implied
+SHARDS = "[!.]*.safetensors"  # without those that are being written
 FORMAT = "speechbrain_llase tokens 1"
 
 
@@ -114,7 +116,7 @@ class TokenCache:
 
     def __init__(self, folder: str | Path, tokenizer_id: str | None = None):
         self.folder = Path(folder)
-        self.paths = sorted(self.folder.glob("*.safetensors"))
+        self.paths = sorted(self.folder.glob(SHARDS))
         if not self.paths:
             raise FileNotFoundError(
                 f"There are no tokens in {folder}; run extract_tokens.py."
@@ -241,7 +243,7 @@ class TokenWriter:
             )
         self.waiting = {}
         self.done = set()
-        if any(self.folder.glob("*.safetensors")):
+        if any(self.folder.glob(SHARDS)):
             cache = TokenCache(folder, tokenizer_id)
             self.done = {
                 bytes(key).ljust(KEY_BYTES, b"\0") for key in cache.keys
@@ -273,14 +275,10 @@ class TokenWriter:
             "tokens": np.concatenate(rows),
         }
         name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
-        partial = self.folder / f".{name}.{os.getpid()}.partial"
         about = {"format": FORMAT, "tokenizer": self.tokenizer_id}
-        try:
+        with whole_file(self.folder / f"{name}.safetensors") as partial:
             save_file(tensors, partial, about)
             partial.chmod(0o644)  # safetensors writes for the owner alone
-            os.replace(partial, self.folder / f"{name}.safetensors")
-        finally:
-            partial.unlink(missing_ok=True)
         self.done |= set(keys)
         self.waiting.clear()
 
