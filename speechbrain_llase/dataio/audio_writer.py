@@ -1,4 +1,4 @@
-"""Checked batches in, whole files out: nothing is written by halves.
+"""Checked batches in, whole files out: no file is left half written.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -133,7 +133,7 @@ def write_blocks(
 
 
 def incomplete(path: Path) -> RuntimeError:
-    """Say that a file lacks samples, where nobody has told why."""
+    """Say that a file lacks samples, for a reason that is not known."""
     return RuntimeError(f"{path.name} was not written to its end")
 
 

@@ -16,61 +16,6 @@ from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain_llase.dataio.manifests import list_folder
 
 
-def decode_audio(
-    content: bytes, sample_rate: int, resample: bool = False
-) -> torch.Tensor:
-    """Decode the bytes of an audio file.
-
-    Arguments
-    ---------
-    content : bytes
-        A file that libsndfile reads.
-    sample_rate : int
-        The rate wanted, in Hz.
-    resample : bool
-        Resample and average channels where the file differs; else that is an
-        error.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        float32 (T,).
-
-    Raises
-    ------
-    ValueError
-        The rate or the number of channels differs, or a sample is NaN or
-        infinite.
-    """
-    samples, rate = soundfile.read(
-        io.BytesIO(content), dtype="float32", always_2d=True
-    )
-    return conform(torch.from_numpy(samples), rate, sample_rate, resample)
-
-
-def conform(
-    samples: torch.Tensor, rate: int, sample_rate: int, resample: bool
-) -> torch.Tensor:
-    """Bring (T, C) to one rate and one channel, or refuse it."""
-    if (rate, samples.shape[1]) != (sample_rate, 1):
-        if not resample:
-            raise ValueError(
-                f"The audio has {rate} Hz and {samples.shape[1]} channel(s); "
-                f"convert it to {sample_rate} Hz and one channel, or set "
-                "resample."
-            )
-        samples = normalizer(sample_rate)(samples, rate).unsqueeze(1)
-    if not samples.isfinite().all():
-        raise ValueError("The audio has NaN or infinite samples.")
-    return samples[:, 0]
-
-
-@lru_cache
-def normalizer(sample_rate: int) -> AudioNormalizer:
-    """SpeechBrain's resampler, which keeps its filters."""
-    return AudioNormalizer(sample_rate)
-
-
 def read_speech(
     path: str | Path, sample_rate: int, resample: bool = False
 ) -> tuple[bytes, torch.Tensor]:
@@ -83,7 +28,8 @@ def read_speech(
     sample_rate : int
         The rate wanted, in Hz.
     resample : bool
-        See `decode_audio`.
+        Resample and average channels where the file differs; else that is an
+        error.
 
     Returns
     -------
@@ -95,11 +41,16 @@ def read_speech(
     Raises
     ------
     ValueError
-        The file cannot be used; it is named.
+        The rate or the number of channels differs, a sample is NaN or
+        infinite, or this is no audio; the file is named.
     """
     content = Path(path).read_bytes()
     try:
-        return content, decode_audio(content, sample_rate, resample)
+        samples, rate = soundfile.read(
+            io.BytesIO(content), dtype="float32", always_2d=True
+        )
+        samples = torch.from_numpy(samples)
+        return content, conform(samples, rate, sample_rate, resample)
     except (ValueError, soundfile.LibsndfileError) as err:
         raise ValueError(f"{path}: {err}") from err
 
@@ -132,7 +83,7 @@ def read_piece(
     sample_rate : int
         In Hz.
     resample : bool
-        See `decode_audio`.
+        See `read_speech`.
     rng : np.random.Generator
         Source of all randomness.
 
@@ -162,3 +113,26 @@ def read_piece(
         wav = wav.roll(int(rng.integers(len(wav))))
         wav = wav.repeat(-(-num_samples // len(wav)))
     return wav[:num_samples].numpy()
+
+
+def conform(
+    samples: torch.Tensor, rate: int, sample_rate: int, resample: bool
+) -> torch.Tensor:
+    """Bring (T, C) to one rate and one channel, or refuse it."""
+    if (rate, samples.shape[1]) != (sample_rate, 1):
+        if not resample:
+            raise ValueError(
+                f"The audio has {rate} Hz and {samples.shape[1]} channel(s); "
+                f"convert it to {sample_rate} Hz and one channel, or set "
+                "resample."
+            )
+        samples = normalizer(sample_rate)(samples, rate).unsqueeze(1)
+    if not samples.isfinite().all():
+        raise ValueError("The audio has NaN or infinite samples.")
+    return samples[:, 0]
+
+
+@lru_cache
+def normalizer(sample_rate: int) -> AudioNormalizer:
+    """SpeechBrain's resampler, which keeps its filters."""
+    return AudioNormalizer(sample_rate)

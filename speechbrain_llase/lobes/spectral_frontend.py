@@ -11,9 +11,7 @@ Authors
 """
 
 import torch
-from transformers.models.wavlm.modeling_wavlm import (
-    WavLMEncoderStableLayerNorm,
-)
+from transformers.models.wavlm.modeling_wavlm import WavLMEncoderStableLayerNorm
 
 from speechbrain_llase.lobes.spectral_encoder import SpectralStem
 from speechbrain_llase.lobes.wavlm import run_encoder, wavlm_config

@@ -22,10 +22,7 @@ from speechbrain_llase.nnet.fsq import (
     levels_to_tokens,
     mean_codes,
 )
-from speechbrain_llase.nnet.layers import (
-    layer_norm,
-    project,
-)
+from speechbrain_llase.nnet.layers import layer_norm, project
 from speechbrain_llase.nnet.packing import Runs, pack, unpack
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 

@@ -98,7 +98,7 @@ class Frontend(torch.nn.Module):
 
 
 class WavLMFrontend(Frontend):
-    """The first layers of WavLM, without the final norm; a zero row behind.
+    """The first layers of WavLM, without the final norm, and a last row of zeros.
 
     Arguments
     ---------

@@ -66,9 +66,7 @@ def check_wave(wav: Wave, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 
 
 def check_pair(
-    wav: Wave,
-    clean: Wave,
-    sample_rate: int = SAMPLE_RATE,
+    wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Check a wave and its clean original, which must be as long.
 

@@ -47,10 +47,7 @@ class SpeakerSimilarity:
         self._encoder = self._package.VoiceEncoder("cpu", verbose=False)
 
     def __call__(
-        self,
-        wav: Wave,
-        clean: Wave,
-        sample_rate: int = SAMPLE_RATE,
+        self, wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
     ) -> float:
         """Compare the voice of one wave with that of its clean original.
 

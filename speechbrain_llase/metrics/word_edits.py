@@ -61,10 +61,7 @@ class WordDifference:
         self._reader = reader or PocketsphinxReader()
 
     def __call__(
-        self,
-        wav: Wave,
-        clean: Wave,
-        sample_rate: int = SAMPLE_RATE,
+        self, wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
     ) -> WordEdits:
         """Compare one wave with its clean original.
 

@@ -69,12 +69,12 @@ class TokenLMBrain(sb.Brain):
         self.schedule = self.hparams.schedule(total_steps=steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.lr_at(1)
-        self.tally, self.valid_tally = EpochTotals(), EpochTotals()
+        self.totals, self.valid_totals = EpochTotals(), EpochTotals()
         self.checkpointer.add_recoverables(
             {
                 "optimizer": self.optimizer,
                 "schedule": self.schedule,
-                "tally": self.tally,
+                "tally": self.totals,  # the name that checkpoints know
                 "tokenizer": TokenizerName(self.tokenizer_id),
             }
         )
@@ -86,7 +86,7 @@ class TokenLMBrain(sb.Brain):
         torch.manual_seed(hash(tuple(numbers)) % 2**63)
 
     def compute_forward(self, batch, stage):
-        """Hear the noisy speech, compare with the clean tokens."""
+        """Predict the clean tokens of noisy speech and compare."""
         batch = batch.to(self.device)
         noisy, lengths = batch.noisy
         feats = self.modules.frontend(to_peak(noisy), lengths)
@@ -103,12 +103,12 @@ class TokenLMBrain(sb.Brain):
             ]
         )
         if stage != sb.Stage.TRAIN:
-            self.valid_tally.add(counts)
+            self.valid_totals.add(counts)
             return scores.loss / scores.frames
         world_size = self.place[1]
         if world_size > 1:
             torch.distributed.all_reduce(counts)
-        self.tally.add(counts)
+        self.totals.add(counts)
         return scores.loss * world_size / counts[1]
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
@@ -129,20 +129,20 @@ class TokenLMBrain(sb.Brain):
             self.parts["train"].maker.set_epoch(epoch)
             self.train_loader.batch_sampler.set_epoch(epoch)
         else:
-            self.valid_tally = EpochTotals()
+            self.valid_totals = EpochTotals()
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log, score and keep the best checkpoints."""
         if stage == sb.Stage.TRAIN:
-            self.train_stats = self.tally.stats()
-            self.tally.sums.zero_()
+            self.train_stats = self.totals.stats()
+            self.totals.sums.zero_()
             return
-        stats = self.valid_tally.stats()
+        stats = self.valid_totals.stats()
         loss, accuracy = stats["loss"], stats["token_accuracy"]
         every = self.hparams.metrics_every
         test = stage == sb.Stage.TEST
         if every and (test or epoch % every == 0) and if_main_process():
-            stats |= self.listen("test" if test else "valid")
+            stats |= self.score_clips("test" if test else "valid")
         if test:
             meta = {"Epoch loaded": self.hparams.epoch_counter.current}
             self.log(meta, {"test_stats": stats})
@@ -156,7 +156,7 @@ class TokenLMBrain(sb.Brain):
             min_keys=["loss"],
         )
 
-    def listen(self, part: str) -> dict[str, float]:
+    def score_clips(self, part: str) -> dict[str, float]:
         """Score some clips of a part; see `Quality`."""
         learner = self.hparams.fine_tuned
         with self.evaluation_ctx:

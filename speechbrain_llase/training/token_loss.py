@@ -102,10 +102,7 @@ class TokenLoss(torch.nn.Module):
     """
 
     def __init__(
-        self,
-        token_lm: torch.nn.Module,
-        rows: int,
-        label_smoothing: float = 0.0,
+        self, token_lm: torch.nn.Module, rows: int, label_smoothing: float = 0.0
     ):
         super().__init__()
         if rows < 1:
