@@ -24,7 +24,8 @@ import soundfile
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
-from speechbrain_llase.cli import enhance as command, parser as cli
+from speechbrain_llase.bulk import worker
+from speechbrain_llase.cli import parser as cli
 from speechbrain_llase.inference.confidence import Posterior
 from speechbrain_llase.inference.loading import load_enhancer
 from speechbrain_llase.inference.stages import Stages
@@ -107,7 +108,7 @@ def main() -> None:
     add("--folder", help="where to write (default: the system's for such)")
     args = parser.parse_args()
     if args.model == "identity":
-        command.load_enhancer = load_identity
+        worker.load_enhancer = load_identity
     for count in args.files:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             folder = Path(folder)

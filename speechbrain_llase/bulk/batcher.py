@@ -24,6 +24,7 @@ from speechbrain_llase.bulk.open_file import (
     Work,
     refuse_broken,
 )
+from speechbrain_llase.bulk.records import one_line
 from speechbrain_llase.inference import reports
 
 if TYPE_CHECKING:
@@ -255,8 +256,3 @@ def one_by_one(
 def local(job: Any) -> AbstractContextManager[str]:
     """Open the local file `job.source`, for `enhance_many`."""
     return nullcontext(str(job.source))
-
-
-def one_line(err: Exception) -> str:
-    """Write an error's message, or else its name, in one line."""
-    return " ".join(str(err).split()) or type(err).__name__

@@ -11,7 +11,7 @@ from typing import Any
 
 from speechbrain_llase.dataio.urls import is_url, protocol_of, show
 
-PACKAGES = {  # what fsspec does not bring along
+BACK_ENDS = {  # what fsspec does not bring along
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     **dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs"),
@@ -43,7 +43,7 @@ def connect(place: str) -> tuple[Any, str]:
     try:
         get_filesystem_class(protocol)
     except ImportError as err:
-        package = PACKAGES.get(protocol, f"the fsspec package of {protocol}")
+        package = BACK_ENDS.get(protocol, f"the fsspec package of {protocol}")
         raise ValueError(
             f"{show(place)}: {protocol}:// needs a package that is missing "
             f"here; pip install {package}"

@@ -1,16 +1,14 @@
-"""A lock that a process holds while it lives, and a note of what it does.
+"""A lock that a process holds while it lives.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
 import errno
-import json
 import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 try:
     import fcntl
@@ -27,14 +25,12 @@ BINARY = getattr(os, "O_BINARY", 0)  # Windows: bytes stay as they are
 class Lock:
     """A file that one process has locked.
 
-    The system lets go of it when the process ends, however it ends. What the
-    process noted last stays in the file for the next one, and stays there
-    until `forget`, even if that one is killed, too.
+    The system lets go of it when the process ends, however it ends.
 
     Arguments
     ---------
     path : Path
-        The lock's file; made if missing.
+        The lock's file, which names its holder; made if missing.
 
     Raises
     ------
@@ -49,7 +45,7 @@ class Lock:
             try:
                 take(self.file)
             except OSError as err:
-                reason = refusal(err, path, read_note(self.file))
+                reason = refusal(err, path)
                 os.close(self.file)
                 if not reason:
                     raise
@@ -57,47 +53,24 @@ class Lock:
             if is_same(self.file, path):
                 break
             os.close(self.file)  # removed in between, by its last holder
-        found = read_note(self.file)
-        self.found = found if found.get("record") else {}
-        self.process = f"{os.getpid()} on {socket.gethostname()}"
-        self.note()
-
-    def note(self, **about: Any) -> None:
-        """Replace the note; enough for a killed process, not a lost machine.
-
-        The new one is written over the old one: there is no moment without.
-        """
-        note = {**self.found, **about, "process": self.process}
-        text = json.dumps(note).encode() + b"\n"
-        os.lseek(self.file, 0, os.SEEK_SET)
-        os.write(self.file, text)
-        os.ftruncate(self.file, len(text))
-
-    def forget(self) -> None:
-        """Drop what was found: it is done with."""
-        if self.found:
-            self.found = {}
-            self.note()
-
-    def clear(self) -> None:
-        """Remove the note."""
         os.ftruncate(self.file, 0)
+        os.write(self.file, f"{os.getpid()} on {socket.gethostname()}".encode())
 
-    def release(self, keep_note: bool = False) -> None:
-        """Let go, and remove the file unless its note is still needed."""
-        if not keep_note:
-            with suppress(OSError):  # Windows keeps what is open
-                self.path.unlink()
+    def release(self) -> None:
+        """Let go, and remove the file."""
+        with suppress(OSError):  # Windows keeps what is open
+            self.path.unlink()
         os.close(self.file)
 
 
-def refusal(err: OSError, path: Path, note: dict[str, Any]) -> str | None:
+def refusal(err: OSError, path: Path) -> str | None:
     """Say what a lock that was not got means; None where nobody knows."""
     if err.errno in HELD:
+        holder = path.read_text("utf-8", "replace") or "unknown"
         return (
-            f"Another process ({note.get('process', 'unknown')}) is at work "
-            f"on this run: it holds {path}. Wait for its end, or give this "
-            "one another --shard or --manifest."
+            f"Another process ({holder}) is at work on this run: it holds "
+            f"{path}. Wait for its end, or give this one another --shard or "
+            "--manifest."
         )
     if err.errno in MISSING:
         return (
@@ -116,20 +89,10 @@ def take(file: int) -> None:
     else:
         import msvcrt
 
-        # a byte that no note reaches, so that others can read the note
+        # a byte that no name reaches, so that others can read the name
         os.lseek(file, 1 << 30, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-
-
-def read_note(file: int) -> dict[str, Any]:
-    """Read what was noted, in the first line; nothing if it is torn."""
-    os.lseek(file, 0, os.SEEK_SET)
-    try:
-        line, _, _ = os.read(file, 1 << 20).partition(b"\n")
-        found = json.loads(line)
-    except (ValueError, OSError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        os.lseek(file, 0, os.SEEK_SET)
 
 
 def is_same(file: int, path: Path) -> bool:

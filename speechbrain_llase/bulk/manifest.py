@@ -1,20 +1,18 @@
-"""The ledger of a run: its manifest, what it was made with, who is at work.
+"""The manifest of a run: what is done, what it was made with, who is at work.
 
-Beside `manifest.jsonl`, one line a file, lies `manifest.run.json`, which
+Beside `manifest.jsonl`, one line for each file, lies `manifest.run.json`, which
 describes the models and settings and tells how far the run is; while a process
-works, a hidden lock file holds the record of the output that is about to
-appear.
+works, a hidden lock file keeps others out.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
+import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from speechbrain_llase.bulk.locking import BINARY, Lock
 from speechbrain_llase.bulk.records import (
@@ -30,22 +28,50 @@ from speechbrain_llase.bulk.run_state import (
     read_state,
     remove_partials,
     state_path,
-    write_text,
+    write_whole_text,
 )
+from speechbrain_llase.dataio.urls import local_path, name_of, show, whole
 
 HOW = (
     "--overwrite makes all files again, --keep-others keeps what is there and "
     "goes on beside it, --manifest or --output name another place"
 )
+OUTPUT_DIGITS = 8  # of an output's hash
 
 
-class Ledger:
+def manifest_name(part: tuple[int, int] | None) -> str:
+    """Name the manifest of a run, or of its I-th of N parts."""
+    return "manifest-{}of{}.jsonl".format(*part) if part else "manifest.jsonl"
+
+
+def manifest_path(output: str, name: str) -> Path:
+    """Place the manifest on this machine.
+
+    Example
+    -------
+    >>> manifest_path("clean", "manifest.jsonl").as_posix()
+    'clean/manifest.jsonl'
+    >>> manifest_path("s3://bucket/day1/clean/", "manifest.jsonl").as_posix()
+    'clean-d2ca0949.manifest.jsonl'
+    """
+    path = local_path(output)
+    if path:
+        return path / name
+    output = show(whole(output))
+    digest = hashlib.sha256(output.encode()).hexdigest()[:OUTPUT_DIGITS]
+    return Path(f"{name_of(output)}-{digest}.{name}")
+
+
+class Manifest:
     """The manifest of one run, open in one process.
 
     Arguments
     ---------
     path : Path
-        The manifest, below a folder that exists.
+        Its place, below a folder that exists.
+    output : str
+        URL or path of the results. A URL is noted beside the manifest; a
+        folder may be moved, and its manifest lies in it.
 
     Raises
     ------
@@ -53,9 +79,10 @@ class Ledger:
         Another process has it open, or nobody can lock it.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, output: str):
         self.path = path
-        self.run_path = state_path(path)
+        self.state_path = state_path(path)
+        self.output = None if local_path(output) else show(whole(output))
         self.lock = Lock(path.with_name(f".{path.name}.lock"))
         self.file = None
         self.lines: dict[str, tuple[str, str]] = {}  # output: status, input
@@ -63,21 +90,11 @@ class Ledger:
         self.extra = 0  # lines that another one replaces
         self.settings: set[str | None] = set()  # of all lines
         self.state = RunState()
-        self.pending = False  # an output may be there without its line
 
     @property
     def id(self) -> str:
         """Name the run, after `begin`, as its manifest does for good."""
         return self.state.id
-
-    @property
-    def overwrites(self) -> bool:
-        """Tell whether outputs without a line are made again."""
-        return self.state.overwrites
-
-    @overwrites.setter
-    def overwrites(self, value: bool) -> None:
-        self.state.overwrites = value
 
     def begin(self, run: Description, overwrite: bool, others: bool) -> None:
         """Read what is there, and see whether this run may go on with it.
@@ -98,18 +115,19 @@ class Ledger:
             The manifest is another run's, or no manifest.
         """
         refuse_foreign(self.path)
+        self.state = self.read_state()
         if self.path.exists():
             for record in read_records(self.path):
                 self.note(record)
-        self.state = RunState.from_dict(self.read_state())
         is_void = overwrite or self.state.clears
         if not (is_void or others):
             self.refuse_others(run)
-        for path in (self.path, self.run_path):
+        for path in (self.path, self.state_path):
             remove_partials(path)
         if is_void:
             self.clear()
         self.state.runs[run.fingerprint] = run.as_dict()
+        self.state.output = self.output
         self.write_state()
         cut_torn_line(self.path)
         self.open()
@@ -119,15 +137,27 @@ class Ledger:
         self.state.overwrites = self.state.clears = True
         self.state.finished = False
         self.write_state()
-        self.lock.forget()
-        write_text(self.path, [])
+        write_whole_text(self.path, [])
         self.state.runs, self.state.clears = {}, False
         self.lines, self.extra = {}, 0
 
-    def plan(self, outputs: int) -> None:
-        """Note how many lines there will be; the run is not finished."""
-        self.state.planned, self.state.finished = outputs, False
+    def plan(self, outputs: int, digest: str) -> None:
+        """Note how many outputs there will be; the run is not finished.
+
+        Whatever appears from now on is ours: see `may_replace`.
+        """
+        self.state.planned, self.state.plan = outputs, digest
+        self.state.finished = False
         self.write_state()
+
+    def may_replace(self, digest: str) -> bool:
+        """Tell whether outputs without a line are made again.
+
+        They are where a run overwrites, and where one of the same plan did not
+        come to its end: it had given a line to whatever was there before.
+        """
+        is_same = self.state.finished is False and self.state.plan == digest
+        return self.state.overwrites or is_same
 
     def open(self) -> None:
         """Open the manifest to append lines."""
@@ -139,16 +169,27 @@ class Ledger:
 
     def write_state(self) -> None:
         """Write what the manifest is made with."""
-        self.state.write(self.run_path)
+        self.state.write(self.state_path)
 
-    def read_state(self) -> dict[str, Any]:
-        """Read what the manifest was made with; see `run_state`."""
-        return read_state(self.run_path)
+    def read_state(self) -> RunState:
+        """Read what the manifest was made with.
+
+        Raises
+        ------
+        ValueError
+            It belongs to another output, or describes no run.
+        """
+        state = read_state(self.state_path)
+        if self.output and state.output not in (None, self.output):
+            raise ValueError(
+                f"{self.path} is the manifest of another output, "
+                f"{state.output}. Name another --manifest."
+            )
+        return state
 
     def refuse_others(self, run: Description) -> None:
         """Refuse lines that were made otherwise, and name the differences."""
-        owed = self.lock.found.get("record", {}).get("settings")
-        found = (self.settings | {owed}) - {None, run.fingerprint}
+        found = self.settings - {None, run.fingerprint}
         if not found:
             return
         runs = self.state.runs
@@ -167,37 +208,8 @@ class Ledger:
         self.lines[record.output] = record.status, record.input
         self.settings.add(record.settings)
 
-    def recover(self, holds: Callable[[str], bool]) -> None:
-        """Write the line that a killed process did not come to write.
-
-        It had noted the record, and moved the complete output to its place:
-        the temporary file is gone. `holds` tells what was in the folder.
-        """
-        note = self.lock.found
-        if note:
-            record = Record.from_dict(note["record"])
-            partial = Path(note["partial"]).name
-            partial = str(PurePosixPath(record.output).with_name(partial))
-            status, _ = self.lines.get(record.output, (None, None))
-            if status != "done" and not holds(partial) and holds(record.output):
-                self.append(record)
-        self.lock.forget()
-
-    def expect(self, partial: Path, record: Record) -> None:
-        """Note the record of an output that is about to appear."""
-        self.lock.note(partial=str(partial), record=asdict(record))
-        self.pending = True
-
-    def give_up(self) -> None:
-        """Forget what was expected; it has not appeared."""
-        self.lock.clear()
-        self.pending = False
-
     def append(self, *records: Record) -> None:
         """Write lines; a killed process does not lose them."""
-        if self.state.finished:
-            self.state.finished = False
-            self.write_state()
         text = "".join(record.as_json() + "\n" for record in records)
         end = os.fstat(self.file).st_size
         try:
@@ -207,7 +219,6 @@ class Ledger:
         except OSError:
             os.ftruncate(self.file, end)  # no half line
             raise
-        self.pending = False
         for record in records:
             self.note(record)
 
@@ -230,7 +241,7 @@ class Ledger:
         kept = (r.as_json() + "\n" for r in kept if r.output not in self.lost)
         self.close_file()  # some systems replace no open file
         try:
-            write_text(self.path, kept)
+            write_whole_text(self.path, kept)
         finally:
             self.open()
         self.lost.clear()
@@ -238,9 +249,8 @@ class Ledger:
 
     def finish(self) -> None:
         """Note that the run has come to its end."""
-        if self.overwrites or not self.state.finished:
-            self.state.overwrites, self.state.finished = False, True
-            self.write_state()
+        self.state.overwrites, self.state.finished = False, True
+        self.write_state()
 
     def close(self) -> None:
         """Tidy up, close the manifest and let go of the lock."""
@@ -251,7 +261,7 @@ class Ledger:
                     self.sync()
         finally:
             self.close_file()
-            self.lock.release(keep_note=self.pending or bool(self.lock.found))
+            self.lock.release()
 
     def close_file(self) -> None:
         """Close the manifest, if it is open."""

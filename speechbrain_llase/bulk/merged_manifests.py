@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from speechbrain_llase.bulk.records import Record, read_records
-from speechbrain_llase.bulk.run_state import RunState, read_state, state_path
+from speechbrain_llase.bulk.run_state import read_state, state_path
 
 NAME = re.compile(r"manifest(?:-(\d+)of(\d+))?\.jsonl")
 ORDER = ("failed", "kept", "done")  # the later one is believed
@@ -82,10 +82,7 @@ def unfinished(paths: Iterable[Path]) -> list[str]:
     ValueError
         What stands beside a manifest does not describe a run.
     """
-    states = (
-        (path, RunState.from_dict(read_state(state_path(path))))
-        for path in paths
-    )
+    states = ((path, read_state(state_path(path))) for path in paths)
     return [
         f"{path} ({state.planned or 'an unknown number of'} files planned)"
         for path, state in states
@@ -113,7 +110,7 @@ def read_run(paths: Iterable[str | Path]) -> dict[str, Record]:
         There is no manifest, or a line is no record.
     """
     merged: dict[str, Record] = {}
-    for path in expand(paths):
+    for path in list_manifests(paths):
         latest = {record.output: record for record in read_records(path)}
         for output, record in latest.items():
             known = merged.get(output)
@@ -122,7 +119,7 @@ def read_run(paths: Iterable[str | Path]) -> dict[str, Record]:
     return merged
 
 
-def expand(paths: Iterable[str | Path]) -> Iterator[Path]:
+def list_manifests(paths: Iterable[str | Path]) -> Iterator[Path]:
     """Replace folders by the manifests in them."""
     for path in map(Path, paths):
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""The output folder of a run: every file appears whole, or not at all.
+"""The output folder of a run: every result appears whole, or not at all.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -7,16 +7,20 @@ Authors
 import errno
 import hashlib
 import os
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from speechbrain_llase.bulk.open_file import CannotGoOn
-from speechbrain_llase.dataio.audio_writer import write_blocks
-from speechbrain_llase.dataio.whole_files import sync_folder
+from speechbrain_llase.bulk.plan import Unit
+from speechbrain_llase.bulk.storage import (
+    is_partial,
+    list_files,
+    new_file,
+    remove,
+)
+from speechbrain_llase.dataio.urls import local_path, show
 
 # Errors of a place, not of a file
 FATAL = frozenset(
@@ -27,38 +31,37 @@ FATAL = frozenset(
 
 
 class OutputFolder:
-    """Where a run writes.
+    """Where the results of a run appear, on this machine or elsewhere.
 
     Arguments
     ---------
-    top : Path
-        The folder, which exists.
+    top : str
+        URL, or path of a folder that exists.
     owner : str
         Names the run among all that write there at the same time, from other
         machines too; the temporary files of its killed processes are known
         by it.
     """
 
-    def __init__(self, top: Path, owner: str):
+    def __init__(self, top: str, owner: str):
         self.top = top
+        self.owner = owner
+        self.path = local_path(top)
         self.mark = hashlib.sha256(owner.encode()).hexdigest()[:8]
-        self.is_ours = re.compile(
-            rf"\.llase-{self.mark}-\d+\.partial\.\w+"
-        ).fullmatch
-        self.place = self.look()
-        self.made = 0
-        self.touched: set[Path] = set()  # since the last `sync`
+        self.disk = self.look()
         self.folders: dict[Path, set[str]] = {}
 
-    def look(self) -> tuple[int, int]:
+    def look(self) -> tuple[int, int] | None:
         """Tell which folder of which disk it is."""
-        status = self.top.stat()
+        if self.path is None:
+            return None
+        status = self.path.stat()
         return status.st_dev, status.st_ino
 
     def check(self) -> None:
         """Refuse to go on where the folder is not what it was."""
         try:
-            is_there = self.look() == self.place
+            is_there = self.look() == self.disk
         except OSError:
             is_there = False
         if not is_there:
@@ -68,96 +71,74 @@ class OutputFolder:
                 "Bring it back and give the same command again."
             )
 
-    def holds(self, path: Path) -> bool:
-        """Tell whether a file is there; temporary ones of old are removed.
+    def check_result(self, unit: Unit) -> None:
+        """Refuse to go on if a result is not here that was written."""
+        self.check()
+        if self.path and not os.path.exists(unit.target):
+            raise CannotGoOn(
+                f"{unit.target} was written by a worker and is not here: "
+                "--output must be a folder that all machines share, or a URL"
+            )
 
-        Each folder is listed once, when it is first asked for.
+    def holds(self, name: str) -> bool:
+        """Tell whether a result was there when the run began.
+
+        Temporary files of the run's killed processes are removed. Each folder
+        is listed once, when it is first asked for; elsewhere, all at once.
         """
-        folder = path.parent
-        if folder not in self.folders:
-            self.folders[folder] = self.tidy(folder)
-        return path.name in self.folders[folder]
+        if self.path is None:
+            return name in self.names
+        path = self.path / name
+        if path.parent not in self.folders:
+            self.folders[path.parent] = self.tidy(path.parent)
+        return path.name in self.folders[path.parent]
 
     def tidy(self, folder: Path) -> set[str]:
-        """List a folder, and remove what killed processes left there."""
+        """List a folder of this machine."""
         try:
             names = os.listdir(folder)
         except (FileNotFoundError, NotADirectoryError):
             return set()
-        for name in filter(self.is_ours, names):
-            (folder / name).unlink(missing_ok=True)
+        for name in names:
+            if is_partial(name, self.mark):
+                (folder / name).unlink(missing_ok=True)
         return set(names)
 
-    def make(
-        self, path: Path, blocks: Iterable[torch.Tensor], sample_rate: int
-    ) -> Path:
-        """Write a temporary file beside its place.
+    @cached_property
+    def names(self) -> set[str]:
+        """What lies behind a URL."""
+        try:
+            found = list_files(self.top, hidden=True)
+        except FileNotFoundError:
+            return set()  # nothing is there yet
+        for place, key, _ in found:
+            if is_partial(key.rpartition("/")[2], self.mark):
+                remove(place)
+        return {key for _, key, _ in found}
 
-        Arguments
-        ---------
-        path : Path
-            Its place below the folder.
-        blocks : iterable of torch.Tensor
-            (T,) each.
-        sample_rate : int
-            In Hz.
+    @contextmanager
+    def new_result(self, unit: Unit) -> Iterator[Path]:
+        """Give a path to write to; at the end, the result appears.
 
-        Returns
-        -------
-        partial : Path
-            Complete and on the disk, for `move`.
+        Without the look at the folder, a new one would be made where it was.
 
         Raises
         ------
         CannotGoOn
-            The disk is full or lost; no other file could be written either.
+            The disk is full or lost; no other result could be written either.
         OSError
-            This file cannot be written.
+            This one cannot be written.
         """
         self.check()
-        self.made += 1
-        partial = f".llase-{self.mark}-{self.made}.partial{path.suffix}"
-        partial = path.parent / partial
-        with self.watched(partial):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_blocks(partial, blocks, sample_rate)
-        return partial
-
-    def move(self, partial: Path, path: Path) -> None:
-        """Move what `make` gave to its place; errors as there."""
-        with self.watched(partial):
-            os.replace(partial, path)
-        self.touched.add(path.parent)
-
-    def sync(self) -> None:
-        """See that what was moved stays where it is.
-
-        A finished folder that somebody has moved away is their business.
-        """
-        with self.watched():
-            for folder in self.touched:
-                try:
-                    sync_folder(folder)
-                except (FileNotFoundError, NotADirectoryError):
-                    self.check()
-        self.touched.clear()
-
-    @contextmanager
-    def watched(self, partial: Path | None = None) -> Iterator[None]:
-        """Sort errors of writing; a temporary file does not survive them."""
         try:
-            yield
-        except BaseException as err:
-            if partial:
-                with suppress(OSError):
-                    partial.unlink(missing_ok=True)
-            if not isinstance(err, OSError):
-                raise
+            with new_file(unit.target, self.mark) as path:
+                yield path
+        except OSError as err:
             self.check()
             if err.errno not in FATAL:
                 raise
             raise CannotGoOn(
-                f"{self.top} cannot be written any more ({err.strerror}). "
-                "The finished files are complete: make room or mend the "
-                "disk, and give the same command again."
+                f"{show(unit.target)} cannot be written ({err.strerror}). The "
+                "finished files are complete: make room or mend the disk, and "
+                "give the same command again."
             ) from err

@@ -1,47 +1,78 @@
-"""Which files are read and where their enhanced versions are written.
+"""What a run does: its units, and where their results go.
 
-All decisions fall here, before a model is loaded: the inputs are found, every
-output gets a name, and a plan that would lose a file is refused. Nothing is
-written, no audio is opened, and every refusal is a `ValueError`.
+A unit is what is enhanced and resumed as one: a file, a tar shard or a table,
+on this machine or behind a URL. All decisions fall here, before a model is
+loaded: the inputs are found, every result gets a name, and a plan that would
+lose a file is refused. Nothing is written, no audio is opened.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from speechbrain_llase.bulk.refusals import (
     look_at,
-    refuse_clashes,
-    refuse_lost_inputs,
+    refuse_losses,
     refuse_missing,
-    refuse_outside,
 )
 from speechbrain_llase.dataio.audio_files import (
     AUDIO_SUFFIXES,
     find_audio,
+    keep_audio,
+    real_path,
     tell_left_out,
 )
-from speechbrain_llase.dataio.input_lists import is_list, read_list
+from speechbrain_llase.dataio.input_lists import Entry, is_list, read_list
+from speechbrain_llase.dataio.urls import (
+    is_url,
+    join,
+    local_path,
+    name_of,
+    show,
+    split_glob,
+    whole,
+)
+
+SHARDS = (".tar", ".tar.gz", ".tgz")
+TABLES = (".parquet", ".arrow")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One file to enhance."""
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One file, shard or table."""
 
-    source: Path  # as it was given or found
-    target: Path  # its WAV file below the output folder
-    name: str = ""  # that file below the output folder, with slashes
+    source: str  # URL or path, as it was given or found
+    top: str  # URL or path of the output folder
+    name: str  # of the result below that folder, with slashes
     size: int = 0  # bytes of the source
+
+    @property
+    def kind(self) -> str:
+        """Tell by its name: "file", "shard" or "table"."""
+        return kind_of(self.source)
+
+    @property
+    def target(self) -> str:
+        """URL or path of the result."""
+        if is_url(self.top):
+            return join(self.top, self.name)
+        return os.path.join(self.top, self.name)
+
+    @property
+    def input(self) -> str:
+        """The source as the manifest names it: absolute, without secrets."""
+        return show(whole(self.source))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All files of a run."""
+    """All units of a run."""
 
-    jobs: list[Job]
+    units: list[Unit]
     left_out: list[str]  # found, but of formats that cannot be read
 
     @property
@@ -50,96 +81,157 @@ class Plan:
         return tell_left_out(self.left_out)
 
 
-def plan_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
-    """Find the audio files and name their outputs; see `plan_run`."""
-    return plan_run(inputs, output).jobs
-
-
 def plan_run(
-    inputs: Sequence[str], output: Path, column: str | None = None
+    inputs: Sequence[str], output: str, column: str | None = None
 ) -> Plan:
-    """Find the audio files and name their outputs.
+    """Find what there is to do, and name its results.
 
     Arguments
     ---------
     inputs : sequence of str
-        Audio files, folders, and lists of them; see `read_list`. Relative
-        paths, those in a list too, start at the current folder.
-    output : Path
-        The folder of the results. A file given by name lands directly in it;
-        a folder's tree is kept below it, and so is that of a CSV or JSON
-        list. Where it lies inside an input folder, it is not searched.
+        URLs or paths: files, folders, patterns, and lists of them; see
+        `read_list`. Relative paths, those in a list too, start at the current
+        folder.
+    output : str
+        URL or path of the folder of the results, which is not searched,
+        unless an input lies in it. A file given by name lands directly in
+        it; the tree below a folder, a pattern or a CSV or JSON list is kept.
     column : str, optional
         Of CSV and JSON lists.
 
     Returns
     -------
     plan : Plan
-        Jobs in the order given, each folder sorted by name. The same file
-        twice under the same name is one job.
+        Units in the order given, folders sorted by name. The same file twice
+        under the same name is one unit.
 
     Raises
     ------
     ValueError
-        If an input is missing or holds no audio, or if an output would be
-        written twice, over an input, over a folder or outside `output`.
+        An input is missing or holds nothing, two results have one name, or a
+        result would lie over an input, over a folder or outside `output`.
+    OSError
+        There is no such input behind a URL, or no access.
 
     Example
     -------
     >>> tmp = Path(getfixture("tmpdir"))
     >>> (tmp / "noisy" / "day1").mkdir(parents=True)
     >>> (tmp / "noisy" / "day1" / "a.b.flac").touch()
-    >>> (job,) = plan_run([str(tmp / "noisy")], tmp / "clean").jobs
-    >>> job.target.relative_to(tmp).as_posix()
+    >>> (unit,) = plan_run([str(tmp / "noisy")], str(tmp / "clean")).units
+    >>> Path(unit.target).relative_to(tmp).as_posix()
     'clean/day1/a.b.wav'
     """
-    given = list(list_inputs(inputs, column))
-    refuse_missing(path for path, _ in given)
-    left_out = []
-    jobs = {}
-    for path, name in given:
-        for source, relative in find_audio(path, output, left_out):
-            named = output_name(name or Path(relative))
-            key, size = look_at(source)
-            job = Job(source, output / named, named.as_posix(), size)
-            jobs[key, job.name] = job
-    refuse_clashes(jobs.values())
-    refuse_lost_inputs(jobs)
-    refuse_outside(jobs.values(), output)
-    return Plan(list(jobs.values()), left_out)
+    top = tidy(output)
+    given = [entry for place in inputs for entry in read_input(place, column)]
+    refuse_missing(entry.path for entry in given)
+    left_out, units = [], {}
+    for entry in given:
+        for source, key, size in find(tidy(entry.path), top, left_out):
+            name = name_result(key, entry.name)
+            identity, here = look_at(source)
+            units[identity, name] = Unit(source, top, name, size or here)
+    refuse_losses(units, top)
+    return Plan(list(units.values()), left_out)
 
 
-def list_inputs(
-    inputs: Iterable[str], column: str | None
-) -> Iterator[tuple[Path, Path | None]]:
-    """Yield every path, and its output's name where a list says it."""
-    for path in map(Path, inputs):
-        if not (is_list(path) and path.is_file()):
-            yield path, None
-            continue
-        for entry in read_list(path, column):
-            yield Path(entry.path), entry.name and Path(entry.name)
-
-
-def output_name(relative: Path) -> Path:
-    """Name the result of one input file.
-
-    Arguments
-    ---------
-    relative : Path
-        Path relative to the input that it belongs to.
-
-    Returns
-    -------
-    Path
-        The same path with the ending `.wav`, which replaces a known audio
-        ending and is added to any other.
+def tidy(place: str) -> str:
+    """Write a place as briefly as it was meant.
 
     Example
     -------
-    >>> [str(output_name(Path(n))) for n in ("a.b.wav", "a.FLAC", "take.2")]
-    ['a.b.wav', 'a.wav', 'take.2.wav']
+    >>> tidy("./a//b/"), tidy("file:///a/"), tidy("s3://bucket/a/")
+    ('a/b', '/a', 's3://bucket/a')
     """
-    if relative.suffix.lower() in AUDIO_SUFFIXES:
-        return relative.with_suffix(".wav")
-    return relative.with_name(relative.name + ".wav")
+    path = local_path(place)
+    return str(path) if path else place.rstrip("/")
+
+
+def read_input(place: str, column: str | None) -> list[Entry]:
+    """Read a list of inputs, or give the one input that it is."""
+    path = local_path(place)
+    if path:
+        is_given = is_list(path) and path.is_file()
+        return read_list(path, column) if is_given else [Entry(place)]
+    if not is_list(Path(name_of(place))):
+        return [Entry(place)]
+    from speechbrain_llase.bulk.storage import local_copy
+
+    with local_copy(place) as path:
+        return read_list(path, column)
+
+
+def find(
+    place: str, output: str, left_out: list[str]
+) -> Iterator[tuple[str, str, int]]:
+    """Yield place, name below the input and bytes of what an input holds."""
+    path, (top, is_glob) = local_path(place), split_glob(place)
+    if path and (path.exists() or not is_glob):
+        skipped = local_path(output)
+        for file, key in find_audio(path, skipped, left_out, SHARDS + TABLES):
+            yield str(file), key, 0
+        return
+    from speechbrain_llase.bulk.storage import list_files
+
+    found = list_files(place)
+    if [file[0] for file in found] == [place]:
+        yield from found
+        return
+    found = outside(found, top, output)
+    yield from keep_audio(found, show(place), left_out, SHARDS + TABLES)
+
+
+def outside(
+    found: Iterable[tuple[str, str, int]], top: str, output: str
+) -> list[tuple[str, str, int]]:
+    """Leave out what lies in the output, unless all below `top` does."""
+    found = list(found)
+    if lies_in(top, output):
+        return found
+    folders = {place.rpartition("/")[0] for place, _, _ in found}
+    skipped = {folder for folder in folders if lies_in(folder, output)}
+    return [f for f in found if f[0].rpartition("/")[0] not in skipped]
+
+
+def lies_in(folder: str, output: str) -> bool:
+    """Tell whether a folder is the output or below it, whatever links say."""
+    path, top = local_path(folder), local_path(output)
+    if path and top:
+        return real_path(path).is_relative_to(real_path(top))
+    return f"{folder}/".startswith(f"{output}/")
+
+
+def kind_of(place: str) -> str:
+    """Tell by its name what a place holds.
+
+    Example
+    -------
+    >>> [kind_of(p) for p in ("a.wav", "s3://b/0.tar", "a.PARQUET", "a.tgz")]
+    ['file', 'shard', 'table', 'shard']
+    """
+    name = place.partition("?")[0] if is_url(place) else place
+    if name.lower().endswith(SHARDS):
+        return "shard"
+    return "table" if name.lower().endswith(TABLES) else "file"
+
+
+def name_result(key: str, given: str | None = None) -> str:
+    """Name the result of a file, shard or table; a list may have named it.
+
+    Example
+    -------
+    >>> [name_result(key) for key in ("a.b.wav", "1/a.FLAC", "take.2")]
+    ['a.b.wav', '1/a.wav', 'take.2.wav']
+    >>> [name_result("0.tar", name) for name in (None, "a/0.tar", "id")]
+    ['0.tar', 'a/0.tar', 'id.tar']
+    """
+    kind, name = kind_of(key), given or key
+    path = PurePosixPath(name)
+    if kind == "file":
+        is_audio = path.suffix.lower() in AUDIO_SUFFIXES
+        return str(path.with_suffix(".wav")) if is_audio else f"{path}.wav"
+    if kind != kind_of(name):
+        name += next(x for x in SHARDS + TABLES if key.lower().endswith(x))
+    if kind == "table":
+        name = str(PurePosixPath(name).with_suffix(".parquet"))
+    return name

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Job
+from speechbrain_llase.dataio.urls import name_of
 
-EVERY_S = 30.0  # between two lines
+if TYPE_CHECKING:
+    from speechbrain_llase.bulk.plan import Unit
+
+LINE_EVERY_S = 30.0  # between two lines
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} files [{elapsed}{postfix}]"
 
 
@@ -25,13 +27,13 @@ class Progress:
 
     Arguments
     ---------
-    jobs : sequence of Job
+    units : sequence of Unit
         All that is to be done.
     """
 
-    def __init__(self, jobs: Sequence["Job"]):
-        self.count = len(jobs)
-        self.size = sum(job.size for job in jobs)
+    def __init__(self, units: Sequence["Unit"]):
+        self.count = len(units)
+        self.size = sum(unit.size for unit in units)
         self.done = self.failed = 0
         self.sized = 0.0  # bytes done
         self.audio_s = 0.0
@@ -60,24 +62,29 @@ class Progress:
         self.stack.close()
 
     @property
+    def left(self) -> int:
+        """Units to come."""
+        return self.count - self.done
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self.start
 
-    def move(self, job: "Job", samples: int, whole: int) -> None:
+    def move(self, unit: "Unit", samples: int, whole: int) -> None:
         """Note how far one file is."""
         share = samples / max(whole, 1)
-        self.parts[job.name] = share * job.size, samples / 16000
-        self.latest = f"{job.source.name}: {100 * share:.0f} %"
+        self.parts[unit.name] = share * unit.size, samples / 16000
+        self.latest = f"{name_of(unit.source)}: {100 * share:.0f} %"
         self.tell()
 
-    def end(self, job: "Job", audio_s: float, failed: bool) -> None:
+    def end(self, unit: "Unit", audio_s: float, failed: bool) -> None:
         """Note the end of one file."""
-        self.parts.pop(job.name, None)
+        self.parts.pop(unit.name, None)
         self.latest = ""
         self.done += 1
         self.failed += failed
-        self.sized += job.size
+        self.sized += unit.size
         self.audio_s += audio_s
         if self.bar is not None:
             self.bar.update()
@@ -87,7 +94,7 @@ class Progress:
         """Show where things stand."""
         if self.bar is not None:
             self.bar.set_postfix_str(", ".join(self.remarks()))
-        elif time.perf_counter() - self.told >= EVERY_S:
+        elif time.perf_counter() - self.told >= LINE_EVERY_S:
             self.told = time.perf_counter()
             share = 100 * self.sized_now / max(self.size, 1)
             files = f"{self.done} of {self.count} files ({share:.1f} %)"

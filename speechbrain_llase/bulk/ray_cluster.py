@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from speechbrain_llase.bulk.ray_worker import describe
+from speechbrain_llase.bulk.ray_worker import describe_model
 from speechbrain_llase.bulk.run_settings import Description
 
 WAIT_S = 30.0  # for a machine that fits, before this is said
@@ -82,7 +82,9 @@ def describe_there(
     ValueError, OSError, RuntimeError, KeyError
         The model cannot be loaded there.
     """
-    task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(describe)
+    task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(
+        describe_model
+    )
     found = task.remote(model)
     while not ray.wait([found], timeout=WAIT_S)[0]:
         say(

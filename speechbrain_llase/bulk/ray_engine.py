@@ -16,16 +16,23 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from speechbrain_llase.bulk.container_items import InsideOptions
 from speechbrain_llase.bulk.open_file import CannotGoOn
-from speechbrain_llase.bulk.ray_cluster import Cluster, count_actors, last_line
+from speechbrain_llase.bulk.output_folder import OutputFolder
+from speechbrain_llase.bulk.plan import Unit
+from speechbrain_llase.bulk.ray_cluster import (
+    Cluster,
+    connected,
+    count_actors,
+    describe_there,
+    last_line,
+)
 from speechbrain_llase.bulk.ray_worker import Attempts, RayWorker
 from speechbrain_llase.bulk.records import Record
-from speechbrain_llase.bulk.run_settings import Description
-from speechbrain_llase.bulk.unit_resume import ResultFolder
-from speechbrain_llase.bulk.units import Unit
+from speechbrain_llase.dataio.urls import whole
 
 LOOK_S = 0.2  # between two looks at whether to stop
 DIED = (
@@ -34,7 +41,22 @@ DIED = (
 )
 
 
-class RayRun:
+@contextmanager
+def joined(
+    cluster: Cluster,
+    model: dict[str, Any],
+    options: InsideOptions,
+    say: Callable[[str], None],
+) -> Iterator["RayEngine"]:
+    """Connect to a cluster and load the model there; see `RayEngine`."""
+    model = {**model, "threads": cluster.cpus}
+    if os.path.isdir(model["source"]):
+        model["source"] = os.path.abspath(model["source"])
+    with connected(cluster) as ray:
+        yield RayEngine(ray, cluster, model, options, say)
+
+
+class RayEngine:
     """Enhance units on a cluster.
 
     Arguments
@@ -45,14 +67,15 @@ class RayRun:
         What of it is used.
     model : dict
         See `RayWorker`.
-    run : Description
-        What `describe_there` gave.
     options : InsideOptions
         What is taken from shards and tables.
-    folder : ResultFolder
-        Where results go.
-    stop : callable
-        Asked often; true ends the work.
+    say : callable
+        Is told, in one line, what is waited for.
+
+    Raises
+    ------
+    ValueError, OSError, RuntimeError, KeyError
+        The model cannot be loaded there.
     """
 
     def __init__(
@@ -60,21 +83,21 @@ class RayRun:
         ray: Any,
         cluster: Cluster,
         model: dict[str, Any],
-        run: Description,
         options: InsideOptions,
-        folder: ResultFolder,
-        stop: Callable[[], bool],
+        say: Callable[[str], None],
     ):
         self.ray = ray
         self.cluster = cluster
-        top = os.path.abspath(folder.here.top) if folder.here else None
-        self.arguments = (model, run, options, folder.mark, top)
-        self.run = run
-        self.stop = stop
-        self.actors = count_actors(ray, cluster)
+        self.model = model
+        self.options = options
+        self.run = describe_there(ray, cluster, model, say)
 
     def enhance(
-        self, units: Sequence[Unit]
+        self,
+        units: Sequence[Unit],
+        folder: OutputFolder,
+        stop: Callable[[], bool],
+        *_: Any,
     ) -> Iterator[tuple[Unit, list[Record]]]:
         """Enhance units.
 
@@ -82,13 +105,19 @@ class RayRun:
         ---------
         units : sequence of Unit
             Of any kinds; names are their own.
+        folder : OutputFolder
+            Where results go.
+        stop : callable
+            Asked often; true ends the work.
+        *_
+            What else `Worker.enhance` takes; nothing is told from elsewhere.
 
         Yields
         ------
         unit : Unit
             As it ends, in no order.
         records : list of Record
-            As `UnitWork.enhance` gives them. Where a unit's workers died,
+            As `Worker.enhance` gives them. Where a unit's workers died,
             alone too, it has failed.
 
         Raises
@@ -99,15 +128,15 @@ class RayRun:
         left = {unit.name: unit for unit in units}
         for files in (self.cluster.files, 1):
             groups = group(list(left.values()), files)
-            if groups and not self.stop():
-                for row in self.pump(self.dataset(groups)):
+            if groups and not stop():
+                for row in pump(self.dataset(groups, folder), stop):
                     records = json.loads(row["records"])
                     if not row["name"]:
                         raise CannotGoOn(records[0])
                     unit = left.pop(row["name"], None)
                     if unit:
                         yield unit, [Record.from_dict(r) for r in records]
-        if not self.stop():
+        if not stop():
             for unit in left.values():
                 yield unit, [self.lost(unit)]
 
@@ -122,24 +151,33 @@ class RayRun:
             error=DIED,
         )
 
-    def dataset(self, groups: list[list[Unit]]) -> Any:
-        """Describe the work to Ray Data, a group a block; nothing begins."""
+    def dataset(self, groups: list[list[Unit]], folder: OutputFolder) -> Any:
+        """Describe the work to Ray Data in blocks of a group; none begins."""
+        top = whole(folder.top)
         data = self.ray.data
         lasting = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
         attempts = self.ray.remote(**lasting)(Attempts)
+        actors = count_actors(self.ray, self.cluster)
         rows = [
             {
                 "group": k,
-                "units": json.dumps([dataclasses.asdict(u) for u in some]),
+                "units": json.dumps([for_workers(u, top) for u in some]),
             }
             for k, some in enumerate(groups)
         ]
         dataset = data.from_items(rows, override_num_blocks=len(rows))
         dataset = dataset.map_batches(
             RayWorker,
-            fn_constructor_args=(*self.arguments, attempts.remote()),
+            fn_constructor_args=(
+                self.model,
+                self.run,
+                self.options,
+                top,
+                folder.owner,
+                attempts.remote(),
+            ),
             batch_size=None,  # a block
-            compute=data.ActorPoolStrategy(size=min(self.actors, len(rows))),
+            compute=data.ActorPoolStrategy(size=min(actors, len(rows))),
             num_cpus=self.cluster.cpus,
             num_gpus=self.cluster.gpus or None,
         )
@@ -147,35 +185,36 @@ class RayRun:
         dataset.context.max_errored_blocks = -1  # they are tried alone
         return dataset
 
-    def pump(self, dataset: Any) -> Iterator[dict[str, str]]:
-        """Yield rows from a thread, so that a signal is heard at once."""
-        rows = queue.Queue()
-        is_over = threading.Event()
 
-        def take() -> None:
-            try:
-                for row in dataset.iter_rows():
-                    if is_over.is_set():
-                        return  # Ray Data stops what nobody iterates over
-                    rows.put(row)
-                rows.put(None)
-            except Exception as err:  # told by the other thread
-                rows.put(err)
+def pump(dataset: Any, stop: Callable[[], bool]) -> Iterator[dict[str, str]]:
+    """Yield rows from a thread, so that a signal is heard at once."""
+    rows = queue.Queue()
+    is_over = threading.Event()
 
-        threading.Thread(target=take, daemon=True).start()
+    def take() -> None:
         try:
-            while not self.stop():
-                try:
-                    row = rows.get(timeout=LOOK_S)
-                except queue.Empty:
-                    continue
-                if row is None:
-                    return
-                if isinstance(row, Exception):
-                    raise CannotGoOn(f"Ray: {last_line(row)}") from row
-                yield row
-        finally:
-            is_over.set()
+            for row in dataset.iter_rows():
+                if is_over.is_set():
+                    return  # Ray Data stops what nobody iterates over
+                rows.put(row)
+            rows.put(None)
+        except Exception as err:  # told by the other thread
+            rows.put(err)
+
+    threading.Thread(target=take, daemon=True).start()
+    try:
+        while not stop():
+            try:
+                row = rows.get(timeout=LOOK_S)
+            except queue.Empty:
+                continue
+            if row is None:
+                return
+            if isinstance(row, Exception):
+                raise CannotGoOn(f"Ray: {last_line(row)}") from row
+            yield row
+    finally:
+        is_over.set()
 
 
 def group(units: list[Unit], files: int) -> list[list[Unit]]:
@@ -183,7 +222,7 @@ def group(units: list[Unit], files: int) -> list[list[Unit]]:
 
     Example
     -------
-    >>> units = [Unit(name, "", name) for name in ("a", "b.tar", "c", "d")]
+    >>> units = [Unit(n, "out", n) for n in ("a", "b.tar", "c", "d")]
     >>> [[unit.name for unit in some] for some in group(units, 2)]
     [['b.tar'], ['a', 'c'], ['d']]
     """
@@ -191,3 +230,9 @@ def group(units: list[Unit], files: int) -> list[list[Unit]]:
     others = [unit for unit in units if unit.kind == "file"]
     starts = range(0, len(others), files)
     return alone + [others[at : at + files] for at in starts]
+
+
+def for_workers(unit: Unit, top: str) -> dict[str, Any]:
+    """Write a unit with places that hold in every process."""
+    source = whole(unit.source)
+    return dataclasses.asdict(dataclasses.replace(unit, source=source, top=top))

@@ -8,47 +8,31 @@ import dataclasses
 import json
 import platform
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase.bulk.container_items import InsideOptions
-from speechbrain_llase.bulk.run_settings import Description, describe_run
-from speechbrain_llase.bulk.units import Unit
+from speechbrain_llase.bulk.plan import Unit
+from speechbrain_llase.bulk.run_settings import Description, differences
 
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.output_folder import OutputFolder
 
 ATTEMPTS = 3  # at a group, before its units are tried alone
-MODEL_OPTIONS = (  # of the command line, that a model is loaded by
-    "source",
-    "device",
-    "precision",
-    "compute",
-    "batch_size",
-    "threads",
-    "guard",
-)
 
 
-def load_and_describe(model: dict[str, Any]) -> tuple[Any, Description]:
-    """Load the model that options ask for, and describe what it does."""
-    from speechbrain_llase.inference.loading import load_enhancer
-
-    enhancer = load_enhancer(**model)
-    return enhancer, describe_run(enhancer, model["source"], model["precision"])
-
-
-def describe(model: dict[str, Any]) -> Description:
+def describe_model(model: dict[str, Any]) -> Description:
     """Describe the model, on a machine that can hold it."""
-    return load_and_describe(model)[1]
+    from speechbrain_llase.bulk.worker import Worker
+
+    return Worker.load(model, InsideOptions()).run
 
 
-def find_folder(top: str, mark: str) -> "OutputFolder":
+def find_folder(top: str, owner: str) -> "OutputFolder":
     """Look at the output folder, which is there already; none is made."""
     from speechbrain_llase.bulk.output_folder import OutputFolder
 
     try:
-        return OutputFolder(Path(top), mark)
+        return OutputFolder(top, owner)
     except OSError as err:
         raise ValueError(
             f"{top} is not on {platform.node()}: --output must be a folder "
@@ -78,15 +62,13 @@ class RayWorker:
     Arguments
     ---------
     model : dict
-        `MODEL_OPTIONS` and their values.
+        The arguments of `load_enhancer`.
     run : Description
         What the run depends on.
     options : InsideOptions
         What is taken from shards and tables.
-    mark : str
-        Names the run in temporary files.
-    top : str or None
-        Output folder, where it is one that machines share.
+    top, owner : str
+        Of the `OutputFolder`, which machines share.
     attempts : ray.actor.ActorHandle
         Of `Attempts`.
 
@@ -102,23 +84,19 @@ class RayWorker:
         model: dict[str, Any],
         run: Description,
         options: InsideOptions,
-        mark: str,
-        top: str | None,
+        top: str,
+        owner: str,
         attempts: Any,
     ):
-        from speechbrain_llase.bulk.unit_worker import UnitWork
+        from speechbrain_llase.bulk.worker import Worker
 
-        enhancer, here = load_and_describe(model)
-        if here != run:
-            ours, theirs = here.as_dict(), run.as_dict()
-            differences = ", ".join(
-                f"{key}: {ours.get(key)!r}, not {theirs.get(key)!r}"
-                for key in sorted(ours.keys() | theirs.keys())
-                if ours.get(key) != theirs.get(key)
+        self.worker = Worker.load(model, options)
+        if self.worker.run != run:
+            found = differences(run.as_dict(), self.worker.run.as_dict())
+            raise ValueError(
+                f"a machine differs from the first: {', '.join(found)}"
             )
-            raise ValueError(f"a machine differs from the first: {differences}")
-        folder = find_folder(top, mark) if top else None
-        self.work = UnitWork(enhancer, run, options, mark=mark, folder=folder)
+        self.folder = find_folder(top, owner)
         self.attempts = attempts
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -146,7 +124,7 @@ class RayWorker:
             return {"name": names, "records": lines}
         units = [Unit(**fields) for fields in json.loads(batch["units"][0])]
         try:
-            for unit, records in self.work.enhance(units):
+            for unit, records in self.worker.enhance(units, self.folder):
                 names.append(unit.name)
                 lines.append(
                     json.dumps([dataclasses.asdict(r) for r in records])

@@ -182,3 +182,8 @@ def cut_torn_line(path: Path) -> None:
                 break
             end = start
         file.truncate(end)
+
+
+def one_line(err: Exception) -> str:
+    """Write an error's message, or else its name, in one line."""
+    return " ".join(str(err).split()) or type(err).__name__

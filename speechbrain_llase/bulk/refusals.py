@@ -5,28 +5,32 @@ Authors
 """
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from speechbrain_llase.dataio.audio_files import real
+from speechbrain_llase.dataio.audio_files import real_path
+from speechbrain_llase.dataio.input_lists import is_list
+from speechbrain_llase.dataio.urls import (
+    is_url,
+    local_path,
+    show,
+    split_glob,
+    whole,
+)
 
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Job
+    from speechbrain_llase.bulk.plan import Unit
 
-SHOWN = 10  # names in one message; the others are counted
-
-
-class Pair(NamedTuple):
-    """An input, which may be a URL, and its output on this machine."""
-
-    source: str  # as it is told
-    target: Path
+CULPRITS_SHOWN = 10  # names in one message; the others are counted
 
 
-def look_at(path: Path) -> tuple[tuple[int, int] | str, int]:
+def look_at(place: str) -> tuple[tuple[int, int] | str, int]:
     """Tell what a file is, however it is written, and its size in bytes."""
+    path = local_path(place)
+    if path is None:
+        return place, 0
     try:
         status = path.stat()
     except OSError:  # a broken link: only its name is left
@@ -34,75 +38,132 @@ def look_at(path: Path) -> tuple[tuple[int, int] | str, int]:
     return (status.st_dev, status.st_ino), status.st_size
 
 
-def refuse_missing(paths: Iterable[Path]) -> None:
-    """Refuse inputs that are neither a file nor a folder."""
-    missing = [p for p in paths if not (p.is_file() or p.is_dir())]
-    refuse(
+def refuse_missing(places: Iterable[str]) -> None:
+    """Refuse paths that are neither a file nor a folder nor a pattern."""
+    paths = ((x, local_path(x)) for x in places if not split_glob(x)[1])
+    refuse_any(
         "No such file or folder (relative paths start at the current folder)",
-        map(str, missing),
+        (x for x, p in paths if p and not (p.is_file() or p.is_dir())),
     )
 
 
-def refuse_clashes(jobs: Iterable["Job | Pair"]) -> None:
+def refuse_losses(units: Mapping[tuple, "Unit"], output: str) -> None:
+    """Refuse plans in which a file would be lost.
+
+    Arguments
+    ---------
+    units : mapping of tuple to Unit
+        The keys begin with what the sources are; see `look_at`.
+    output : str
+        URL or path. On this machine links are followed; elsewhere names are
+        compared.
+
+    Raises
+    ------
+    ValueError
+        Two results have one name, or a result would lie over an input, over
+        a folder or outside `output`.
+    """
+    refuse_clashes(units.values())
+    folders = {os.path.dirname(unit.target) for unit in units.values()}
+    if is_url(output):
+        old = list(units.values())
+    else:
+        there = {path for path in folders if os.path.isdir(path)}
+        old = [u for u in units.values() if os.path.dirname(u.target) in there]
+        refuse_outside(folders, output)
+    inputs = {key: unit.source for (key, _), unit in units.items() if old}
+    targets = ((unit, look_at(unit.target)[0]) for unit in old)
+    refuse_any(
+        "An output would overwrite an input; choose another --output",
+        (
+            show(f"{unit.target} <- {unit.source}, over {inputs[key]}")
+            for unit, key in targets
+            if key in inputs
+        ),
+    )
+    refuse_any(
+        "An output has the name of a folder; choose another --output",
+        (u.target for u in old if os.path.isdir(u.target)),
+    )
+
+
+def refuse_clashes(units: Collection["Unit"]) -> None:
     """Refuse two inputs with one output."""
+    counts = Counter(os.path.normcase(unit.name) for unit in units)
     sources = defaultdict(list)
-    for job in jobs:
-        sources[os.path.normcase(job.target)].append(str(job.source))
-    refuse(
+    for unit in units:
+        if counts[os.path.normcase(unit.name)] > 1:
+            target = os.path.normcase(unit.target)
+            sources[target].append(unit.source)
+    refuse_any(
         "Several inputs would be written to one output; rename them, give "
         "the folder above them as INPUT, or use one --output for each",
         (
-            f"{target} <- {', '.join(names)}"
+            show(f"{target} <- {', '.join(names)}")
             for target, names in sources.items()
-            if len(names) > 1
         ),
     )
 
 
-def refuse_lost_inputs(jobs: Mapping[tuple, "Job | Pair"]) -> None:
-    """Refuse an output that is an input or a folder; keys say what inputs are.
-
-    Outputs in folders that are not there yet are neither.
-    """
-    inputs = {key: job.source for (key, _), job in jobs.items()}
-    folders = {job.target.parent for job in jobs.values()}
-    there = {folder for folder in folders if folder.is_dir()}
-    lost, blocked = [], []
-    for job in jobs.values():
-        if job.target.parent not in there:
-            continue
-        key, _ = look_at(job.target)
-        if key in inputs:
-            lost.append(f"{job.target} <- {job.source}, over {inputs[key]}")
-        elif job.target.is_dir():
-            blocked.append(str(job.target))
-    refuse("An output would overwrite an input; choose another --output", lost)
-    refuse(
-        "An output has the name of a folder; choose another --output", blocked
-    )
-
-
-def refuse_outside(jobs: Iterable["Job | Pair"], output: Path) -> None:
-    """Refuse an output that a link would lead out of the output folder."""
-    top = real(output)
-    folders = {job.target.parent for job in jobs}
-    refuse(
+def refuse_outside(folders: Iterable[str], output: str) -> None:
+    """Refuse outputs that a link would lead out of the output folder."""
+    top = real_path(Path(output))
+    refuse_any(
         f"A link leads out of the output folder {output}; choose another "
         "--output or remove the link",
         (
-            f"{folder} -> {real(folder)}"
+            f"{folder} -> {real_path(Path(folder))}"
             for folder in sorted(folders)
-            if not real(folder).is_relative_to(top)
+            if not real_path(Path(folder)).is_relative_to(top)
         ),
     )
 
 
-def refuse(reason: str, culprits: Iterable[str]) -> None:
+def refuse_taken(
+    paths: Sequence[Path], inputs: Iterable[str], units: Iterable["Unit"]
+) -> None:
+    """Refuse a manifest that would take the place of another file.
+
+    Arguments
+    ---------
+    paths : sequence of Path
+        The manifest, and what stands beside it.
+    inputs : iterable of str
+        Of the command, among them lists.
+    units : iterable of Unit
+        All of the plan.
+
+    Raises
+    ------
+    ValueError
+        One is an input, a list of inputs or an output.
+    """
+    lists = {look_at(x)[0] for x in inputs if is_list(Path(x))}
+    ours = {os.path.abspath(path) for path in paths}
+    taken = {
+        place
+        for unit in units
+        for place in (whole(unit.source), whole(unit.target))
+        if place in ours
+    }
+    refuse_any(
+        "The manifest would take the place of an input, of an output or of a "
+        "list; choose another --manifest",
+        (
+            str(path)
+            for path in paths
+            if look_at(str(path))[0] in lists or os.path.abspath(path) in taken
+        ),
+    )
+
+
+def refuse_any(reason: str, culprits: Iterable[str]) -> None:
     """Raise a ValueError that lists the culprits, if there are any."""
     culprits = list(culprits)
     if not culprits:
         return
-    lines = culprits[:SHOWN]
-    if len(culprits) > SHOWN:
-        lines.append(f"... and {len(culprits) - SHOWN} more")
+    lines = culprits[:CULPRITS_SHOWN]
+    if len(culprits) > CULPRITS_SHOWN:
+        lines.append(f"... and {len(culprits) - CULPRITS_SHOWN} more")
     raise ValueError("\n  ".join([f"{reason}:", *lines]))

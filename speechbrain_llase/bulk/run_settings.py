@@ -29,7 +29,7 @@ SETTINGS = (
     "context_from",
     "restore_level",
 )
-DIGITS = 12  # of a fingerprint
+FINGERPRINT_DIGITS = 12  # of a fingerprint
 PIECE = 1 << 20  # bytes that are hashed at a time
 WHOLE = 1 << 28  # bytes of a file that is hashed whole; of larger ones
 PIECES = 64  # of them are, the first and the last one included
@@ -49,7 +49,7 @@ class Description:
     def fingerprint(self) -> str:
         """A short digest: equal for runs that may be mixed."""
         text = json.dumps([self.model, self.settings], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+        return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
     def as_dict(self) -> dict[str, Any]:
         """Give model and settings in one flat dictionary."""
@@ -146,7 +146,9 @@ def model_id(
     for key, path in files.items():
         digest.update(f"{key}\0{path.stat().st_size}\0".encode())
         add_content(digest, path)
-    return f"{name}@{digest.hexdigest()[:DIGITS]}" if files else name
+    return (
+        f"{name}@{digest.hexdigest()[:FINGERPRINT_DIGITS]}" if files else name
+    )
 
 
 def is_part(path: Path) -> bool:

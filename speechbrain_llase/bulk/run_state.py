@@ -9,11 +9,11 @@ import json
 import os
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from speechbrain_llase.dataio.whole_files import move_whole
+from speechbrain_llase.dataio.whole_files import whole_file
 
 
 @dataclass
@@ -24,25 +24,19 @@ class RunState:
     clears: bool = False  # its lines are void, and about to be removed
     finished: bool | None = None  # None: an older version wrote it
     planned: int | None = None  # outputs
+    plan: str = ""  # digest of their names
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     runs: dict[str, Any] = field(default_factory=dict)  # by fingerprint
-    others: dict[str, Any] = field(default_factory=dict)  # kept as they are
+    output: str | None = None  # URL of the results; None: a folder
+    copies: int = 0  # of the manifest, that were made beside the results
 
-    @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> "RunState":
-        """Take over what `read_state` gave."""
-        known = {key: x for key, x in found.items() if key in FIELDS}
-        others = {key: x for key, x in found.items() if key not in FIELDS}
-        return cls(**known, others=others)
-
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> str:
         """Give what is to be written."""
-        fields = asdict(self)
-        return fields.pop("others") | fields
+        return json.dumps(asdict(self), indent=1) + "\n"
 
     def write(self, path: Path) -> None:
         """Write it beside its manifest; see `state_path`."""
-        write_text(path, [json.dumps(self.as_dict(), indent=1), "\n"])
+        write_whole_text(path, [self.as_json()])
 
     @property
     def is_unfinished(self) -> bool:
@@ -50,26 +44,26 @@ class RunState:
         return self.finished is False or self.overwrites or self.clears
 
 
-FIELDS = set(RunState.__dataclass_fields__) - {"others"}
-
-
 def state_path(manifest: Path) -> Path:
     """Name the file beside a manifest."""
     return manifest.with_suffix(".run.json")
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path, shown: str | None = None) -> RunState:
     """Read what stands beside a manifest.
 
     Arguments
     ---------
     path : Path
         See `state_path`.
+    shown : str, optional
+        Its place, as it is told.
 
     Returns
     -------
-    state : dict
-        For `RunState.from_dict`; empty if there is no such file.
+    state : RunState
+        A new one if there is no such file; keys of later versions are left
+        out.
 
     Raises
     ------
@@ -77,33 +71,31 @@ def read_state(path: Path) -> dict[str, Any]:
         It is something else.
     """
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(state["runs"], dict):
-            return state
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found["runs"], dict):
+            names = {field.name for field in fields(RunState)}
+            return RunState(**{k: x for k, x in found.items() if k in names})
     except FileNotFoundError:
-        return {}
+        return RunState()
     except (ValueError, TypeError, KeyError):
         pass
     raise ValueError(
-        f"{path} does not describe a run. Remove it, or name another "
-        "--manifest."
+        f"{shown or path} does not describe a run. Remove it, or name another "
+        "--manifest or --output."
     )
 
 
-def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write a whole file beside its place, then move it there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+def write_whole_text(path: Path, lines: Iterable[str]) -> None:
+    """Write a file that appears whole, and is on the disk then."""
+    with whole_file(path) as partial:
         with open(partial, "w", encoding="utf-8") as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
-        move_whole(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def remove_partials(path: Path) -> None:
-    """Remove what killed processes left beside a file of `write_text`."""
-    for old in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    """Remove what killed processes left beside a file of `whole_file`."""
+    names = f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"
+    for old in path.parent.glob(names):
         old.unlink(missing_ok=True)

@@ -7,8 +7,6 @@ Authors
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -22,13 +20,11 @@ class Stopper:
     """Listen for signals in a `with` block.
 
     The first one is noted in `signal`, the second one raises
-    KeyboardInterrupt, but not while something is `held`.
+    KeyboardInterrupt.
     """
 
     def __init__(self):
         self.signal: int | None = None
-        self.is_held = False
-        self.is_late = False  # the second one came while something was held
         self.before = {}
 
     def __enter__(self) -> "Stopper":
@@ -47,22 +43,9 @@ class Stopper:
         if self.signal is None:
             self.signal = number
             os.write(2, ASKED.encode())  # print may be at work itself
-        elif self.is_held:
-            self.is_late = True
         else:
             raise KeyboardInterrupt
 
     def is_asked(self) -> bool:
         """Tell whether a signal has come."""
         return self.signal is not None
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Finish what must not be torn, some milliseconds at most."""
-        self.is_held = True
-        try:
-            yield
-        finally:
-            self.is_held = False
-        if self.is_late:
-            raise KeyboardInterrupt

@@ -26,9 +26,12 @@ from speechbrain_llase.bulk.filesystems import (
     connect,
 )
 from speechbrain_llase.dataio.urls import (
+    check_key,
+    join,
     local_path,
     name_of,
     protocol_of,
+    split_glob,
 )
 from speechbrain_llase.dataio.whole_files import move_whole
 
@@ -37,6 +40,64 @@ OBJECT_STORES = frozenset(
     "s3 s3a gs gcs abfs abfss az adl oss oci tos tosfs hf".split()
 )
 COPIED = 1 << 20  # bytes at a time
+
+
+def list_files(place: str, hidden: bool = False) -> list[tuple[str, str, int]]:
+    """List what a place stands for.
+
+    Arguments
+    ---------
+    place : str
+        URL or path of a file; of a folder, which is searched to the bottom,
+        hidden names left out; or a pattern with `*`, `?`, `[ab]`, `**`.
+    hidden : bool
+        List hidden names, too.
+
+    Returns
+    -------
+    list of tuple of (str, str, int)
+        Place, key and bytes, 0 where the server does not say; sorted by key.
+        Keys of a folder start below it, those of a pattern below its last
+        folder without a pattern; that of a file is its name.
+
+    Raises
+    ------
+    OSError
+        There is nothing, or no access.
+    ValueError
+        The protocol is unknown or needs a package.
+    """
+    fs, path = connect(place)
+    with clear_errors(place):
+        fs.invalidate_cache()
+        top, is_glob = split_glob(place)
+        if is_glob:
+            infos = fs.glob(path, detail=True)
+        elif (info := fs.info(path))["type"] != "directory":
+            return [(place, name_of(place), info.get("size") or 0)]
+        else:
+            infos = fs.find(path, detail=True)
+    root = connect(top)[1].rstrip("/")
+    found = []
+    for name, info in sorted(infos.items()):
+        key = name.removeprefix(root).lstrip("/")
+        if info["type"] == "directory" or not key:
+            continue
+        check_key(key)
+        if hidden or not any(part[0] == "." for part in key.split("/")):
+            found.append((join(top, key), key, info.get("size") or 0))
+    return found
+
+
+def exists(place: str) -> bool:
+    """Tell whether a file is there."""
+    fs, path = connect(place)
+    try:
+        with clear_errors(place):
+            fs.invalidate_cache()
+            return fs.info(path)["type"] != "directory"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def features(schema: "pa.Schema") -> dict[str, Any]:
         return {}
 
 
-def describe(schema: "pa.Schema", column: str, rate: int) -> "pa.Schema":
+def describe_result(schema: "pa.Schema", column: str, rate: int) -> "pa.Schema":
     """Let the column hold null, and correct the sampling rate it states."""
     place = schema.get_field_index(column)
     schema = schema.set(place, schema.field(place).with_nullable(True))

@@ -23,24 +23,23 @@ from speechbrain_llase.bulk.container_items import (
     InsideOptions,
     Item,
 )
-from speechbrain_llase.bulk.storage import new_file, open_stream
-from speechbrain_llase.bulk.table_columns import describe, find_column
+from speechbrain_llase.bulk.storage import open_stream
+from speechbrain_llase.bulk.table_columns import describe_result, find_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
 
-ROWS = 32  # read together, and in a group of rows of the result
+ROWS_AT_ONCE = 32  # read together, and in a group of rows of the result
 
 
 def enhance_table(
     enhancer: "EnhanceLLaSE",
     source: str,
-    target: str,
+    path: Path,
     options: InsideOptions,
     stop: Callable[[], bool] = lambda: False,
-    mark: str = "",
 ) -> Contents:
     """Enhance the recordings of one table.
 
@@ -51,15 +50,13 @@ def enhance_table(
     source : str
         Place of a parquet file, or of an Arrow file as `save_to_disk` of
         Hugging Face datasets writes them.
-    target : str
-        Place of the new parquet file.
+    path : Path
+        Of the new parquet file, incomplete after an error.
     options : InsideOptions
         The column; if None, the one that is described as audio, or else the
         one named `audio`.
     stop : callable
         Asked often; true ends the work.
-    mark : str
-        Names the run in the names of temporary files.
 
     Returns
     -------
@@ -71,20 +68,21 @@ def enhance_table(
     ValueError
         The file is no table, or has no such column.
     OSError
-        It cannot be read or written. Nothing appears at `target`.
+        It cannot be read or written.
     Stopped
-        `stop` was true. Nothing appears at `target`.
+        `stop` was true.
     """
     pa, pq = import_arrow()
     try:
         with (
-            new_file(target, mark) as path,
             open_stream(source) as file,
             tempfile.TemporaryDirectory(prefix="llase-") as scratch,
             open_batches(file) as (schema, batches),
         ):
             column = find_column(schema, options.column)
-            schema = describe(schema, column, enhancer.hparams.sample_rate)
+            schema = describe_result(
+                schema, column, enhancer.hparams.sample_rate
+            )
             with pq.ParquetWriter(path, schema) as out:
                 table = Table(batches, out, column, Path(scratch), options)
                 return table.enhance(enhancer, stop)
@@ -116,7 +114,7 @@ def open_batches(
     file.seek(0)
     if magic.startswith(b"PAR1"):
         with pq.ParquetFile(file, pre_buffer=False) as table:
-            yield table.schema_arrow, table.iter_batches(ROWS)
+            yield table.schema_arrow, table.iter_batches(ROWS_AT_ONCE)
         return
     if magic.startswith(b"ARROW1"):
         with pa.ipc.open_file(file) as table:
@@ -129,10 +127,10 @@ def open_batches(
 
 
 def smaller(batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
-    """Cut batches to `ROWS` rows."""
+    """Cut batches to `ROWS_AT_ONCE` rows."""
     for batch in batches:
-        for at in range(0, batch.num_rows, ROWS):
-            yield batch.slice(at, ROWS)
+        for at in range(0, batch.num_rows, ROWS_AT_ONCE):
+            yield batch.slice(at, ROWS_AT_ONCE)
 
 
 @dataclass

@@ -28,7 +28,7 @@ from speechbrain_llase.bulk.container_items import (
     InsideOptions,
     Item,
 )
-from speechbrain_llase.bulk.storage import new_file, open_stream
+from speechbrain_llase.bulk.storage import open_stream
 from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 from speechbrain_llase.dataio.urls import check_key
 
@@ -37,16 +37,15 @@ if TYPE_CHECKING:
 
 KEY_AND_COLUMN = re.compile(r"^((?:.*/)?[^.]+)[.]([^/]*)$")  # as webdataset
 IN_MEMORY = 1 << 18  # bytes of a carried member; larger ones go to disk
-SHOWN = 8  # endings in a message
+ENDINGS_SHOWN = 8  # endings in a message
 
 
 def enhance_shard(
     enhancer: "EnhanceLLaSE",
     source: str,
-    target: str,
+    path: Path,
     options: InsideOptions,
     stop: Callable[[], bool] = lambda: False,
-    mark: str = "",
 ) -> Contents:
     """Enhance the recordings of one shard.
 
@@ -54,14 +53,15 @@ def enhance_shard(
     ---------
     enhancer : EnhanceLLaSE
         The model.
-    source, target : str
-        Places of the tar files; `.tar.gz` and `.tgz` are compressed.
+    source : str
+        Place of the tar file.
+    path : Path
+        Of the new one, incomplete after an error; `.gz` and `.tgz` are
+        compressed.
     options : InsideOptions
         Which members are audio; all whose ending is one of audio, if None.
     stop : callable
         Asked often; true ends the work.
-    mark : str
-        Names the run in the names of temporary files.
 
     Returns
     -------
@@ -74,14 +74,13 @@ def enhance_shard(
     ValueError
         The file is no tar file, is damaged, or holds no audio.
     OSError
-        It cannot be read or written. Nothing appears at `target`.
+        It cannot be read or written.
     Stopped
-        `stop` was true. Nothing appears at `target`.
+        `stop` was true.
     """
-    mode = "w:gz" if target.endswith("gz") else "w"
+    mode = "w:gz" if path.suffix.endswith("gz") else "w"
     try:
         with (
-            new_file(target, mark) as path,
             open_stream(source) as stream,
             tempfile.TemporaryDirectory(prefix="llase-") as scratch,
             tarfile.open(fileobj=stream, mode="r|*") as tar,
@@ -199,7 +198,7 @@ class Shard(Container):
         if self.contents.items:
             return
         wanted = self.options.column or "wav, flac, ..."
-        seen = ", ".join(sorted(self.columns)[:SHOWN]) or "none"
+        seen = ", ".join(sorted(self.columns)[:ENDINGS_SHOWN]) or "none"
         raise ValueError(
             f"the shard holds no KEY.{wanted}; endings in it: {seen}. Name "
             "the one to enhance with --column."

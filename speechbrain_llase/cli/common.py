@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from speechbrain_llase.bulk.records import one_line as one_line
+
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `load_enhancer` reads."""
@@ -111,8 +113,3 @@ def refuse(reason: str) -> int:
 def say(line: str) -> None:
     """Print on standard error."""
     print(f"speechbrain-llase: {line}", file=sys.stderr)
-
-
-def one_line(err: Exception) -> str:
-    """Write an error's message, or else its name, in one line."""
-    return " ".join(str(err).split()) or type(err).__name__

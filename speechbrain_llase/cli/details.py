@@ -10,13 +10,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from speechbrain_llase.dataio.urls import show
+
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Job
+    from speechbrain_llase.bulk.plan import Unit
     from speechbrain_llase.bulk.progress import Progress
     from speechbrain_llase.inference.reports import Report
 
 
-def add_watch_options(parser: argparse.ArgumentParser) -> None:
+def add_report_options(parser: argparse.ArgumentParser) -> None:
     """Add --guard and --details."""
     parser.add_argument(
         "--guard",
@@ -37,18 +39,20 @@ def open_details(path: Path | None) -> AbstractContextManager[TextIO | None]:
     """Open the file of --details, or nothing."""
     if path is None:
         return nullcontext()
-    # names that are no UTF-8 are escaped as JSON does it
-    return open(path, "a", encoding="utf-8", errors="backslashreplace")
+    try:  # names that are no UTF-8 are escaped as JSON does it
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+    except OSError as err:
+        raise ValueError(f"--details {path}: {err.strerror}") from err
 
 
 def tell(
-    job: "Job", report: "Report", bar: "Progress", details: TextIO | None
+    unit: "Unit", report: "Report", bar: "Progress", details: TextIO | None
 ) -> None:
     """Write a report to --details, and what the guard did on standard error.
 
     Arguments
     ---------
-    job : Job
+    unit : Unit
         The file.
     report : Report
         What is known about its enhancement.
@@ -58,7 +62,7 @@ def tell(
         Where lines of JSON go.
     """
     if details:
-        paths = {"input": str(job.source), "output": str(job.target)}
+        paths = {"input": show(unit.source), "output": show(unit.target)}
         line = paths | json.loads(report.as_json())
         details.write(json.dumps(line, ensure_ascii=False) + "\n")
         details.flush()
@@ -68,5 +72,5 @@ def tell(
         count = f"{len(harmed)} of {len(report.decisions)} parts"
         part = "the whole file" if len(report.decisions) == 1 else count
         bar.write(
-            f"guard: {job.source}: held {part} back ({', '.join(reasons)})"
+            f"guard: {show(unit.source)}: held {part} back ({', '.join(reasons)})"
         )

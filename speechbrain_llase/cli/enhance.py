@@ -6,12 +6,21 @@ Authors
 
 import argparse
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from speechbrain_llase.bulk.plan import Job, plan_run
-from speechbrain_llase.cli import enhance_units as engines
+from speechbrain_llase.bulk.manifest import (
+    Manifest,
+    manifest_name,
+    manifest_path,
+)
+from speechbrain_llase.bulk.plan import Unit, plan_run
+from speechbrain_llase.bulk.progress import Progress
+from speechbrain_llase.bulk.refusals import refuse_taken
+from speechbrain_llase.bulk.run_state import state_path
+from speechbrain_llase.bulk.stop_signals import Stopper
 from speechbrain_llase.cli.common import (
     add_model_options,
     check_writable,
@@ -22,23 +31,18 @@ from speechbrain_llase.cli.common import (
     say,
 )
 from speechbrain_llase.cli.details import (
-    add_watch_options,
+    add_report_options,
     open_details,
     tell,
 )
-from speechbrain_llase.cli.engine_options import add_engine_options
-from speechbrain_llase.cli.run_options import (
-    add_run_options,
-    manifest_path,
-    pick_shard,
-    refuse_taken,
-)
-from speechbrain_llase.cli.summary import Tally
-from speechbrain_llase.inference.loading import load_enhancer
+from speechbrain_llase.cli.run_options import add_run_options
+from speechbrain_llase.cli.summary import RunSummary
+from speechbrain_llase.dataio.urls import local_path, show
 
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.local_engine import LocalRun
-    from speechbrain_llase.bulk.manifest import Ledger
+    from speechbrain_llase.bulk.ray_engine import RayEngine
+    from speechbrain_llase.bulk.records import Record
+    from speechbrain_llase.bulk.worker import Worker
 
 HELP = """\
 Make noisy speech recordings cleaner.
@@ -122,105 +126,157 @@ def add_parser(subparsers) -> None:
         help="folder of the results, made if missing",
     )
     add_run_options(parser)
-    add_engine_options(parser)
-    add_watch_options(parser)
+    add_report_options(parser)
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase enhance`; return the exit code."""
-    if engines.takes_over(args):
-        return engines.run(args)
-    output = Path(args.output)
     try:
-        plan = plan_run(args.inputs, output, args.column)
-        check_writable(output)
-        manifest = manifest_path(args)
-        refuse_taken(manifest, args.inputs, plan.jobs)
-        manifest.parent.mkdir(parents=True, exist_ok=True)
-        jobs = pick_shard(plan.jobs, args.shard)
+        plan = plan_run(args.inputs, args.output, args.column)
+        refuse_details(args, plan.units)
+        if folder := local_path(args.output):
+            check_writable(folder)
+        name = manifest_name(args.shard)
+        path = Path(args.manifest or manifest_path(args.output, name))
+        refuse_taken([path, state_path(path)], args.inputs, plan.units)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        manifest = Manifest(path, args.output)
     except (OSError, ValueError) as err:
         return refuse(str(err))
     if plan.remark:
         say(f"warning: {plan.remark}")
-    from speechbrain_llase.bulk.manifest import Ledger
-
     try:
-        ledger = Ledger(manifest)
-    except (OSError, ValueError) as err:
-        return refuse(str(err))
-    try:
-        return run_with(args, jobs, ledger)
+        return run_with(args, pick_shard(plan.units, args.shard), manifest)
     finally:
-        ledger.close()
+        manifest.close()
 
 
 def run_with(
-    args: argparse.Namespace, jobs: list[Job], ledger: "Ledger"
+    args: argparse.Namespace, units: list[Unit], manifest: Manifest
 ) -> int:
     """Load the model and go on with the run; return the exit code."""
-    try:
-        enhancer = load_enhancer(**model_options(args))
-    except ValueError as err:
-        return refuse(one_line(err))
-    except (OSError, RuntimeError, KeyError) as err:
-        return refuse(f"{args.source} cannot be loaded: {one_line(err)}")
-    if args.compute == "auto":
-        say(f"weights are held in {enhancer.computes_in}")
-    from speechbrain_llase.bulk.local_engine import LocalRun, find_rest
+    from speechbrain_llase.bulk.manifest_copy import ManifestCopy
     from speechbrain_llase.bulk.output_folder import OutputFolder
-    from speechbrain_llase.bulk.progress import Progress
-    from speechbrain_llase.bulk.run_settings import describe_run
-    from speechbrain_llase.bulk.stop_signals import Stopper
+    from speechbrain_llase.bulk.resume import failed_inside, find_rest
+    from speechbrain_llase.bulk.run import write_lines
 
-    description = describe_run(enhancer, args.source, args.precision)
-    try:
-        ledger.begin(description, args.overwrite, args.keep_others)
-        folder = OutputFolder(Path(args.output), ledger.id)
-        rest = find_rest(jobs, ledger, folder, args.keep_others)
-    except (OSError, ValueError) as err:
-        return refuse(str(err))
-    tally = Tally(len(jobs) - len(rest), str(ledger.path))
+    name = manifest_name(args.shard)
+    copy = ManifestCopy(manifest, args.output, name, say)
     with ExitStack() as stack:
         try:
+            copy.fetch()
+            engine = load_engine(args, stack)
+            manifest.begin(engine.run, args.overwrite, args.keep_others)
+            folder = OutputFolder(args.output, manifest.id)
+            rest = find_rest(units, manifest, folder, args.keep_others)
+            copy.copy()  # a place that cannot be written is known now
             details = stack.enter_context(open_details(args.details))
-        except OSError as err:
-            return refuse(f"--details {args.details}: {err.strerror}")
+        except (OSError, ValueError) as err:
+            return refuse(str(err))
+        summary = RunSummary(len(units) - len(rest), str(manifest.path))
+        for record in failed_inside(units, rest, manifest):  # of runs before
+            summary.note(record.input, record)
         stopper = stack.enter_context(Stopper())
         progress = stack.enter_context(Progress(rest))
-        work = LocalRun(
-            enhancer, description, folder, ledger, stopper, progress
+        ended = engine.enhance(
+            rest,
+            folder,
+            stopper.is_asked,
+            progress.move,
+            lambda unit, report: tell(unit, report, progress, details),
+            bool(details),
         )
-        return enhance_all(work, rest, tally, details)
+        lines = write_lines(ended, len(rest), manifest, copy, folder)
+        lines = stack.enter_context(closing(lines))
+        return follow(lines, summary, progress, stopper)
 
 
-def enhance_all(
-    work: "LocalRun", jobs: list[Job], tally: Tally, details: TextIO | None
+def refuse_details(args: argparse.Namespace, units: list[Unit]) -> None:
+    """Refuse --details where it cannot be told."""
+    if args.details is None:
+        return
+    if args.engine == "ray" or any(unit.kind != "file" for unit in units):
+        raise ValueError(
+            "--details is for files and the local engine, not for shards, "
+            "tables and --engine ray."
+        )
+
+
+def pick_shard(units: list[Unit], part: tuple[int, int] | None) -> list[Unit]:
+    """Take every N-th unit, from the I-th on, in the order of the outputs."""
+    if part is None:
+        return units
+    return sorted(units, key=lambda unit: unit.name)[part[0] - 1 :: part[1]]
+
+
+def load_engine(
+    args: argparse.Namespace, stack: ExitStack
+) -> "Worker | RayEngine":
+    """Load the model, here or on a cluster.
+
+    Raises
+    ------
+    ValueError
+        It cannot be loaded, or the cluster not be reached.
+    """
+    from speechbrain_llase.bulk import ray_engine, worker
+    from speechbrain_llase.bulk.container_items import InsideOptions
+
+    model = model_options(args)
+    options = InsideOptions(args.column, args.audio_format)
+    cluster = ray_engine.Cluster(
+        args.ray_address,
+        args.actors,
+        args.threads or 1,
+        args.gpus_per_actor,
+        args.files_per_task,
+    )
+    try:
+        if args.engine == "ray":
+            joined = ray_engine.joined(cluster, model, options, say)
+            engine = stack.enter_context(joined)
+        else:
+            engine = worker.Worker.load(model, options)
+    except ValueError as err:
+        raise ValueError(one_line(err)) from err
+    except (OSError, RuntimeError, KeyError) as err:
+        raise ValueError(
+            f"{args.source} cannot be loaded: {one_line(err)}"
+        ) from err
+    if args.compute == "auto":
+        say(f"weights are held in {engine.run.settings['compute']}")
+    return engine
+
+
+def follow(
+    lines: Iterator[tuple[Unit, list["Record"]]],
+    summary: RunSummary,
+    progress: Progress,
+    stopper: Stopper,
 ) -> int:
-    """Enhance all files and report; return the exit code."""
+    """Tell of each unit as it ends, and of all; return the exit code."""
     from speechbrain_llase.bulk.open_file import CannotGoOn
 
     try:
-        for outcome, record in work.enhance(jobs, watched=bool(details)):
-            if outcome.report:
-                tell(outcome.job, outcome.report, work.progress, details)
-            tally.note(outcome.job, record)
-            work.progress.end(outcome.job, outcome.seconds, bool(record.error))
-            for warning in record.warnings:
-                line = f"warning: {outcome.job.source}: {warning}"
-                work.progress.write(line)
-        if work.progress.done == len(jobs):
-            work.finish()
+        for unit, records in lines:
+            for record in records:
+                source = unit.source + record.input.removeprefix(unit.input)
+                summary.note(source, record)
+            last = records[-1]
+            progress.end(unit, last.seconds, bool(last.error))
+            for warning in last.warnings:
+                progress.write(f"warning: {show(unit.source)}: {warning}")
     except CannotGoOn as err:
-        say(f"error: {one_line(err)}")
+        say(f"error: the run cannot go on: {one_line(err)}")
         return 3
     finally:  # an interrupted run, too, says what it has done
-        tally.work_s = work.progress.elapsed_s
-        work.progress.close()
-        tally.report()
-    if work.progress.done < len(jobs):
-        if work.stopper.signal == signal.SIGINT:
+        summary.work_s = progress.elapsed_s
+        progress.close()
+        summary.report()
+    if progress.left:
+        if stopper.signal == signal.SIGINT:
             raise KeyboardInterrupt
         say("terminated; the finished files are complete")
-        return 128 + work.stopper.signal
-    return 1 if tally.failed else 0
+        return 128 + stopper.signal
+    return 1 if summary.failed else 0

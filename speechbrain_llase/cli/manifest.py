@@ -29,7 +29,7 @@ examples:
 exit codes: 0 all done, 1 some files failed, a shard has not begun or a run has
 not come to its end, 2 there is no manifest.
 """
-SHOWN = 20  # failures
+FAILED_SHOWN = 20  # failures
 
 
 def add_parser(subparsers) -> None:
@@ -57,42 +57,44 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase manifest`; return the exit code."""
     from speechbrain_llase.bulk.merged_manifests import (
-        expand,
+        list_manifests,
         missing_shards,
         read_run,
         unfinished,
     )
 
     try:
-        paths = list(expand(args.paths))
+        paths = list(list_manifests(args.paths))
         records = read_run(paths)
         begun = unfinished(paths)
         if args.join:
-            join(args.join, records)
+            write_joined(args.join, records)
     except (OSError, ValueError) as err:
         return refuse(str(err))
-    describe(records)
+    print_figures(records)
     missing = missing_shards(paths)
     if missing:
         say(f"warning: shards that have not begun: {', '.join(missing)}")
     for run in begun:
         say(f"warning: not finished, or still at work: {run}")
     failed = [x for x in records.values() if x.status == "failed"]
-    for record in failed[:SHOWN]:
+    for record in failed[:FAILED_SHOWN]:
         say(f"failed: {record.input}: {record.error}")
-    if len(failed) > SHOWN:
-        say(f"failed: and {len(failed) - SHOWN} more")
+    if len(failed) > FAILED_SHOWN:
+        say(f"failed: and {len(failed) - FAILED_SHOWN} more")
     return 1 if failed or missing or begun else 0
 
 
-def join(path: Path, records: dict[str, "Record"]) -> None:
+def write_joined(path: Path, records: dict[str, "Record"]) -> None:
     """Write all records to one file, which appears whole."""
-    from speechbrain_llase.bulk.run_state import write_text
+    from speechbrain_llase.bulk.run_state import write_whole_text
 
-    write_text(path, (records[x].as_json() + "\n" for x in sorted(records)))
+    write_whole_text(
+        path, (records[x].as_json() + "\n" for x in sorted(records))
+    )
 
 
-def describe(records: dict[str, "Record"]) -> None:
+def print_figures(records: dict[str, "Record"]) -> None:
     """Print the figures of a run."""
     counts = Counter(record.status for record in records.values())
     done = [x for x in records.values() if x.status == "done"]

@@ -1,20 +1,13 @@
-"""Options of `enhance` that concern many files, and what they mean.
+"""Options of `enhance` that concern many files, other places and machines.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
 import argparse
-import os
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from speechbrain_llase.bulk.plan import Job
-from speechbrain_llase.bulk.refusals import look_at, refuse
-from speechbrain_llase.bulk.run_state import state_path
-from speechbrain_llase.cli.common import non_empty
-from speechbrain_llase.dataio.input_lists import is_list
+from speechbrain_llase.cli.common import non_empty, positive
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +40,70 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         help="only the I-th of N parts of the files sorted by output",
     )
+    add_engine_options(parser)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of shards, tables and clusters."""
+    group = parser.add_argument_group(
+        "other places and other machines",
+        "INPUT and --output may be URLs (s3://, gs://, hdfs://, https://, ...)"
+        " and INPUT may\nbe WebDataset shards (.tar) or tables with a column of"
+        " audio (.parquet, .arrow);\n--column names that column, or"
+        " KEY.column of a shard. docs/cluster.md says more.",
+    )
+    add = group.add_argument
+    add(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="ray: on all machines of a Ray cluster (default: %(default)s)",
+    )
+    add(
+        "--audio-format",
+        choices=["wav", "flac"],
+        help="of results inside shards and tables (default: FLAC stays FLAC,"
+        " all else becomes WAV)",
+    )
+    add(
+        "--ray-address",
+        type=non_empty,
+        metavar="HOST:PORT",
+        help="cluster to join (default: that of RAY_ADDRESS, else this machine"
+        " alone)",
+    )
+    add(
+        "--actors",
+        type=positive,
+        metavar="N",
+        help="models at work (default: as many as the cluster has room for)",
+    )
+    add(
+        "--gpus-per-actor",
+        type=share,
+        default=0.0,
+        metavar="X",
+        help="GPUs of each, 0.5 for two on one (default: none)",
+    )
+    add(
+        "--files-per-task",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="files that a model takes at a time; shards and tables are taken"
+        " one by one (default: %(default)s)",
+    )
+
+
+def share(text: str) -> float:
+    """Read a number of GPUs."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of GPUs")
+    return number
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -58,54 +115,3 @@ def shard(text: str) -> tuple[int, int]:
             f"{text!r} is not I/N with I from 1 to N, such as 2/8"
         )
     return part, count
-
-
-def pick_shard(jobs: list[Job], part: tuple[int, int] | None) -> list[Job]:
-    """Take every N-th job, from the I-th on, in the order of the outputs."""
-    if part is None:
-        return jobs
-    return sorted(jobs, key=lambda job: job.name)[part[0] - 1 :: part[1]]
-
-
-def manifest_path(args: argparse.Namespace) -> Path:
-    """Name the manifest."""
-    path = Path(args.manifest or Path(args.output, "manifest.jsonl"))
-    if args.shard and not args.manifest:
-        name = "{}-{}of{}{}".format(path.stem, *args.shard, path.suffix)
-        path = path.with_name(name)
-    return path
-
-
-def refuse_taken(
-    manifest: Path, inputs: Sequence[str], jobs: Iterable[Job]
-) -> None:
-    """Refuse a manifest that would take the place of another file.
-
-    Arguments
-    ---------
-    manifest : Path
-        What stands beside it is looked at, too; see `state_path`.
-    inputs : sequence of str
-        Of the command, among them lists.
-    jobs : iterable of Job
-        All of the plan.
-
-    Raises
-    ------
-    ValueError
-        It is an input, a list of inputs or an output.
-    """
-    ours = manifest, state_path(manifest)
-    lists = {look_at(path)[0] for path in map(Path, inputs) if is_list(path)}
-    names = {
-        os.path.abspath(x) for job in jobs for x in (job.source, job.target)
-    }
-    refuse(
-        "The manifest would take the place of an input, of an output or of a "
-        "list; choose another --manifest",
-        (
-            str(path)
-            for path in ours
-            if look_at(path)[0] in lists or os.path.abspath(path) in names
-        ),
-    )

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from speechbrain_llase.cli.common import say
+from speechbrain_llase.dataio.urls import show
 
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Job
     from speechbrain_llase.bulk.records import Record
 
-SHOWN = 50  # failures; the manifest has all
+FAILURES_SHOWN = 50  # failures; the manifest has all
 
 
 @dataclass
-class Tally:
+class RunSummary:
     """What one run has done so far."""
 
     skipped: int
@@ -29,12 +29,12 @@ class Tally:
     audio_s: float = 0.0
     work_s: float = 0.0  # loading the model not included
 
-    def note(self, job: "Job", record: "Record") -> None:
-        """Count one file."""
+    def note(self, source: str, record: "Record") -> None:
+        """Count one file, or a recording inside one."""
         if record.error:
             self.failed += 1
-            if len(self.failures) < SHOWN:
-                self.failures.append(f"{job.source}: {record.error}")
+            if len(self.failures) < FAILURES_SHOWN:
+                self.failures.append(f"{show(source)}: {record.error}")
             return
         self.done += 1
         self.audio_s += record.seconds
@@ -44,8 +44,8 @@ class Tally:
         """Print the failures, the warnings' number and one closing line."""
         for failure in self.failures:
             say(f"failed: {failure}")
-        if self.failed > SHOWN:
-            more = self.failed - SHOWN
+        if self.failed > FAILURES_SHOWN:
+            more = self.failed - FAILURES_SHOWN
             say(f"failed: and {more} more, see {self.manifest}")
         if self.reduced:
             say(

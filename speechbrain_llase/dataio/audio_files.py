@@ -125,13 +125,13 @@ def tell_left_out(paths: Sequence[str]) -> str:
 
 def walk(folder: Path, skipped: Path | None = None) -> Iterator[Path]:
     """Yield the files below a folder, without hidden ones and `skipped`."""
-    skipped = skipped and real(skipped)
+    skipped = skipped and real_path(skipped)
     for root, folders, names in os.walk(folder, onerror=refuse_unlisted):
         folders[:] = sorted(
             name
             for name in folders
             if name[0] != "."
-            and not (skipped and real(Path(root, name)) == skipped)
+            and not (skipped and real_path(Path(root, name)) == skipped)
         )
         for name in sorted(names):
             if name[0] != ".":
@@ -145,6 +145,6 @@ def refuse_unlisted(err: OSError) -> None:
     ) from err
 
 
-def real(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """Follow every link; unlike `Path.resolve`, a loop of links is no error."""
     return Path(os.path.realpath(path))

@@ -19,7 +19,7 @@ from typing import Any
 from speechbrain_llase.dataio.urls import is_url
 
 # Columns that are known to hold paths of noisy audio, in other projects too.
-COLUMNS = (
+PATH_COLUMNS = (
     "wav path file filename input audio audio_path audio_filepath noisy"
     " noisy_wav noisy_path"
 ).split()
@@ -50,7 +50,7 @@ def read_list(path: Path, column: str | None = None) -> list[Entry]:
         values are objects. `.scp`: an id and a path a line. Blank lines, and
         in `.txt` and `.scp` lines that begin with `#`, are skipped.
     column : str, optional
-        Where the paths are in CSV and JSON; None means the one of `COLUMNS`
+        Where the paths are in CSV and JSON; None means the one of `PATH_COLUMNS`
         that is there.
 
     Returns
@@ -183,13 +183,13 @@ def read_rows(
 
 def pick_column(path: Path, row: dict[str, Any]) -> str:
     """Find the one column that is known to hold paths."""
-    found = [column for column in row if column in COLUMNS]
+    found = [column for column in row if column in PATH_COLUMNS]
     if len(found) == 1:
         return found[0]
     what = (
         f"several columns that may hold the paths ({', '.join(found)})"
         if found
-        else f"no column of a known name ({', '.join(COLUMNS)}), only "
+        else f"no column of a known name ({', '.join(PATH_COLUMNS)}), only "
         f"{', '.join(map(str, row))}"
     )
     raise ValueError(f"{path} has {what}. Choose one with --column NAME.")

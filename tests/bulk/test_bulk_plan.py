@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.bulk.plan import output_name, plan_jobs
+from speechbrain_llase.bulk.plan import name_result, plan_run
 from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 
 
@@ -24,8 +24,9 @@ def make(tmp_path, monkeypatch):
 
 def targets(*inputs, output="out"):
     """Plan, and write the outputs relative to the output folder."""
-    jobs = plan_jobs(inputs, Path(output))
-    return [job.target.relative_to(output).as_posix() for job in jobs]
+    units = plan_run(inputs, output).units
+    assert all(Path(unit.target) == Path(output, unit.name) for unit in units)
+    return [unit.name for unit in units]
 
 
 def test_a_file_lands_in_the_output_folder(make):
@@ -234,5 +235,5 @@ def test_a_loop_of_links_as_output_is_no_crash(make):
 
 @pytest.mark.parametrize("name", ["a.wav", "../b/a.wav", "a", ".wav", "a."])
 def test_an_output_name_ends_in_wav_and_keeps_its_folder(name):
-    named = output_name(Path(name))
+    named = Path(name_result(name))
     assert named.suffix == ".wav" and named.parent == Path(name).parent

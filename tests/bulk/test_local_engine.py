@@ -23,7 +23,7 @@ from local_runs import (
     release_locks,
 )
 
-from speechbrain_llase.bulk.manifest import Ledger
+from speechbrain_llase.bulk.manifest import Manifest
 from speechbrain_llase.bulk.output_folder import OutputFolder
 from speechbrain_llase.bulk.records import Record, read_records
 from speechbrain_llase.cli import parser as cli
@@ -247,8 +247,7 @@ def test_a_kill_around_the_moving_of_an_output(made, whole, monkeypatch, place):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(os, "replace", dies)
         patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
-        patch.setattr(Ledger, "give_up", lambda self: None)
-        patch.setattr(Ledger, "close", lambda self: None)
+        patch.setattr(Manifest, "close", lambda self: None)
         enhance()
     done = len(list(read_records(MANIFEST)))
     there = sum(Path("out", name).exists() for name in NAMES)
@@ -257,7 +256,7 @@ def test_a_kill_around_the_moving_of_an_output(made, whole, monkeypatch, place):
     assert len(partials) == (place == "before")
     release_locks()
     assert enhance() == 0
-    assert len(made[-1].fed) == len(NAMES) - there
+    assert len(made[-1].fed) == len(NAMES) - done
     assert contents() == whole
     assert {x.status for x in records().values()} == {"done"}
 
@@ -266,7 +265,7 @@ def test_only_our_own_temporary_files_are_removed(made, whole):
     assert enhance() == 0
     Path("out/1/c.wav").unlink()
     run = json.loads(Path("out/manifest.run.json").read_text())
-    mark = OutputFolder(Path("out"), run["id"]).mark
+    mark = OutputFolder("out", run["id"]).mark
     ours = Path(f"out/1/.llase-{mark}-7.partial.wav")
     others = [
         Path("out/1/.llase-00000000-7.partial.wav"),
@@ -377,7 +376,7 @@ def pretend_full(patch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write_blocks(*args)
 
-    name = "speechbrain_llase.bulk.output_folder.write_blocks"
+    name = "speechbrain_llase.bulk.worker.write_blocks"
     patch.setattr(name, full)
 
 
@@ -417,8 +416,8 @@ def test_the_system_s_reason_reaches_the_caller(tmp_path, name, room):
 
 
 def test_a_line_that_finds_no_room_is_not_lost(made, whole, monkeypatch):
-    """The output is there already; its line is written by the next run."""
-    append = Ledger.append
+    """The output is there already; the next run makes it again."""
+    append = Manifest.append
 
     def full(self, *records):
         if len(self.lines) == 2:
@@ -426,12 +425,12 @@ def test_a_line_that_finds_no_room_is_not_lost(made, whole, monkeypatch):
         append(self, *records)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "append", full)
+        patch.setattr(Manifest, "append", full)
         assert enhance() == 3
     assert len(records()) == 2
     assert len(set(NAMES) & set(contents())) == 3
     assert enhance() == 0
-    assert len(made[-1].fed) == 2 and contents() == whole
+    assert len(made[-1].fed) == 3 and contents() == whole
     assert {x.status for x in records().values()} == {"done"}
 
 

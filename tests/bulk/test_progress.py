@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from speechbrain_llase.bulk import progress as module
-from speechbrain_llase.bulk.plan import Job
+from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.progress import Progress
 
 
@@ -24,25 +24,25 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def jobs(tmp_path):
+def units():
     """Three files of 1, 1 and 8 MB."""
     return [
-        Job(tmp_path / f"{k}.wav", tmp_path / f"o{k}.wav", f"{k}.wav", size)
+        Unit(f"in/{k}.wav", "out", f"{k}.wav", size)
         for k, size in enumerate([10**6, 10**6, 8 * 10**6])
     ]
 
 
-def test_figures_follow_the_bytes(clock, jobs):
-    with Progress(jobs) as progress:
+def test_figures_follow_the_bytes(clock, units):
+    with Progress(units) as progress:
         clock.now += 10
-        progress.end(jobs[0], 30.0, False)
+        progress.end(units[0], 30.0, False)
         assert progress.remarks() == [
             "30 s of audio",
             "3.0x real time",
             "1 min 30 s left",
         ]
-        progress.end(jobs[1], 0.0, True)
-        progress.move(jobs[2], 16000 * 120, 16000 * 240)
+        progress.end(units[1], 0.0, True)
+        progress.move(units[2], 16000 * 120, 16000 * 240)
         clock.now += 50
         assert progress.remarks() == [
             "150 s of audio",
@@ -51,33 +51,33 @@ def test_figures_follow_the_bytes(clock, jobs):
             "40 s left",
             "2.wav: 50 %",
         ]
-        progress.end(jobs[2], 240.0, False)
+        progress.end(units[2], 240.0, False)
         assert progress.remarks()[2:] == ["1 failed"]
 
 
-def test_a_line_every_half_minute(clock, jobs, capsys):
-    with Progress(jobs) as progress:
+def test_a_line_every_half_minute(clock, units, capsys):
+    with Progress(units) as progress:
         for _ in range(62):
             clock.now += 1
-            progress.move(jobs[2], 16000 * 120, 16000 * 240)
+            progress.move(units[2], 16000 * 120, 16000 * 240)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("0 of 3 files (40.0 %), 120 s of audio, 4.0x")
     assert lines[0].endswith("45 s left, 2.wav: 50 %")
 
 
-def test_a_terminal_sees_a_bar(clock, jobs, capsys, monkeypatch):
+def test_a_terminal_sees_a_bar(clock, units, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with Progress(jobs) as progress:
+    with Progress(units) as progress:
         clock.now += 1
-        progress.end(jobs[0], 30.0, True)
+        progress.end(units[0], 30.0, True)
         progress.write("a warning")
     err = capsys.readouterr().err
     assert "1/3 files" in err and "1 failed" in err and "a warning" in err
 
 
-def test_files_without_a_size(clock, tmp_path):
-    job = Job(tmp_path / "a.wav", tmp_path / "b.wav", "b.wav")
-    with Progress([job]) as progress:
-        progress.move(job, 0, 0)
+def test_files_without_a_size(clock):
+    unit = Unit("a.wav", "out", "b.wav")
+    with Progress([unit]) as progress:
+        progress.move(unit, 0, 0)
         assert progress.remarks()[0] == "0 s of audio"

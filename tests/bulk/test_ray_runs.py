@@ -62,15 +62,15 @@ class SlowWorker(RayWorker):
 
     def __init__(self, *args):
         super().__init__(*args)
-        enhance = self.work.enhance
+        enhance = self.worker.enhance
 
-        def enhance_or_die(units):
+        def enhance_or_die(units, folder):
             time.sleep(0.3)
             if any("poison" in unit.name for unit in units):
                 os._exit(1)
-            return enhance(units)
+            return enhance(units, folder)
 
-        self.work.enhance = enhance_or_die
+        self.worker.enhance = enhance_or_die
 
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

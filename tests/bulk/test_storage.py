@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.bulk import filesystems as systems, listing, storage
+from speechbrain_llase.bulk import filesystems as systems, storage
 from speechbrain_llase.dataio import urls as places
 
 
@@ -42,23 +42,23 @@ def test_write_list_read(top):
     data = {f"day{k % 2}/a-{k}.bin": os.urandom(k * 999_999) for k in range(4)}
     for key, value in data.items():
         place = places.join(top, key)
-        assert listing.find_size(place) is None
+        assert not storage.exists(place)
         storage.write_bytes(place, value)
-        assert listing.find_size(place) == len(value)
+        assert storage.exists(place)
     storage.write_bytes(places.join(top, ".hidden/x"), b"x")
-    found = listing.list_files(top)
-    assert [f.key for f in found] == sorted(data)
-    for file in found:
-        assert file.size == len(data[file.key])
-        assert read(file.place) == data[file.key]
-        with storage.local_copy(file.place) as path:
-            assert path.read_bytes() == data[file.key]
+    found = storage.list_files(top)
+    assert [key for _, key, _ in found] == sorted(data)
+    for place, key, size in found:
+        assert size == len(data[key])
+        assert read(place) == data[key]
+        with storage.local_copy(place) as path:
+            assert path.read_bytes() == data[key]
             assert path.suffix == ".bin"
-    some = listing.list_files(f"{top}/*/a-[12].bin")
-    assert [f.key for f in some] == ["day0/a-2.bin", "day1/a-1.bin"]
-    (one,) = listing.list_files(f"{top}/day1/a-3.bin")
-    assert (one.key, one.place) == ("a-3.bin", f"{top}/day1/a-3.bin")
-    assert listing.find_size(f"{top}/day1") is None, "a folder is no file"
+    some = storage.list_files(f"{top}/*/a-[12].bin")
+    assert [key for _, key, _ in some] == ["day0/a-2.bin", "day1/a-1.bin"]
+    (one,) = storage.list_files(f"{top}/day1/a-3.bin")
+    assert one[:2] == (f"{top}/day1/a-3.bin", "a-3.bin")
+    assert not storage.exists(f"{top}/day1"), "a folder is no file"
 
 
 def test_streams_can_be_sought_in(top):
@@ -89,7 +89,7 @@ def test_all_or_nothing(top):
     names = [Path(name).name for name in fs.find(path)]
     assert names == ["a.wav"], "no partial file is left"
     storage.remove(place)
-    assert listing.find_size(place) is None
+    assert not storage.exists(place)
 
 
 def test_a_lost_upload_leaves_nothing(hdfs, monkeypatch):
@@ -128,32 +128,33 @@ def test_a_hostile_listing_is_refused(monkeypatch):
     infos = {"/hostile/../../etc/a": {"type": "file", "size": 1}}
     monkeypatch.setattr(type(fs), "find", lambda *_, **__: infos)
     with pytest.raises(ValueError, match="is refused"):
-        listing.list_files("memory://hostile")
+        storage.list_files("memory://hostile")
 
 
 def test_errors_in_one_line(hdfs):
     with pytest.raises(ValueError, match="nosuch:// is not known to fsspec"):
-        listing.list_files("nosuch://bucket/a")
+        storage.list_files("nosuch://bucket/a")
     with pytest.raises(ValueError, match="chains"):
-        listing.list_files("zip://a.wav::memory://a.zip")
+        storage.list_files("zip://a.wav::memory://a.zip")
     with pytest.raises(FileNotFoundError, match="no such file, folder"):
-        listing.list_files(f"{hdfs}/missing")
+        storage.list_files(f"{hdfs}/missing")
     with pytest.raises(PermissionError, match="no access .not yours"):
-        listing.list_files(f"{hdfs}/locked")
+        storage.list_files(f"{hdfs}/locked")
     with pytest.raises(PermissionError, match="Check the credentials"):
         storage.write_bytes(f"{hdfs}/locked/a", b"x")
     with pytest.raises(OSError, match="webhdfs://127.0.0.1:1/a: ") as caught:
-        listing.list_files("webhdfs://127.0.0.1:1/a")
+        storage.list_files("webhdfs://127.0.0.1:1/a")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_bucket(s3):
     with pytest.raises(FileNotFoundError, match="folder or bucket"):
-        listing.list_files("s3://nobody")
+        storage.list_files("s3://nobody")
     with pytest.raises(FileNotFoundError, match="folder or bucket"):
         storage.write_bytes("s3://nobody/a", b"x")
     storage.write_bytes(f"{s3}/large", bytes(70_000_000))  # in parts
-    assert listing.find_size(f"{s3}/large") == 70_000_000
+    ((_, _, size),) = storage.list_files(f"{s3}/large")
+    assert size == 70_000_000
 
 
 @pytest.mark.parametrize(
@@ -164,13 +165,13 @@ def test_a_missing_package_is_named(url, package):
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")
     with pytest.raises(ValueError, match=f"pip install {package}$"):
-        listing.list_files(url)
+        storage.list_files(url)
 
 
 def test_no_secret_is_told():
     url = "webhdfs://user:secret@127.0.0.1:1/a"
     with pytest.raises(OSError) as caught:
-        listing.list_files(url)
+        storage.list_files(url)
     assert "secret" not in str(caught.value)
     assert places.name_of("https://host/a.wav?X-Token=secret") == "a.wav"
     assert "secret" not in places.show(f"{url} https://host/a?t=secret")

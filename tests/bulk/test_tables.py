@@ -9,11 +9,18 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_llase.bulk import tar_shards
 from speechbrain_llase.bulk.container_items import InsideOptions
 from speechbrain_llase.bulk.open_file import Stopped
-from speechbrain_llase.bulk.tar_shards import enhance_shard
+from speechbrain_llase.bulk.storage import new_file
 
 ANY = InsideOptions()
+
+
+def enhance_shard(model, source, target, *args, **kwargs):
+    """Enhance a shard as a worker does: it appears whole, or not at all."""
+    with new_file(target) as path:
+        return tar_shards.enhance_shard(model, source, path, *args, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +209,11 @@ class TestTables:
         self.pa = pytest.importorskip("pyarrow")
         self.pq = pytest.importorskip("pyarrow.parquet")
 
-    def enhance(self, *args):
+    def enhance(self, model, source, target, options):
         from speechbrain_llase.bulk.tables import enhance_table
 
-        return enhance_table(*args)
+        with new_file(target) as path:
+            return enhance_table(model, source, path, options)
 
     def test_struct(self, tiny, noisy, tmp_path):
         """Bytes and path are replaced; other columns and metadata stay."""

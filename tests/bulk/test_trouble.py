@@ -18,9 +18,9 @@ from local_runs import (
     release_locks,
 )
 
-from speechbrain_llase.bulk import locking, manifest as ledgers, output_folder
+from speechbrain_llase.bulk import locking, manifest as manifests, storage
 from speechbrain_llase.bulk.locking import Lock
-from speechbrain_llase.bulk.manifest import Ledger
+from speechbrain_llase.bulk.manifest import Manifest
 from speechbrain_llase.cli import parser as cli
 
 STATE = Path("out/manifest.run.json")
@@ -52,8 +52,7 @@ def dies(monkeypatch, owner, name, *options, at=1):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(owner, name, call)
         patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
-        patch.setattr(Ledger, "give_up", lambda self: None)
-        patch.setattr(Ledger, "close", lambda self: None)
+        patch.setattr(Manifest, "close", lambda self: None)
         enhance(*options)
     release_locks()
 
@@ -92,33 +91,57 @@ def test_a_file_system_without_locks(made, monkeypatch, capsys, code):
 
 
 @pytest.mark.parametrize("how", ["refused", "killed twice"])
-def test_a_note_outlives_a_run_that_does_nothing(
+def test_an_output_without_its_line_is_made_again(
     made, whole, monkeypatch, capsys, how
 ):
     """Killed between move and line, then not given back what it did."""
-    dies(monkeypatch, Ledger, "append", at=2)
-    assert len(records()) == 1
-    assert len(set(NAMES) & set(contents())) == 2
+    Path("out").mkdir()
+    Path("out/2").mkdir()
+    Path("out/2/e.wav").write_text("mine")
+    dies(monkeypatch, Manifest, "append", at=3)  # the first keeps that one
+    assert len(records()) == 2
+    assert len(set(NAMES) & set(contents())) == 3
     if how == "refused":
         assert enhance("--source", "other") == 2
         assert "model: 'llase_mini' there" in capsys.readouterr().err
     else:
-        dies(monkeypatch, Ledger, "begin")
-        dies(monkeypatch, Lock, "forget")
+        dies(monkeypatch, Manifest, "begin")
+        dies(monkeypatch, Manifest, "plan")
     assert enhance() == 0
-    assert len(made[-1].fed) == 3 and contents() == whole
-    assert {x.status for x in records().values()} == {"done"}
-    assert {x.confidence for x in records().values()} == {-0.5}
+    assert len(made[-1].fed) == 3
+    found = records()
+    assert found.pop("2/e.wav").status == "kept"
+    assert Path("out/2/e.wav").read_text() == "mine"
+    assert {x.status for x in found.values()} == {"done"}
+    assert {x.confidence for x in found.values()} == {-0.5}
+    mine = {"2/e.wav": b"mine"}
+    assert contents() == whole | mine
 
 
-def test_a_note_of_an_old_output(made, whole, monkeypatch):
-    """Killed just before the old one is replaced: it is not taken for new."""
+def test_another_plan_takes_nothing_for_its_own(made, monkeypatch):
+    """An output without a line may be somebody's: it is kept."""
+    dies(monkeypatch, Manifest, "append", at=3)
+    (name,) = set(NAMES) & set(contents()) - set(records())
+    Path("more").mkdir()
+    Path("in/a.wav").rename("more/z.wav")
+    assert enhance(inputs=["in", "more"]) == 0
+    found = records()
+    assert found.pop(name).status == "kept"
+    assert {x.status for x in found.values()} == {"done"}
+    Path("out/more.wav").write_text("mine")
+    Path("more/z.wav").rename("more/more.wav")
+    for _ in range(2):  # a finished run, and the same plan once more
+        assert enhance(inputs=["more"]) == 0
+        assert Path("out/more.wav").read_text() == "mine"
+
+
+def test_a_kill_before_an_old_output_is_replaced(made, whole, monkeypatch):
+    """The old one is not taken for new."""
     Path("out").mkdir()
     for name in NAMES:
         Path("out", name).parent.mkdir(exist_ok=True)
         Path("out", name).write_text("old")
-    place = output_folder.OutputFolder
-    dies(monkeypatch, place, "move", "--overwrite", at=2)
+    dies(monkeypatch, storage, "move_whole", "--overwrite", at=2)
     os.chdir("in")  # where paths begin does not matter
     try:
         assert enhance(output="../out", inputs=["../in"]) == 0
@@ -201,19 +224,19 @@ def test_a_disk_that_is_full_while_tidying(made, monkeypatch):
     """The manifest stays as it is, and the lock is let go."""
     Path("in/b.wav").write_bytes(b"RIFF")
     assert enhance() == 1
-    close = Ledger.close
+    close = Manifest.close
 
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def close_full(self):
         with monkeypatch.context() as patch:
-            patch.setattr(ledgers, "write_text", full)
+            patch.setattr(manifests, "write_text", full)
             close(self)
         assert self.file is None
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "close", close_full)
+        patch.setattr(Manifest, "close", close_full)
         assert enhance() == 1
     assert not Path("out/.manifest.jsonl.lock").exists()
     assert len(MANIFEST.read_text().splitlines()) == len(NAMES) + 1

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_llase.bulk import storage, units
+from speechbrain_llase.bulk import storage
 from speechbrain_llase.bulk.plan import plan_run
-from speechbrain_llase.bulk.unit_plan import plan_units
 
 
 def names(inputs, output="memory://out"):
-    return [unit.name for unit in plan_units(inputs, output)]
+    return [unit.name for unit in plan_run(inputs, output).units]
 
 
 def test_plan():
@@ -22,7 +21,7 @@ def test_plan():
     assert names([f"{top}/in"]) == ["b/a.b.wav", "s/0.tgz", "t.parquet"]
     assert names([f"{top}/in/b/a.b.flac"]) == ["a.b.wav"]
     assert names([f"{top}/in/*/*.flac"]) == ["b/a.b.wav"]
-    (unit,) = plan_units([f"{top}/in/s"], "memory://out/")
+    (unit,) = plan_run([f"{top}/in/s"], "memory://out/").units
     assert unit.target == "memory://out/0.tgz" and unit.size == 1
     storage.write_bytes(f"{top}/in/clean/b/a.b.wav", b"x")
     assert len(names([f"{top}/in"], f"{top}/in/clean")) == 3
@@ -42,33 +41,12 @@ def test_refused_plans(tmp_path):
         names([f"{top}/a/x.wav", f"{top}/b/x.flac"])
     with pytest.raises(ValueError, match="overwrite an input"):
         names([f"{top}/a/x.wav"], f"{top}/a")
-    with pytest.raises(ValueError, match="holds no audio, shard or table"):
+    with pytest.raises(ValueError, match="refused/none holds no audio"):
         names([f"{top}/none"])
     with pytest.raises(FileNotFoundError, match="no such file"):
         names([f"{top}/missing/*.wav"][:0] + [f"{top}/missing"])
     with pytest.raises(ValueError, match="holds no audio"):
         names([f"{top}/a/*.tar"])
-
-
-def test_local_paths_are_left_to_the_local_plan(tmp_path):
-    """What held before URLs were known holds still."""
-    (tmp_path / "a.txt").write_text("x.wav\ny.wav\n")
-    here = [str(tmp_path), str(tmp_path / "a.wav"), str(tmp_path / "a.txt")]
-    assert not units.is_elsewhere(here, str(tmp_path / "out"))
-    assert units.is_elsewhere(here, "s3://bucket/out")
-    for one in ("s3://bucket/a.wav", "a.tar", "a.parquet", "b.tar.gz"):
-        assert units.is_elsewhere([*here, one], "out")
-    (tmp_path / "a.txt").write_text("s3://bucket/a.wav\n")
-    assert units.is_elsewhere(here, "out")
-    (tmp_path / "b.csv").write_text("id,wav\n1,x.wav\n")
-    assert not units.is_elsewhere([str(tmp_path / "b.csv")], "out")
-    (tmp_path / "b.csv").write_text("id,wav\n1,s3://bucket/x.wav\n")
-    assert units.is_elsewhere([str(tmp_path / "b.csv")], "out")
-    (tmp_path / "x.wav").touch()
-    plan = plan_run([str(tmp_path / "x.wav")], tmp_path / "out")
-    (unit,) = units.take_over(plan)
-    assert unit.source == str(tmp_path / "x.wav")
-    assert unit.target == str(tmp_path / "out" / "x.wav")
 
 
 @pytest.fixture
@@ -115,19 +93,18 @@ def test_a_local_folder_is_searched_as_a_url(make, tmp_path):
     make("in/out/9.tar")
     os.symlink("in", "also")
     for top in ("in", "also", f"file://{tmp_path}/in"):
-        assert units.is_elsewhere([top], "in/out")
-        left_out = []
-        found = plan_units([top], "in/out", left_out=left_out)
-        assert [unit.name for unit in found] == [
+        plan = plan_run([top], "in/out")
+        assert [unit.name for unit in plan.units] == [
             "a.wav",
             "b.parquet",
             "s/0.tar",
         ]
-        assert [os.path.basename(path) for path in left_out] == ["f.mp4"]
+        assert [unit.kind for unit in plan.units] == ["file", "table", "shard"]
+        assert [os.path.basename(path) for path in plan.left_out] == ["f.mp4"]
     assert names(["in/out"], "in") == ["9.tar"]
     os.unlink("in/b.parquet")
     os.unlink("in/s/0.tar")
-    assert not units.is_elsewhere(["in"], "in/out")
+    assert names(["in"], "in/out") == ["a.wav"]
 
 
 def test_a_list_names_shards(make):
@@ -140,3 +117,20 @@ def test_a_list_names_shards(make):
         "\n".join(f"u{k} {p}" for k, p in enumerate(paths))
     )
     assert names(["l.scp"]) == ["u0.tar.gz", "u1.tar.gz", "u2.parquet"]
+
+
+def test_one_plan_for_all_places(make, tmp_path):
+    """Files here, a pattern, a URL and a shard; sources stay as given."""
+    make("in/a.wav", "in/b.flac", "in/c.wav", "s/0.tar")
+    storage.write_bytes("memory://all/u.wav", b"x")
+    Path("l.txt").write_text("in/a.wav\nmemory://all/u.wav\n")
+    plan = plan_run(["l.txt", "in/[bc].*", "s", "./in//c.wav"], "out/")
+    found = {unit.source: unit.target for unit in plan.units}
+    assert list(found.items())[:2] == [
+        ("in/a.wav", "out/a.wav"),
+        ("memory://all/u.wav", "out/u.wav"),
+    ]
+    assert found["in/b.flac"] == "out/b.wav"
+    assert found["in/c.wav"] == "out/c.wav" and len(found) == 5
+    assert found["s/0.tar"] == "out/0.tar"
+    assert plan.units[0].input == f"{tmp_path}/in/a.wav"

@@ -10,9 +10,9 @@ import pytest
 from remote_runs import encode, leftovers, lines, manifest_of, write_inputs
 
 from speechbrain_llase.bulk import storage
-from speechbrain_llase.bulk.manifest import Ledger
-from speechbrain_llase.bulk.unit_resume import ResultFolder
-from speechbrain_llase.bulk.unit_worker import UnitWork
+from speechbrain_llase.bulk.manifest import Manifest
+from speechbrain_llase.bulk.output_folder import OutputFolder
+from speechbrain_llase.bulk.worker import Worker
 
 pytest.importorskip("pyarrow")
 
@@ -44,7 +44,7 @@ def test_temporary_files_elsewhere(enhance, hdfs, tmp_path):
     output = f"{hdfs}/out"
     assert enhance(f"{hdfs}/a.wav", "--output", output) == 0
     about = manifest_of(output).with_suffix(".run.json").read_text()
-    ours = ResultFolder("memory://none", json.loads(about)["id"]).mark
+    ours = OutputFolder("memory://none", json.loads(about)["id"]).mark
     for mark in (ours, "another"):
         name = f"day1/.llase-{mark}-1.partial.wav"
         storage.write_bytes(f"{output}/{name}", b"half")
@@ -73,8 +73,8 @@ def test_a_lost_folder(enhance, tmp_path, monkeypatch, capsys, kind):
     write_inputs(f"{tmp_path}/in", 3)
     for k in (1, 2):
         shutil.copy("in/shards/0.tar", f"in/shards/{k}.tar")
-    method = "write_result" if kind == "files" else "enhance_inside"
-    write = getattr(UnitWork, method)
+    method = "describe" if kind == "files" else "enhance_inside"
+    write = getattr(Worker, method)
 
     def write_and_lose(*args):
         written = write(*args)
@@ -82,7 +82,7 @@ def test_a_lost_folder(enhance, tmp_path, monkeypatch, capsys, kind):
             os.rename("out", "away")
         return written
 
-    monkeypatch.setattr(UnitWork, method, write_and_lose)
+    monkeypatch.setattr(Worker, method, write_and_lose)
     given = "in/day?/a*.wav" if kind == "files" else "in/shards"
     arguments = f"file://{tmp_path}/{given}", "--output", "out"
     assert enhance(*arguments) == 3
@@ -118,14 +118,14 @@ def test_failed_recordings_stay_failed(enhance, tmp_path, capsys):
 def test_a_run_that_cannot_go_on(enhance, tmp_path, monkeypatch, capsys):
     """Not 2, which says that nothing was begun."""
     write_inputs(f"{tmp_path}/in", 3)
-    append = Ledger.append
+    append = Manifest.append
 
     def fail(ledger, *records):
         if len(ledger.lines) == 2:
             raise OSError(errno.EIO, "a disk's error")
         append(ledger, *records)
 
-    monkeypatch.setattr(Ledger, "append", fail)
+    monkeypatch.setattr(Manifest, "append", fail)
     assert enhance(f"file://{tmp_path}/in", "--output", "out") == 3
     told = capsys.readouterr()
     assert "manifest.jsonl cannot be written (a disk's error)" in told.err

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ import soundfile as sf
 from copier import Copier, describe_run
 
 from speechbrain_llase import __version__
-from speechbrain_llase.bulk import run_settings as description, source_check
+from speechbrain_llase.bulk import source_check, worker
 from speechbrain_llase.cli import enhance as command, parser as cli
 from speechbrain_llase.inference import loading
 
@@ -28,11 +27,12 @@ def loads(tmp_path, monkeypatch):
     calls = []
 
     def load_enhancer(**options):
-        calls.append(SimpleNamespace(**options, copier=Copier()))
-        return calls[-1].copier
+        options["copier"] = Copier()
+        calls.append(options)
+        return options["copier"]
 
-    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
-    monkeypatch.setattr(description, "describe_run", describe_run)
+    monkeypatch.setattr(worker, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(worker, "describe_run", describe_run)
     return calls
 
 
@@ -86,9 +86,9 @@ def test_files_folders_and_lists_are_enhanced(enhance, loads, capsys):
 def test_the_defaults(enhance, loads):
     write("a.wav")
     assert enhance("a.wav") == 0
-    args = loads[0]
-    assert args.source == "llase_mini" and args.precision == "fp32"
-    assert args.batch_size is None and args.threads is None
+    options = loads[0]
+    assert options["source"] == "llase_mini" and options["precision"] == "fp32"
+    assert options["batch_size"] is None and options["threads"] is None
 
 
 def test_existing_outputs_are_skipped_and_counted(enhance, loads, capsys):
@@ -103,7 +103,7 @@ def test_existing_outputs_are_skipped_and_counted(enhance, loads, capsys):
     assert lines()["b.wav"]["status"] == "done"
     assert enhance("x") == 0
     assert "0 enhanced, 2 skipped" in capsys.readouterr().out
-    assert loads[1].copier.fed == []
+    assert loads[1]["copier"].fed == []
 
 
 def test_overwrite_makes_existing_outputs_again(enhance, loads, capsys):
@@ -338,7 +338,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(
     def load_enhancer(**_):
         raise error
 
-    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(worker, "load_enhancer", load_enhancer)
     write("a.wav")
     assert enhance("a.wav", "--source", "x") == 2
     assert capsys.readouterr().err.strip().endswith(line)
@@ -357,7 +357,7 @@ def stub_package(monkeypatch):
 
     package = vars(sys.modules["speechbrain_llase"])
     monkeypatch.setitem(package, "EnhanceLLaSE", EnhanceLLaSE)
-    monkeypatch.setattr(description, "describe_run", describe_run)
+    monkeypatch.setattr(worker, "describe_run", describe_run)
     return calls
 
 
@@ -480,7 +480,7 @@ def test_an_interrupted_loading_ends_cleanly(enhance, monkeypatch, capsys):
     def load_enhancer(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(worker, "load_enhancer", load_enhancer)
     write("a.wav")
     assert enhance("a.wav") == 130
     assert "interrupted" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import soundfile as sf
 import torch
 from copier import Copier, describe_run
 
-from speechbrain_llase.bulk import run_settings as description
+from speechbrain_llase.bulk import worker
 from speechbrain_llase.cli import parser as cli
 from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.confidence import measure_logits
@@ -40,7 +40,7 @@ def loaded(tmp_path, monkeypatch):
 
     package = vars(sys.modules["speechbrain_llase"])
     monkeypatch.setitem(package, "EnhanceLLaSE", EnhanceLLaSE)
-    monkeypatch.setattr(description, "describe_run", describe_run)
+    monkeypatch.setattr(worker, "describe_run", describe_run)
     monkeypatch.setattr(reports, "enhance_file", report_file)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()

@@ -26,9 +26,9 @@ def write(name, text):
 
 def targets(*inputs, **kwargs):
     """Outputs by input."""
-    jobs = plan_run(inputs, Path("out"), **kwargs).jobs
-    assert all(job.target == Path("out", job.name) for job in jobs)
-    return {job.source.as_posix(): job.name for job in jobs}
+    units = plan_run(inputs, "out", **kwargs).units
+    assert all(unit.target == f"out/{unit.name}" for unit in units)
+    return {unit.source: unit.name for unit in units}
 
 
 TREE = {"x/1/a.wav": "1/a.wav", "x/2/a.flac": "2/a.wav"}
@@ -143,14 +143,14 @@ def test_a_chosen_column_that_is_not_there():
 def test_formats_that_cannot_be_read_are_counted_once():
     for name in ("x/b.m4a", "x/1/c.M4A", "x/film.mp4", "x/notes.md"):
         Path(name).touch()
-    remark = plan_run(["x"], Path("out")).remark
+    remark = plan_run(["x"], "out").remark
     assert remark.startswith("3 files are left out")
     assert "(.m4a: 2, .mp4: 1), such as x/b.m4a" in remark
-    assert plan_run(["x/1/a.wav"], Path("out")).remark == ""
+    assert plan_run(["x/1/a.wav"], "out").remark == ""
 
 
 def test_a_folder_of_unreadable_formats_says_so():
     Path("y").mkdir()
     Path("y/a.m4a").touch()
     with pytest.raises(ValueError, match="holds no audio.*1 files.*y/a.m4a"):
-        plan_run(["y"], Path("out"))
+        plan_run(["y"], "out")

@@ -52,5 +52,9 @@ class Copier(Stages):
 
 def describe_run(enhancer, source, precision="fp32"):
     """Describe a run with a copier, as the real one does with files."""
-    settings = {"window_s": enhancer.hparams.window_s, "precision": precision}
+    settings = {
+        "window_s": enhancer.hparams.window_s,
+        "precision": precision,
+        "compute": enhancer.computes_in,
+    }
     return Description(str(source), settings)

@@ -23,7 +23,7 @@ PRELOADED = [
     "speechbrain_llase.lobes.spectral_frontend",
     "speechbrain_llase.lobes.xcodec2_vocoder",
     "speechbrain_llase.training.brain",
-    "speechbrain_llase.bulk.local_engine",
+    "speechbrain_llase.bulk.worker",
     "speechbrain_llase.cli.parser",
     "tqdm.contrib.logging",
     "forked",

@@ -13,7 +13,7 @@ from pathlib import Path
 MODULES = [
     "speechbrain_llase.cli",
     "speechbrain_llase.inference.enhancement",
-    "speechbrain_llase.bulk.local_engine",
+    "speechbrain_llase.bulk.worker",
     "speechbrain_llase.bulk.progress",
     "tqdm.contrib.logging",
     "killing",

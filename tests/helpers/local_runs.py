@@ -9,9 +9,9 @@ import pytest
 import soundfile as sf
 from copier import Copier, describe_run
 
-from speechbrain_llase.bulk import run_settings as description
+from speechbrain_llase.bulk import worker
 from speechbrain_llase.bulk.records import read_records
-from speechbrain_llase.cli import enhance as command, parser as cli
+from speechbrain_llase.cli import parser as cli
 
 NAMES = ["a.wav", "b.wav", "1/c.wav", "1/d.wav", "2/e.wav"]
 MANIFEST = Path("out/manifest.jsonl")
@@ -31,8 +31,8 @@ def make_inputs(folder, monkeypatch):
         models.append(Copier(window_batch=batch_size or 1))
         return models[-1]
 
-    monkeypatch.setattr(command, "load_enhancer", load_enhancer)
-    monkeypatch.setattr(description, "describe_run", describe_run)
+    monkeypatch.setattr(worker, "load_enhancer", load_enhancer)
+    monkeypatch.setattr(worker, "describe_run", describe_run)
     return models
 
 

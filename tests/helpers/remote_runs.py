@@ -9,10 +9,13 @@ import numpy as np
 import soundfile
 
 from speechbrain_llase.bulk.filesystems import connect
-from speechbrain_llase.bulk.listing import list_files
-from speechbrain_llase.bulk.manifest_copy import manifest_path
+from speechbrain_llase.bulk.manifest import manifest_path
 from speechbrain_llase.bulk.records import Record, read_records
-from speechbrain_llase.bulk.storage import open_stream, write_bytes
+from speechbrain_llase.bulk.storage import (
+    list_files,
+    open_stream,
+    write_bytes,
+)
 from speechbrain_llase.dataio.urls import join
 
 RATE = 16000
@@ -61,22 +64,22 @@ def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def read_results(top: str) -> dict[str, np.ndarray | bytes]:
     """Every recording (T,) and other member below a folder, by its name."""
     results = {}
-    for found in list_files(top):
-        with open_stream(found.place) as file:
+    for place, key, _ in list_files(top):
+        with open_stream(place) as file:
             data = file.read()
-        if found.key.endswith(".tar"):
+        if key.endswith(".tar"):
             with tarfile.open(fileobj=io.BytesIO(data)) as tar:
                 for info in tar:
                     inside = tar.extractfile(info).read()
-                    results[f"{found.key}/{info.name}"] = decode(inside)
-        elif found.key.endswith(".parquet"):
+                    results[f"{key}/{info.name}"] = decode(inside)
+        elif key.endswith(".parquet"):
             import pyarrow.parquet as pq
 
             table = pq.read_table(io.BytesIO(data))
             for k, cell in enumerate(table["audio"]):
-                results[f"{found.key}/{k}"] = decode(cell.as_py())
-        elif not found.key.startswith("manifest"):
-            results[found.key] = decode(data)
+                results[f"{key}/{k}"] = decode(cell.as_py())
+        elif not key.startswith("manifest"):
+            results[key] = decode(data)
     return results
 
 

@@ -1,4 +1,6 @@
-"""What an engine's worker does: units in, records out.
+"""One model at work: units in, records out.
+
+It is the local engine, and what each actor of the Ray engine runs.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -6,35 +8,37 @@ Authors
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from speechbrain_llase.bulk.batcher import Outcome, enhance_many, one_line
+from speechbrain_llase.bulk.batcher import Outcome, enhance_many
 from speechbrain_llase.bulk.container_items import (
     Contents,
     InsideOptions,
     renamed,
 )
-from speechbrain_llase.bulk.open_file import CannotGoOn, Stopped
-from speechbrain_llase.bulk.output_folder import FATAL, OutputFolder
-from speechbrain_llase.bulk.records import Record, make_record
-from speechbrain_llase.bulk.run_settings import Description
+from speechbrain_llase.bulk.open_file import Stopped
+from speechbrain_llase.bulk.output_folder import OutputFolder
+from speechbrain_llase.bulk.plan import Unit
+from speechbrain_llase.bulk.records import Record, make_record, one_line
+from speechbrain_llase.bulk.run_settings import Description, describe_run
 from speechbrain_llase.bulk.source_check import check_source
-from speechbrain_llase.bulk.storage import local_copy, new_file
+from speechbrain_llase.bulk.storage import local_copy
 from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
-from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.audio_writer import write_blocks
-from speechbrain_llase.dataio.urls import local_path, show
+from speechbrain_llase.dataio.urls import local_path, show, whole
+from speechbrain_llase.inference.loading import load_enhancer
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
+    from speechbrain_llase.inference.reports import Report
 
 NAMED = 5  # recordings of one container that its warnings name
 
 
-class UnitWork:
+class Worker:
     """Enhance units with one model.
 
     Arguments
@@ -45,12 +49,6 @@ class UnitWork:
         What the results depend on.
     options : InsideOptions
         What is taken from shards and tables.
-    stop : callable
-        Asked often; true ends the work.
-    mark : str
-        Names the run in temporary files; see `new_file`.
-    folder : OutputFolder, optional
-        Where results go on this machine; the work ends if it is lost.
     """
 
     def __init__(
@@ -58,21 +56,30 @@ class UnitWork:
         enhancer: "EnhanceLLaSE",
         run: Description,
         options: InsideOptions,
-        stop: Callable[[], bool] = lambda: False,
-        mark: str = "",
-        folder: OutputFolder | None = None,
     ):
         self.enhancer = enhancer
         self.run = run
         self.options = options
-        self.stop = stop
-        self.mark = mark
-        self.folder = folder
+        self.rate = enhancer.hparams.sample_rate
         self.losses: dict[str, str] = {}  # what open files lose
         self.copies: dict[str, str] = {}  # where they are read
 
+    @classmethod
+    def load(cls, model: dict[str, Any], options: InsideOptions) -> "Worker":
+        """Load the model; its arguments are those of `load_enhancer`."""
+        enhancer = load_enhancer(**model)
+        source, precision = model["source"], model["precision"]
+        run = describe_run(enhancer, source, precision)
+        return cls(enhancer, run, options)
+
     def enhance(
-        self, units: Sequence[Unit]
+        self,
+        units: Sequence[Unit],
+        folder: OutputFolder,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[Unit, int, int], None] | None = None,
+        report: Callable[[Unit, "Report"], None] = lambda *_: None,
+        watched: bool = False,
     ) -> Iterator[tuple[Unit, list[Record]]]:
         """Enhance units; windows of several files run together.
 
@@ -80,6 +87,16 @@ class UnitWork:
         ---------
         units : sequence of Unit
             Of any kinds.
+        folder : OutputFolder
+            Where results go; the work ends if it is lost.
+        stop : callable
+            Asked often; true ends the work.
+        progress : callable, optional
+            Called with a file, its samples done and its samples in all.
+        report : callable
+            Called with each watched file and what its enhancement was like.
+        watched : bool
+            Watch every file; see `enhance_many`.
 
         Yields
         ------
@@ -93,72 +110,65 @@ class UnitWork:
         CannotGoOn
             No unit could be written any more.
         """
-        files = [unit for unit in units if unit.kind == "file"]
+
+        def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:
+            with folder.new_result(outcome.job) as path:
+                write_blocks(path, blocks, self.rate)
+
         outcomes = enhance_many(
             self.enhancer,
-            files,
+            (unit for unit in units if unit.kind == "file"),
             self.open_source,
-            self.write_result,
-            stop=self.stop,
+            write,
+            watched,
+            progress,
+            stop,
         )
         for outcome in outcomes:
+            if outcome.report:
+                report(outcome.job, outcome.report)
             yield outcome.job, [self.describe(outcome)]
         for unit in units:
-            if unit.kind != "file" and not self.stop():
+            if unit.kind != "file" and not stop():
                 try:
-                    yield unit, self.enhance_inside(unit)
+                    yield unit, self.enhance_inside(unit, folder, stop)
                 except Stopped:
                     return
 
     @contextmanager
     def open_source(self, unit: Unit) -> Iterator[str]:
         """Give a path to a file, its own or a copy's, and look into it."""
-        with local_copy(unit.source) as path:
+        with local_copy(whole(unit.source)) as path:
             self.copies[unit.name] = str(path)
-            rate = self.enhancer.hparams.sample_rate
-            self.losses[unit.name] = check_source(path, rate)
+            self.losses[unit.name] = check_source(path, self.rate)
             yield str(path)
-
-    def write_result(
-        self, outcome: Outcome, blocks: Iterable[torch.Tensor]
-    ) -> None:
-        """Make a file's result appear."""
-        rate = self.enhancer.hparams.sample_rate
-        with (
-            self.kept_going(outcome.job),
-            new_file(outcome.job.target, self.mark) as path,
-        ):
-            write_blocks(path, blocks, rate)
 
     def describe(self, outcome: Outcome) -> Record:
         """Make a file's line."""
         unit = outcome.job
         loss = self.losses.pop(unit.name, "")
-        if loss:
+        if loss and not outcome.error:
             outcome.warnings = (loss, *outcome.warnings)
         copy = self.copies.pop(unit.name, None)
         if outcome.error and copy:
             outcome.error = renamed(outcome.error, copy, unit.input)
         return make_record(outcome, unit.input, unit.name, self.run)
 
-    def enhance_inside(self, unit: Unit) -> list[Record]:
+    def enhance_inside(
+        self, unit: Unit, folder: OutputFolder, stop: Callable[[], bool]
+    ) -> list[Record]:
         """Enhance a shard or a table."""
         enhance = enhance_shard if unit.kind == "shard" else enhance_table
-        contents, error = Contents(), None
+        source, contents, error = whole(unit.source), Contents(), None
         try:
-            with self.kept_going(unit):
-                refuse_special(unit)
+            refuse_special(source)
+            with folder.new_result(unit) as path:
                 contents = enhance(
-                    self.enhancer,
-                    unit.source,
-                    unit.target,
-                    self.options,
-                    self.stop,
-                    self.mark,
+                    self.enhancer, source, path, self.options, stop
                 )
         except (OSError, RuntimeError, ValueError) as err:
             error = show(one_line(err))
-        whole = Outcome(
+        outcome = Outcome(
             unit,
             contents.seconds,
             contents.confidence,
@@ -175,36 +185,12 @@ class UnitWork:
             )
             for name, reason in contents.failures
         ]
-        return [*failed, make_record(whole, unit.input, unit.name, self.run)]
-
-    @contextmanager
-    def kept_going(self, unit: Unit) -> Iterator[None]:
-        """Tell a lost folder or a full disk from the trouble of one unit.
-
-        Without this check a new folder would be made where the lost one was.
-        """
-        self.check_folder()
-        try:
-            yield
-        except OSError as err:
-            self.check_folder()
-            if err.errno not in FATAL:
-                raise
-            raise CannotGoOn(
-                f"{show(unit.target)} cannot be written ({err.strerror}). The "
-                "finished files are complete: make room or mend the disk, and "
-                "give the same command again."
-            ) from err
-
-    def check_folder(self) -> None:
-        """Refuse to go on where the output folder is lost."""
-        if self.folder:
-            self.folder.check()
+        return [*failed, make_record(outcome, unit.input, unit.name, self.run)]
 
 
-def refuse_special(unit: Unit) -> None:
+def refuse_special(source: str) -> None:
     """Refuse a pipe, which would block, and a broken link."""
-    path = local_path(unit.source)
+    path = local_path(source)
     if path and not path.is_file():
         raise ValueError("not a regular file, or a broken link")
 

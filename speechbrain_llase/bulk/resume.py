@@ -1,0 +1,134 @@
+"""What is left to do: the plan, the manifest and the results compared.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+from speechbrain_llase.bulk.manifest import HOW, Manifest
+from speechbrain_llase.bulk.output_folder import OutputFolder
+from speechbrain_llase.bulk.plan import Unit
+from speechbrain_llase.bulk.records import Record, read_records
+from speechbrain_llase.bulk.refusals import refuse_any
+
+
+def find_rest(
+    units: Sequence[Unit],
+    manifest: Manifest,
+    folder: OutputFolder,
+    others: bool,
+) -> list[Unit]:
+    """Compare plan, manifest and results; bring the manifest up to date.
+
+    - A line and its result: the unit is done.
+    - A line without its result: the line is dropped, the unit done again.
+    - A line that says "failed": the unit is tried again, be there an older
+      result or not.
+    - A result without a line: a killed process of this plan did not come to
+      write it, so it is made again; else it is somebody's, is kept, and gets
+      a line that says so. In a run with `--overwrite` it is made again.
+
+    Arguments
+    ---------
+    units : sequence of Unit
+        The plan.
+    manifest : Manifest
+        After `begin`.
+    folder : OutputFolder
+        Where results are.
+    others : bool
+        Accept results of other inputs.
+
+    Returns
+    -------
+    rest : list of Unit
+        What is to be done, in order.
+
+    Raises
+    ------
+    ValueError
+        A result was made of another input.
+    """
+    digest = digest_of(units)
+    may_replace = manifest.may_replace(digest)
+    rest, gone, kept, clashes = [], [], [], []
+    for unit in units:
+        status, source = manifest.lines.get(unit.name, (None, None))
+        is_there = folder.holds(unit.name)
+        if status in ("done", "kept"):
+            if not is_there:
+                gone.append(unit.name)
+                rest.append(unit)
+            elif status == "done" and source != unit.input:
+                clashes.append(f"{unit.target} <- {unit.source}, not {source}")
+        elif is_there and status is None and not may_replace:
+            kept.append(Record(unit.input, unit.name, "kept"))
+        else:
+            rest.append(unit)
+    if not others:
+        refuse_any(f"Outputs were made of other inputs. {HOW}", clashes)
+    if kept:
+        manifest.append(*kept)
+        manifest.sync()  # before the plan is noted, see `may_replace`
+    manifest.plan(len(units), digest)
+    manifest.forget([*gone, *lines_inside(rest, manifest)])
+    return rest
+
+
+def digest_of(units: Sequence[Unit]) -> str:
+    """Tell plans apart by the names of their results, in any order."""
+    digest = hashlib.sha256()
+    for name in sorted(unit.name for unit in units):
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def lines_inside(units: Sequence[Unit], manifest: Manifest) -> list[str]:
+    """Name the lines of recordings inside shards that are made again."""
+    names = {unit.name for unit in units if unit.kind != "file"}
+    return [line for line in manifest.lines if unit_of(line, names)]
+
+
+def unit_of(line: str, names: Collection[str]) -> str | None:
+    """Find the shard or table that the line of a recording belongs to.
+
+    Example
+    -------
+    >>> unit_of("0.tar::a::b.wav", {"0.tar"}), unit_of("0.tar", {"0.tar"})
+    ('0.tar', None)
+    """
+    parts = line.split("::")
+    heads = ("::".join(parts[:end]) for end in range(1, len(parts)))
+    return next((head for head in heads if head in names), None)
+
+
+def failed_inside(
+    units: Sequence[Unit], rest: Sequence[Unit], manifest: Manifest
+) -> list[Record]:
+    """Find the recordings that failed in shards and tables that are done.
+
+    Arguments
+    ---------
+    units, rest : sequence of Unit
+        The plan, and what of it is to be done.
+    manifest : Manifest
+        After `find_rest`.
+
+    Returns
+    -------
+    records : list of Record
+        Their lines.
+    """
+    done = {unit.name for unit in units if unit.kind != "file"}
+    done -= {unit.name for unit in rest}
+    failed = {
+        line
+        for line, (status, _) in manifest.lines.items()
+        if status == "failed" and unit_of(line, done)
+    }
+    if not failed:
+        return []
+    latest = {record.output: record for record in read_records(manifest.path)}
+    return [record for name, record in latest.items() if name in failed]
