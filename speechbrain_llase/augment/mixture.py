@@ -13,7 +13,11 @@ import torch
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import oaconvolve
 
-from speechbrain_llase.processing.signal_processing import SILENT, power
+from speechbrain_llase.processing.signal_processing import (
+    SILENT,
+    check_signal,
+    power,
+)
 
 PEAK = 0.99  # largest magnitude in a mixture
 CROPS = 10  # that are drawn before the loudest place is taken
@@ -85,8 +89,8 @@ def mix(
     >>> round(mixture.level_db, 3)
     -25.0
     """
-    clean = check_signal(clean, "clean")
-    noise = check_signal(noise, "noise")
+    clean = check_audible(clean, "clean")
+    noise = check_audible(noise, "noise")
     if clean.size != noise.size:
         raise ValueError(
             f"clean has {clean.size} samples and noise {noise.size}; crop or "
@@ -94,7 +98,7 @@ def mix(
         )
     heard = clean
     if rir is not None:
-        rir = check_signal(rir, "rir")
+        rir = check_audible(rir, "rir")
         direct = int(np.argmax(np.abs(rir)))
         heard = oaconvolve(clean, rir / rir[direct])
         heard = heard[direct : direct + clean.size]
@@ -225,39 +229,9 @@ def crop_repeated(wave, least, rng, size):
     return crop(wave, least, rng, size)
 
 
-def check_signal(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
-    """Check one signal and give it as float32.
-
-    Arguments
-    ---------
-    wave : torch.Tensor or np.ndarray
-        (T,) floating.
-    name : str
-        What to call it in an error.
-
-    Returns
-    -------
-    wave : np.ndarray
-        (T,) float32.
-
-    Raises
-    ------
-    ValueError
-        If it is not 1-D, floating, finite and audible.
-    """
-    if isinstance(wave, torch.Tensor):
-        wave = wave.detach().cpu().numpy()
-    wave = np.asarray(wave)
-    if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
-        raise ValueError(
-            f"{name} has shape {wave.shape} and dtype {wave.dtype}; give a "
-            "1-D floating signal."
-        )
-    if not np.isfinite(wave).all():
-        raise ValueError(
-            f"{name} has NaN or infinite samples; remove or repair them."
-        )
-    wave = wave.astype(np.float32, copy=False)
+def check_audible(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
+    """Check a signal that must not be silent, and give it as float32 (T,)."""
+    wave = check_signal(wave, name).astype(np.float32, copy=False)
     if power(wave) < SILENT:
         raise ValueError(
             f"{name} is silent (RMS below -100 dBFS) or empty; leave it out."

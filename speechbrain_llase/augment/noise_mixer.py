@@ -15,7 +15,7 @@ import torch
 
 from speechbrain_llase.augment.mixture import (
     Mixture,
-    check_signal,
+    check_audible,
     crop_repeated,
     mix,
     vary,
@@ -244,7 +244,7 @@ class NoiseMixer:
 def check_sources(sources: Sequence, name: str) -> list:
     """Check every signal of a list; paths are left as they are."""
     return [
-        x if isinstance(x, str) else check_signal(x, f"{name}[{i}]")
+        x if isinstance(x, str) else check_audible(x, f"{name}[{i}]")
         for i, x in enumerate(sources)
     ]
 

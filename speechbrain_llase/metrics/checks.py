@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from speechbrain_llase.processing.framing import SAMPLE_RATE
+from speechbrain_llase.processing.signal_processing import check_signal
 
 Wave = torch.Tensor | np.ndarray  # (T,) floating
 
@@ -42,20 +43,9 @@ def check_wave(wav: Wave, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         raise ValueError(
             f"sample_rate is {sample_rate}; resample to {SAMPLE_RATE} Hz."
         )
-    if isinstance(wav, torch.Tensor):
-        wav = wav.detach().cpu().numpy()
-    wav = np.asarray(wav)
-    if (
-        wav.ndim != 1
-        or not wav.size
-        or not np.issubdtype(wav.dtype, np.floating)
-    ):
-        raise ValueError(
-            f"The wave has shape {wav.shape} and dtype {wav.dtype}; give a "
-            "1-D floating signal of at least one sample."
-        )
-    if not np.isfinite(wav).all():
-        raise ValueError("The wave has NaN or infinite samples; repair it.")
+    wav = check_signal(wav, "The wave")
+    if not wav.size:
+        raise ValueError("The wave is empty; give at least one sample.")
     peak = np.abs(wav).max()
     if peak > 1:
         raise ValueError(

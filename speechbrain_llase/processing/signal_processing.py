@@ -17,6 +17,26 @@ MATCH_BLOCK = 1 << 18  # samples; 16 s at 16 kHz
 MIN_ENVELOPE = 1e-11  # of added windows
 
 
+def check_signal(wave: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
+    """Give one signal (T,) as an array on the CPU, or raise a ValueError.
+
+    It must be 1-D, floating and finite; `name` is what the error calls it.
+    """
+    if isinstance(wave, torch.Tensor):
+        wave = wave.detach().cpu().numpy()
+    wave = np.asarray(wave)
+    if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
+        raise ValueError(
+            f"{name} has shape {wave.shape} and dtype {wave.dtype}; give a "
+            "1-D floating signal."
+        )
+    if not np.isfinite(wave).all():
+        raise ValueError(
+            f"{name} has NaN or infinite samples; remove or repair them."
+        )
+    return wave
+
+
 def power(wave: np.ndarray) -> float:
     """Mean of the squares of (T,) floating; 0 for no samples."""
     return float(np.dot(wave, wave)) / max(wave.size, 1)

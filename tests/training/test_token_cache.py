@@ -61,7 +61,7 @@ def test_writer_knows_what_is_done(tmp_path):
     with pytest.raises(RuntimeError), TokenWriter(tmp_path, ID) as writer:
         writer.add(b"1", tokens_of(1))
         raise RuntimeError("stopped")
-    (tmp_path / ".x.1.partial").write_bytes(b"half a shard")
+    (tmp_path / ".x.1.partial.safetensors").write_bytes(b"half a shard")
     again = TokenWriter(tmp_path, ID)
     assert b"1" in again and b"2" not in again
     assert len(TokenCache(tmp_path)) == 1
