@@ -97,6 +97,31 @@ def defined(tree):
             yield from (t.id for t in targets if isinstance(t, ast.Name))
 
 
+def known(tree):
+    """The names that a module defines or imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def missing_names(tree):
+    """What a file imports from modules of ours that do not have it."""
+    for node in ast.walk(tree):
+        module = (getattr(node, "module", None) or "").split(".")
+        if not isinstance(node, ast.ImportFrom) or module[0] != ROOT.name:
+            continue
+        folder = ROOT.joinpath(*module[1:])
+        file = folder / "__init__.py" if folder.is_dir() else f"{folder}.py"
+        found = {"EnhanceLLaSE"} | {x.stem for x in folder.glob("*")}
+        if Path(file).is_file():
+            found |= set(known(ast.parse(Path(file).read_text("utf-8"))))
+        yield from {alias.name for alias in node.names} - found
+
+
 def shared_names():
     """Names that several modules define, and where; no interfaces."""
     homes = {}
@@ -132,6 +157,15 @@ def test_no_circles():
         free = {p for p in left if not any((p, q) in found for q in left)}
         assert free, f"a circle among {sorted(left)}"
         left -= free
+
+
+@pytest.mark.parametrize("folder", ["recipes", "benchmarks", "examples"])
+def test_scripts_import_what_is_there(folder):
+    """A renamed function is missed here, not by the next long training."""
+    files = list((ROOT.parent / folder).rglob("*.py"))
+    trees = {file: ast.parse(file.read_text("utf-8")) for file in files}
+    missing = {file: set(missing_names(tree)) for file, tree in trees.items()}
+    assert files and not {file: x for file, x in missing.items() if x}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

@@ -25,7 +25,7 @@ from speechbrain_llase.processing.framing import num_rows
 
 KEY_BYTES = 16
 KEY_TYPE = f"S{KEY_BYTES}"  # of keys in numpy; zeros at the end are implied
-SHARDS = "[!.]*.safetensors"  # without those that are being written
+SHARD_FILES = "[!.]*.safetensors"  # without those that are being written
 FORMAT = "speechbrain_llase tokens 1"
 
 
@@ -116,7 +116,7 @@ class TokenCache:
 
     def __init__(self, folder: str | Path, tokenizer_id: str | None = None):
         self.folder = Path(folder)
-        self.paths = sorted(self.folder.glob(SHARDS))
+        self.paths = sorted(self.folder.glob(SHARD_FILES))
         if not self.paths:
             raise FileNotFoundError(
                 f"There are no tokens in {folder}; run extract_tokens.py."
@@ -243,7 +243,7 @@ class TokenWriter:
             )
         self.waiting = {}
         self.done = set()
-        if any(self.folder.glob(SHARDS)):
+        if any(self.folder.glob(SHARD_FILES)):
             cache = TokenCache(folder, tokenizer_id)
             self.done = {
                 bytes(key).ljust(KEY_BYTES, b"\0") for key in cache.keys

@@ -28,7 +28,7 @@ from speechbrain_llase.augment.mixture_dataset import mixture_datasets
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.nnet.fsq import (
     codes_to_levels,
-    hears_mean,
+    decodes_mean,
     levels_to_codes,
     mean_codes,
     quantise,
@@ -156,7 +156,7 @@ class TokenLMBrain(sb.Brain):
         They are the mean of each digit's posterior, through which gradients
         flow; or ("best") the arg max, with the mean's gradient.
         """
-        if hears_mean(self.hparams.decoder_hears):
+        if decodes_mean(self.hparams.decoder_hears):
             return mean_codes(logits)
         return straight_through_codes(logits, "digits")
 
