@@ -20,10 +20,9 @@ from speechbrain_llase.nnet.fsq import (
     NUM_LEVELS,
     VOCAB_SIZE,
     levels_to_tokens,
-    mean_codes,
 )
 from speechbrain_llase.nnet.layers import layer_norm, project
-from speechbrain_llase.nnet.packing import Runs, pack, unpack
+from speechbrain_llase.nnet.packing import Runs
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
 HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
@@ -127,26 +126,8 @@ class TokenLM(torch.nn.Module):
         Features are float (B, N, input_size), tokens int64 (B, N) in
         [0, 65536).
         """
-        return torch.stack(self.predict_each(list(feats)))
-
-    def predict_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Pick the tokens of items of any lengths, without padding.
-
-        Features are float (N, input_size) each, tokens int64 (N,) each.
-        """
-        rows, runs = pack(feats)
-        return unpack(self.pick(self.hidden(rows, runs)), runs)
-
-    def codes_each(self, feats: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Average the codes of items over the posterior of each digit.
-
-        Where the LM is unsure, a decoder that hears the mean speaks softly
-        instead of choosing. For the digits head: of features float
-        (N, input_size) each, float32 codes (N, 8) each, in [-1, 0.5].
-        """
-        rows, runs = pack(feats)
-        logits = self.logits(self.hidden(rows, runs))
-        return unpack(mean_codes(logits), runs)
+        rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
+        return self.pick(self.hidden(rows, runs)).unflatten(0, feats.shape[:2])
 
     def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Run all but the head: (total, input_size) -> float32 (total, D)."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from speechbrain_llase.metrics import WordEdits
-from speechbrain_llase.nnet.fsq import decodes_mean
+from speechbrain_llase.nnet.fsq import decodes_mean, mean_codes
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
     match_gain,
@@ -76,7 +76,7 @@ class Quality:
         dataset : sequence
             Items with noisy, clean and tokens.
         frontend, token_lm, vocoder : torch.nn.Module
-            The model; token_lm has `predict`, or `codes_each` where the
+            The model; token_lm has `predict`, or gives logits where the
             decoder hears the mean.
         device : str
             Where it is.
@@ -98,7 +98,7 @@ class Quality:
             feats = frontend(noisy)
             tokens = {
                 "enhanced": (
-                    torch.stack(token_lm.codes_each(list(feats)))
+                    mean_codes(token_lm(feats))
                     if self.decodes_mean
                     else token_lm.predict(feats)
                 ),

@@ -14,8 +14,12 @@ from speechbrain_llase.inference.confidence import (
     score_each,
 )
 from speechbrain_llase.lobes.token_lm import TokenLM
-from speechbrain_llase.nnet.fsq import VOCAB_SIZE, levels_to_tokens
-from speechbrain_llase.nnet.packing import pack
+from speechbrain_llase.nnet.fsq import (
+    VOCAB_SIZE,
+    levels_to_tokens,
+    mean_codes,
+)
+from speechbrain_llase.nnet.packing import pack, unpack
 
 
 def rng(seed=0):
@@ -127,15 +131,15 @@ def test_picking_with_scores_is_picking_and_measuring(head, compute):
     feats = [torch.randn(n, 32, generator=rng(n)) for n in (7, 3)]
     with torch.no_grad():
         pairs = score_each(token_lm, False, feats)
-        alone = token_lm.predict_each(feats)
         rows, runs = pack(feats)
         hidden = token_lm.hidden(rows, runs)
+        alone = unpack(token_lm.pick(hidden), runs)
         expected = measure_hidden(token_lm, hidden, torch.cat(alone)).log_prob
     assert all(torch.equal(x, y) for (x, _), y in zip(pairs, alone))
     if head == "digits":
         with torch.no_grad():
             means = score_each(token_lm, True, feats)
-            codes = token_lm.codes_each(feats)
+            codes = unpack(mean_codes(token_lm.logits(hidden)), runs)
         for (x, p), y, (_, q) in zip(means, codes, pairs, strict=True):
             assert torch.equal(x, y) and torch.equal(p.log_prob, q.log_prob)
             assert torch.equal(p.tokens, q.tokens)

@@ -101,13 +101,17 @@ def test_every_part_has_its_own_floor_and_ceiling():
 def test_the_mean_is_heard_as_in_use():
     """Of a token LM that is never asked for its best tokens."""
 
-    class Mean(torch.nn.Module):
-        def codes_each(self, feats):
-            return [rows.round() for rows in feats]
+    def logits(feats):  # features 10 and 11 -> sure of the codes -1 and 0
+        levels = torch.nn.functional.one_hot((2 * feats - 20).long(), 4)
+        return 1e4 * levels.float().unsqueeze(2).expand(-1, -1, 8, -1)
+
+    def decode(codes):  # or tokens
+        is_mean = codes.is_floating_point()
+        return vocoder(11 + codes[..., 0] if is_mean else codes)
 
     items, (frontend, _, vocoder, device) = make()
     quality = Quality({"words": Agreement}, 5, decoder_hears="mean")
-    scores = quality("valid", items, frontend, Mean(), vocoder, device)
+    scores = quality("valid", items, frontend, logits, decode, device)
     assert scores["enhanced_words"] == 0.25
     assert scores["codec_words"] == 0.0
     with pytest.raises(ValueError, match="'loud'.*best, mean"):
