@@ -44,6 +44,18 @@ def stand_in_files(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def official_files(tmp_path_factory, stand_in_files) -> Path:
+    """Those, and the other official files with all that they hold."""
+    import layouts
+
+    folder = tmp_path_factory.mktemp("official")
+    shutil.copytree(stand_in_files, folder, dirs_exist_ok=True)
+    case = json.loads((GOLDEN / "tiny.json").read_text())
+    layouts.write_layouts(folder, case)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory, stand_in_files) -> Path:
     """A model folder of the case `tiny`, official files under our names."""
     folder = tmp_path_factory.mktemp("tiny")

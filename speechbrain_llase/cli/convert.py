@@ -14,8 +14,8 @@ Make one self-contained folder of the official files.
 
 Any published layout is taken, recognised by content, whatever the files are
 called: WavLM-Large in unilm's or Hugging Face's form, LLaSE's best.pt.tar,
-Xcodec2 as published by transformers or by its authors. Only what enhancement
-uses is written. The result is read back and compared before it appears.
+Xcodec2 as published by transformers or by its authors. `speechbrain-llase
+doctor FILE` says what a file is. Only what enhancement uses is written. The result is read back and compared before it appears.
 """
 EPILOG = """\
 example:
@@ -80,6 +80,15 @@ def add_conversion_options(parser: argparse.ArgumentParser) -> None:
             help=f"attention heads of the {owner}: 16 at the official width, "
             "required at others, since no tensor tells",
         )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out tensors that nobody knows, by their names in the file "
+        "(* and ? stand for any letters); may be given several times. What is "
+        "missing cannot be left out",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,7 +103,12 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         manifest = converter.convert(
-            files, args.output, args.dtype, args.lm_heads, args.codec_heads
+            files,
+            args.output,
+            args.dtype,
+            args.lm_heads,
+            args.codec_heads,
+            ignore=args.ignore,
         )
     except FileExistsError as err:
         return refuse(one_line(err))

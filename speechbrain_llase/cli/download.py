@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from speechbrain_llase.cli.common import one_line, refuse, say
 from speechbrain_llase.cli.convert import add_conversion_options, report
+from speechbrain_llase.pretrained.official import ON_HUB
 
 if TYPE_CHECKING:
     from speechbrain_llase.pretrained.download import Download
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 HELP = """\
 Fetch the official files of a model once, and make one slim folder of them.
 
-The files (5 GB for llase) come from the Hugging Face hub into a folder of
+The files (7.3 GB for llase) come from the Hugging Face hub into a folder of
 their own, with their checksums. What breaks off is taken up again by the same
-command. Then they are converted as `speechbrain-llase convert` does.
+command. Then they are converted as `speechbrain-llase convert` does, and
+deleted: the folder (1.1 GB) is all that stays, unless --cache names a place
+to keep them.
 """
 EPILOG = """\
 example:
@@ -57,8 +60,17 @@ def add_parser(subparsers) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder of the files as fetched (default: official_files beside"
-        " the output)",
+        help="keep the files as fetched, in this folder (default: they are in"
+        " official_files beside the output until they are converted)",
+    )
+    add(
+        "--take",
+        action="append",
+        default=[],
+        choices=list(ON_HUB),
+        metavar="FILE",
+        help="take another official file of the same part; may be given"
+        f" several times: {', '.join(ON_HUB)}",
     )
     add(
         "--endpoint",
@@ -82,29 +94,39 @@ def run(args: argparse.Namespace) -> int:
     except FileExistsError as err:
         return refuse(one_line(err))
     try:
-        downloads = list(download.plan(args.name, cache, args.endpoint))
-        show(downloads)
+        downloads = list(
+            download.plan(args.name, cache, args.endpoint, args.take)
+        )
+        folder = download.folder_size(downloads, args.dtype, args.encoder)
+        show(downloads, folder, is_kept=args.cache is not None)
         if not accepted(args):
             return refuse(
                 "the licences were not accepted: say yes, or --accept-licences"
             )
-        download.check_space(downloads, cache, args.output, args.dtype)
+        download.check_space(downloads, cache, args.output, folder)
         files = {d.source.part: download.fetch(d) for d in downloads}
         if args.encoder:
-            files["w2v_bert"] = files["codec"]
-        say(f"converting; the files stay in {cache}")
+            files.setdefault("w2v_bert", files["codec"])
+        say("converting")
         manifest = converter.convert(
-            files, args.output, args.dtype, args.lm_heads, args.codec_heads
+            files,
+            args.output,
+            args.dtype,
+            args.lm_heads,
+            args.codec_heads,
+            ignore=args.ignore,
         )
     except (ValueError, OSError) as err:
         say(f"error: {one_line(err)}")
         return 1
+    if not args.cache:
+        download.discard(downloads, cache)
     report(manifest, args.output)
     return 0
 
 
-def show(downloads: "list[Download]") -> None:
-    """Print each file with its size and licence."""
+def show(downloads: "list[Download]", folder: int, is_kept: bool) -> None:
+    """Print each file with its size and licence, and the room they take."""
     for download in downloads:
         source = download.source
         state = f"{download.size / 1e6:.1f} MB"
@@ -112,8 +134,17 @@ def show(downloads: "list[Download]") -> None:
             state += ", there already"
         elif download.remaining < download.size:
             state += f", {download.remaining / 1e6:.1f} MB of it to fetch"
-        print(f"{source.repo}/{source.name}  {state}")
+        print(f"{source}  {state}")
         print(f"  licence: {source.licence}")
+        if warning := source.differs(download.size):
+            say(f"warning: {source} has {warning}")
+    fetched = sum(d.remaining for d in downloads) / 1e6
+    total = (sum(d.size for d in downloads) + folder) / 1e6
+    stays = total if is_kept else folder / 1e6
+    print(
+        f"to fetch: {fetched:.1f} MB; on disk at most {total:.1f} MB, "
+        f"{stays:.1f} MB of it to stay"
+    )
 
 
 def accepted(args: argparse.Namespace) -> bool:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -28,27 +29,29 @@ from speechbrain_llase.lobes.xcodec2_tokenizer import (
     load_tokenizer,
 )
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
-from speechbrain_llase.pretrained import loading as checkpoints
-from speechbrain_llase.pretrained.dimensions import (
-    codec_encoder_dimensions,
-    frontend_dimensions,
-    semantic_dimensions,
-    token_lm_dimensions,
-    vocoder_dimensions,
-)
+from speechbrain_llase.pretrained import loading
+from speechbrain_llase.pretrained.dimensions import network_dimensions
 from speechbrain_llase.pretrained.model_yaml import write_yaml
+from speechbrain_llase.pretrained.official import LICENCES
 from speechbrain_llase.pretrained.tensors import (
+    load_strictly,
     open_tensors,
-    read_config,
     read_tensors,
 )
+from speechbrain_llase.pretrained.unilm_config import read_config
 
 DTYPES = ("bfloat16", "float16", "float32")
-LICENCES = {
-    "wavlm": "see huggingface.co/microsoft/wavlm-large",
-    "lm": "see huggingface.co/BeauKang01/LLaSE",
-    "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
-    "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
+ENHANCING = ("frontend", "token_lm", "vocoder")  # the others are for training
+NETWORKS = {  # name -> its file, its class, what it takes of the file
+    "frontend": ("wavlm", WavLMFrontend, loading.frontend_tensors),
+    "token_lm": ("lm", TokenLM, loading.token_lm_tensors),
+    "vocoder": ("codec", Xcodec2Vocoder, loading.vocoder_tensors),
+    "semantic_encoder": (
+        "w2v_bert",
+        SemanticEncoder,
+        loading.semantic_tensors,
+    ),
+    "codec_encoder": ("codec", CodecEncoder, loading.codec_encoder_tensors),
 }
 
 
@@ -59,6 +62,7 @@ def convert(
     lm_heads: int | None = None,
     codec_heads: int | None = None,
     layer: int = 6,
+    ignore: Sequence[str] = (),
 ) -> dict:
     """Write a model folder from official files.
 
@@ -75,6 +79,9 @@ def convert(
         Attention heads; 16 at the official widths, required at others.
     layer : int
         WavLM's layer whose output the LM hears.
+    ignore : sequence of str
+        Patterns (``*`` and ``?``) of names in the files that are left out
+        where nobody knows them.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def convert(
     ) as scratch:
         folder = Path(scratch) / output.name
         folder.mkdir()
-        networks = build(files, lm_heads, codec_heads, layer)
+        networks = build(files, lm_heads, codec_heads, layer, ignore)
         write_weights(networks, folder, dtype)
         write_yaml(networks, folder)
         manifest = describe(files, networks, folder, dtype)
@@ -130,38 +137,22 @@ def build(
     lm_heads: int | None,
     codec_heads: int | None,
     layer: int,
+    ignore: Sequence[str],
 ) -> dict[str, tuple[torch.nn.Module, dict]]:
     """Build and load every network: name -> (module, its dimensions)."""
-    path = {name: str(file) for name, file in files.items()}
-    dims = frontend_dimensions(
-        open_tensors(path["wavlm"]), read_config(path["wavlm"]), layer
-    )
-    networks = {"frontend": (WavLMFrontend(**dims), dims)}
-    dims = token_lm_dimensions(open_tensors(path["lm"]), lm_heads)
-    networks["token_lm"] = (TokenLM(**dims), dims)
-    codec = open_tensors(path["codec"])
-    dims = vocoder_dimensions(codec, codec_heads)
-    networks["vocoder"] = (Xcodec2Vocoder(**dims), dims)
-    loads = [
-        (checkpoints.load_frontend, "frontend", "wavlm"),
-        (checkpoints.load_token_lm, "token_lm", "lm"),
-        (checkpoints.load_vocoder, "vocoder", "codec"),
-    ]
-    if "w2v_bert" in files:
-        dims = semantic_dimensions(open_tensors(path["w2v_bert"]))
-        networks["semantic_encoder"] = (SemanticEncoder(**dims), dims)
-        dims = codec_encoder_dimensions(codec)
-        networks["codec_encoder"] = (CodecEncoder(**dims), dims)
-        loads += [
-            (
-                checkpoints.load_semantic_encoder,
-                "semantic_encoder",
-                "w2v_bert",
-            ),
-            (checkpoints.load_codec_encoder, "codec_encoder", "codec"),
-        ]
-    for load, name, file in loads:
-        load(networks[name][0], path[file])
+    path = {part: str(file) for part, file in files.items()}
+    opened = {part: open_tensors(file) for part, file in path.items()}
+    config = read_config(path["wavlm"])
+    networks = {}
+    for name, (part, kind, select) in NETWORKS.items():
+        if part in files and (name in ENHANCING or "w2v_bert" in files):
+            dims = network_dimensions(
+                name, opened[part], config, lm_heads, codec_heads, layer
+            )
+            module = kind(**dims)
+            tensors = select(module, opened[part])
+            load_strictly(module, tensors, path[part], ignore)
+            networks[name] = (module, dims)
     return networks
 
 

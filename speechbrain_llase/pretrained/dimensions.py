@@ -7,12 +7,10 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-import ast
-
 import torch
 
 from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, VOCAB_SIZE
-from speechbrain_llase.pretrained.loading import (
+from speechbrain_llase.pretrained.layouts import (
     CODEC_ENCODER_RULES,
     SEMANTIC_RULES,
     TOKEN_LM_RULES,
@@ -20,12 +18,15 @@ from speechbrain_llase.pretrained.loading import (
     WAVLM_RULES,
 )
 from speechbrain_llase.pretrained.tensors import StoredTensor, rename
+from speechbrain_llase.pretrained.unilm_config import (
+    CONVOLUTIONS,
+    check_structure,
+)
 
 OFFICIAL_WIDTH = 1024  # of the LM and of the codec; both have 16 heads there
 OFFICIAL_HEADS = 16
 SEMANTIC_LAYERS = 16  # of w2v-BERT that Xcodec2 hears
 MAX_DISTANCE = 800  # rows; WavLM-Large, where the file does not say
-CONVOLUTIONS = [(10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)]
 
 
 class Shapes:
@@ -64,19 +65,29 @@ class Shapes:
         return len(indices)
 
 
-def frontend_dimensions(
-    tensors: dict[str, StoredTensor], config: dict, num_layers: int
+def network_dimensions(
+    name: str,
+    tensors: dict[str, StoredTensor],
+    config: dict,
+    lm_heads: int | None,
+    codec_heads: int | None,
+    layer: int,
 ) -> dict:
-    """Arguments of WavLMFrontend.
+    """Arguments of one network.
 
     Arguments
     ---------
+    name : str
+        `frontend`, `token_lm`, `vocoder`, `semantic_encoder` or
+        `codec_encoder`.
     tensors : dict
-        Of WavLM, in any published layout.
+        Of its file.
     config : dict
-        What unilm's file says under `cfg`; empty for others.
-    num_layers : int
-        Layers to keep.
+        What unilm's file of WavLM says under `cfg`; empty for others.
+    lm_heads, codec_heads : int or None
+        Attention heads; None for the official ones.
+    layer : int
+        WavLM's layer whose output the LM hears.
 
     Returns
     -------
@@ -86,8 +97,23 @@ def frontend_dimensions(
     Raises
     ------
     ValueError
-        It is not WavLM, or a WavLM of another structure.
+        It is another file, or a network of another structure.
     """
+    if name == "frontend":
+        return frontend_dimensions(tensors, config, layer)
+    if name == "token_lm":
+        return token_lm_dimensions(tensors, lm_heads)
+    if name == "vocoder":
+        return vocoder_dimensions(tensors, codec_heads)
+    if name == "semantic_encoder":
+        return semantic_dimensions(tensors)
+    return codec_encoder_dimensions(tensors)
+
+
+def frontend_dimensions(
+    tensors: dict[str, StoredTensor], config: dict, num_layers: int
+) -> dict:
+    """Arguments of WavLMFrontend; `num_layers` are kept."""
     shapes = Shapes(tensors, WAVLM_RULES, "WavLM")
     hidden_size = shapes.of("wavlm.feature_projection.projection.bias")[0]
     depth = shapes.count("wavlm.encoder.layers")
@@ -111,79 +137,6 @@ def frontend_dimensions(
         "num_buckets": shapes.of(f"{layer}attention.rel_attn_embed.weight")[0],
         "max_distance": config.get("max_distance", MAX_DISTANCE),
     }
-
-
-def check_structure(config: dict) -> None:
-    """Refuse a unilm configuration that WavLMFrontend does not build."""
-    if "conv_feature_layers" in config:
-        layers = parse_layers(config["conv_feature_layers"])
-        if [layer[1:] for layer in layers] != CONVOLUTIONS:
-            raise ValueError(
-                f"The file's convolutions (kernel, stride) are "
-                f"{[layer[1:] for layer in layers]}; only {CONVOLUTIONS} is "
-                "supported."
-            )
-    wanted = {"extractor_mode": "layer_norm", "layer_norm_first": True}
-    for key, value in wanted.items():
-        if config.get(key, value) != value:
-            raise ValueError(
-                f"The file says {key}={config[key]!r}; only {value!r} (WavLM-"
-                "Large) is supported."
-            )
-
-
-def parse_layers(text: str) -> list[tuple[int, ...]]:
-    """Read a list of (dim, kernel, stride), without evaluating it.
-
-    Arguments
-    ---------
-    text : str
-        Such as ``[(512,10,5)] + [(512,3,2)] * 4``: lists of tuples of whole
-        numbers, joined by + and repeated by *.
-
-    Returns
-    -------
-    layers : list of tuple
-        In order.
-
-    Raises
-    ------
-    ValueError
-        The text says anything else.
-
-    Example
-    -------
-    >>> parse_layers("[(8,10,5)] + [(8,3,2)] * 2")
-    [(8, 10, 5), (8, 3, 2), (8, 3, 2)]
-    """
-
-    def read(node: ast.AST) -> list:
-        """Lists, sums and repetitions, and nothing else."""
-        if isinstance(node, ast.List):
-            return [ast.literal_eval(element) for element in node.elts]
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return read(node.left) + read(node.right)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            times = ast.literal_eval(node.right)
-            if isinstance(times, int) and 0 <= times <= 100:
-                return read(node.left) * times
-        raise ValueError("neither a list, a sum nor a short repetition")
-
-    try:
-        layers = read(ast.parse(text, mode="eval").body)
-        if all(
-            isinstance(layer, tuple)
-            and len(layer) == 3
-            and all(type(n) is int for n in layer)
-            for layer in layers
-        ):
-            return layers
-        raise ValueError("the list holds something else than three numbers")
-    except (SyntaxError, ValueError) as err:
-        raise ValueError(
-            f"conv_feature_layers is {text!r}; expected lists of (dim, kernel, "
-            f"stride) joined by + and repeated by *: {err}"
-        ) from err
 
 
 def token_lm_dimensions(

@@ -11,7 +11,7 @@ Authors
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,42 +19,24 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
 
-from speechbrain_llase.pretrained.convert import LICENCES, sha256
+from speechbrain_llase.pretrained.convert import sha256
+from speechbrain_llase.pretrained.official import MODELS, ON_HUB, OfficialFile
 
 # What the hub's HTTP client raises when a connection fails; the client is
 # httpx or httpx2, by huggingface_hub's version.
 ConnectionFailed = HfHubHTTPError.__bases__[0]
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-
-
-@dataclass(frozen=True)
-class Source:
-    """One official file on the hub."""
-
-    part: str  # as `convert` calls it
-    repo: str
-    name: str
-
-    @property
-    def licence(self) -> str:
-        """The licence that `convert` writes down too."""
-        return LICENCES[self.part]
-
-
-OFFICIAL = {
-    "llase": [
-        Source("wavlm", "microsoft/wavlm-large", "pytorch_model.bin"),
-        Source("lm", "BeauKang01/LLaSE", "best.pt.tar"),
-        Source("codec", "HKUSTAudio/xcodec2-hf", "model.safetensors"),
-    ]
-}
+# How many weights a folder holds, if the official files have their sizes.
+WEIGHTS = {"wavlm": 88_708_368, "lm": 271_678_464, "codec": 186_983_682}
+ENCODER_WEIGHTS = 442_297_000  # and with the encoding half
+BESIDE_WEIGHTS = 1_000_000  # bytes: YAML, manifest, names
 
 
 @dataclass(frozen=True)
 class Download:
     """A file, where it comes from and where it goes."""
 
-    source: Source
+    source: OfficialFile
     path: Path  # in the cache
     size: int  # bytes
     url: str = ""  # "" for a file that is there and whole
@@ -76,18 +58,23 @@ class Download:
 
 
 def plan(
-    name: str, cache: Path, endpoint: str | None = None
+    name: str,
+    cache: Path,
+    endpoint: str | None = None,
+    take: Sequence[str] = (),
 ) -> Iterator[Download]:
     """Look up every file of a model, in the cache first, then on the hub.
 
     Arguments
     ---------
     name : str
-        A key of OFFICIAL.
+        A key of MODELS.
     cache : Path
         Folder of the files; a file whose checksum holds is not looked up.
     endpoint : str, optional
         Of the hub or of a mirror; HF_ENDPOINT, else huggingface.co, if None.
+    take : sequence of str
+        Keys of ON_HUB: files to take in the place of those of their part.
 
     Yields
     ------
@@ -101,7 +88,9 @@ def plan(
     ValueError
         What answers is no hub.
     """
-    for source in OFFICIAL[name]:
+    sources = {source.part: source for source in MODELS[name]}
+    sources |= {ON_HUB[other].part: ON_HUB[other] for other in take}
+    for source in sources.values():
         path = cache / source.repo.replace("/", "--") / source.name
         if is_whole(path):
             yield Download(source, path, path.stat().st_size)
@@ -116,7 +105,8 @@ def plan(
                 f"{url} answers without checksum, size or commit: no hub, "
                 "perhaps a log-in page. Check --endpoint and the network."
             )
-        yield Download(source, path, found.size, found.location, found.etag)
+        # not where it points to: such an address holds for an hour
+        yield Download(source, path, found.size, url, found.etag)
 
 
 def fetch(download: Download) -> Path:
@@ -206,8 +196,23 @@ def unreachable(url: str, err: Exception) -> OSError:
     return ConnectionError(f"{url} {reason}.")
 
 
+def folder_size(downloads: list[Download], dtype: str, encoder: bool) -> int:
+    """Bytes of the converted folder, at most.
+
+    Of files that have not the size that they are known to have, all that they
+    hold is taken, in float32.
+    """
+    weights = ENCODER_WEIGHTS if encoder else 0
+    for download in downloads:
+        if download.source.differs(download.size):
+            weights += download.size // 4
+        else:
+            weights += WEIGHTS.get(download.source.part, 0)
+    return weights * BYTES[dtype] + BESIDE_WEIGHTS
+
+
 def check_space(
-    downloads: list[Download], cache: Path, output: Path, dtype: str
+    downloads: list[Download], cache: Path, output: Path, folder: int
 ) -> None:
     """Refuse before anything is fetched if the disk is too small.
 
@@ -217,9 +222,8 @@ def check_space(
         What is to be fetched.
     cache, output : Path
         Where the files and the converted folder go.
-    dtype : str
-        Of the folder. Its size is not known yet: at most, that of the files
-        in this dtype is taken, if they are in float32.
+    folder : int
+        Bytes of the latter, at most.
 
     Raises
     ------
@@ -227,7 +231,6 @@ def check_space(
         There is too little room.
     """
     wanted = {}
-    folder = sum(d.size for d in downloads) * BYTES[dtype] // 4
     missing = sum(d.remaining for d in downloads)
     for place, size in ((cache, missing), (output.parent, folder)):
         while not place.exists():
@@ -242,3 +245,14 @@ def check_space(
                 f"{size / 1e9:.1f} GB are needed. Make room, or name other "
                 "places by --cache and --output."
             )
+
+
+def discard(downloads: list[Download], cache: Path) -> None:
+    """Delete what was fetched, and the folders that are empty then."""
+    for download in downloads:
+        checksum_file(download.path).unlink(missing_ok=True)
+        download.path.unlink(missing_ok=True)
+        for folder in download.path.parents:
+            if not folder.is_relative_to(cache) or any(folder.iterdir()):
+                break
+            folder.rmdir()

@@ -1,18 +1,20 @@
 """Official files -> our modules, strictly.
 
-Pretrainer renames every file to `<module>.ckpt`, so layouts are recognised
-by content. Every tensor of a file is loaded, or stands on a list of keys that
-enhancement does not need; anything else is an error that names the keys.
-Here are the layouts; `tensors.py` reads and loads.
+`layouts.py` knows the names of the published layouts, `tensors.py` reads and
+loads. What a file holds beside the weights of a module is passed over where it
+is known, and an error where it is not.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
 import re
+from collections.abc import Callable, Sequence
 
 import torch
+from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2UpSample1d
 
+from speechbrain_llase.pretrained import layouts
 from speechbrain_llase.pretrained.tensors import (
     StoredTensor,
     drop,
@@ -25,134 +27,21 @@ from speechbrain_llase.pretrained.xcodec2_package import (
     package_keys,
 )
 
-# Each list of rules turns the keys of one published layout into ours.
-WAVLM_RULES = [
-    (r"^wavlm\.", ""),
-    # unilm names
-    (r"(conv_layers\.\d+)\.0\.", r"\1.conv."),
-    (r"(conv_layers\.\d+)\.2\.1\.", r"\1.layer_norm."),
-    (r"^post_extract_proj\.", "feature_projection.projection."),
-    (r"^layer_norm\.", "feature_projection.layer_norm."),
-    (r"^encoder\.pos_conv\.0\.", "encoder.pos_conv_embed.conv."),
-    (r"self_attn\.grep_linear", "attention.gru_rel_pos_linear"),
-    (r"self_attn\.grep_a", "attention.gru_rel_pos_const"),
-    (r"self_attn\.relative_attention_bias", "attention.rel_attn_embed"),
-    (r"self_attn_layer_norm", "layer_norm"),
-    (r"self_attn\.", "attention."),
-    (r"\.fc1\.", ".feed_forward.intermediate_dense."),
-    (r"\.fc2\.", ".feed_forward.output_dense."),
-    # weight norm before torch.nn.utils.parametrizations
-    (r"conv\.weight_g$", "conv.parametrizations.weight.original0"),
-    (r"conv\.weight_v$", "conv.parametrizations.weight.original1"),
-    (r"^", "wavlm."),
-]
-WAVLM_IGNORED = [
-    r"wavlm\.mask_emb$",  # masks of pre-training
-    r"wavlm\.masked_spec_embed$",  # the same in Hugging Face's names
-    r"wavlm\.encoder\.layer_norm\.",  # final norm, after the last layer used
-]
-TOKEN_LM_RULES = [
-    (r"^module\.", ""),  # distributed training
-    (r"^stage_embedding\.word_embeddings\.", "stage_embedding."),
-    (r"^adaLN\.", "stage_norm."),
-    (r"^lm\.model\.", "backbone."),
-]
-TOKEN_LM_IGNORED = [
-    r"backbone\.embed_tokens\.",  # LLaMA's vocabulary: features come in
-    r"lm\.lm_head\.",  # LLaMA's head: predict_layer is used instead
-]
-VOCODER_RULES = [
-    (r"^generator\.quantizer\.", "quantizer."),
-    (r"^generator\.head\.out\.", "decoder.head.linear."),
-    (r"^generator\.backbone\.final_layer_norm\.", "decoder.norm."),
-    (r"^generator\.backbone\.transformers\.", "decoder.layers."),
-    (r"^generator\.backbone\.", "decoder."),
-    (r"\.att_norm\.", ".input_layernorm."),
-    (r"\.ffn_norm\.", ".post_attention_layernorm."),
-    (r"\.att\.c_proj\.", ".self_attn.o_proj."),
-    (r"^fc_post_a\.", "decoder.fc."),
-    # transformers names
-    (r"^acoustic_decoder\.", "decoder."),
-    (r"^quantizer\.project_out\.", "project_out."),
-]
-VOCODER_IGNORED = [
-    r"quantizer\.project_in\.",  # encoding half, here and below
-    r"CodecEnc\.",
-    r"SemanticEncoder_module\.",
-    r"semantic_model\.",
-    r"fc_prior\.",
-    r"acoustic_encoder\.",
-    r"semantic_encoder\.",
-    r"semantic_adapter\.",
-    r"fc_encoder\.",
-    r"SemanticDecoder_module\.",  # training only, here and below
-    r"fc_post_s\.",
-    r"(spec_)?discriminator\.",
-]
+Tensors = dict[str, StoredTensor]
 
-
-CODEC_ENCODER_RULES = [
-    (r"^SemanticEncoder_module\.initial_conv\.", "semantic_adapter.conv1."),
+# Buffers in Xcodec2's own files: names, and what the code computes instead.
+COMPUTED: list[tuple[str, Callable[[], torch.Tensor]]] = [
+    (r"generator\.head\.istft\.window$", lambda: torch.hann_window(1280)),
     (
-        r"^SemanticEncoder_module\.residual_blocks\.1\.",
-        "semantic_adapter.conv2.",
+        r"CodecEnc\..*\.(upsample|downsample\.lowpass)\.filter$",
+        lambda: Xcodec2UpSample1d().filter,
     ),
-    (
-        r"^SemanticEncoder_module\.residual_blocks\.3\.",
-        "semantic_adapter.conv3.",
-    ),
-    (r"^SemanticEncoder_module\.final_conv\.", "semantic_adapter.conv4."),
-    (r"^CodecEnc\.conv_blocks\.0\.", "acoustic_encoder.conv1."),
-    (r"^CodecEnc\.conv_final_block\.0\.", "acoustic_encoder.snake1."),
-    (r"^CodecEnc\.conv_final_block\.1\.", "acoustic_encoder.conv2."),
-    *(  # block 0 of the transformers form is block 1 of the package's
-        (rf"^CodecEnc\.conv_blocks\.{n}\.", f"acoustic_encoder.block.{n - 1}.")
-        for n in range(1, 10)
-    ),
-    *(
-        (rf"(block\.\d+)\.block\.{n}\.block\.", rf"\1.res_unit{n + 1}.")
-        for n in range(3)
-    ),
-    (r"(res_unit\d)\.0\.", r"\1.snake1."),
-    (r"(res_unit\d)\.1\.", r"\1.conv1."),
-    (r"(res_unit\d)\.2\.", r"\1.snake2."),
-    (r"(res_unit\d)\.3\.", r"\1.conv2."),
-    (r"(encoder\.block\.\d+)\.block\.3\.", r"\1.snake1."),
-    (r"(encoder\.block\.\d+)\.block\.4\.", r"\1.conv1."),
-    (r"^fc_prior\.", "fc_encoder."),
-    (r"^generator\.quantizer\.", "quantizer."),
-    (r"^quantizer\.project_in\.", "project_in."),
-]
-CODEC_ENCODER_IGNORED = [
-    r"quantizer\.project_out\.",  # decoding half, here and below
-    r"generator\.(backbone|head)\.",
-    r"fc_post_a\.",
-    r"acoustic_decoder\.",
-    r"semantic_encoder\.",  # loaded by load_semantic_encoder
-    r"semantic_model\.",
-    r"SemanticDecoder_module\.",  # training only, here and below
-    r"fc_post_s\.",
-    r"(spec_)?discriminator\.",
-]
-SEMANTIC_RULES = [
-    (
-        r"^(semantic_encoder\.|semantic_model\.|bert\.)?"
-        r"(?=masked|feature_pro|encoder)",
-        "bert.",
-    ),
-]
-SEMANTIC_IGNORED = [
-    r"bert\.masked_spec_embed$",  # masks of pre-training
-    r"(quantizer|acoustic_decoder|acoustic_encoder|fc_encoder)\.",
-    r"semantic_adapter\.",  # with the lines around: the rest of Xcodec2
-    r"(generator|CodecEnc|SemanticEncoder_module|fc_prior|fc_post_a)\.",
-    r"SemanticDecoder_module\.",  # training only, here and below
-    r"fc_post_s\.",
-    r"(spec_)?discriminator\.",
 ]
 
 
-def load_frontend(module: torch.nn.Module, path: str) -> None:
+def load_frontend(
+    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
+) -> None:
     """Load WavLM weights: ours, Hugging Face's or unilm's.
 
     Arguments
@@ -161,57 +50,49 @@ def load_frontend(module: torch.nn.Module, path: str) -> None:
         What is filled.
     path : str
         The file, whatever its name.
+    ignore : sequence of str
+        Patterns (``*`` and ``?``) of names in the file that are left out where
+        nobody knows them.
 
     Raises
     ------
     ValueError
         The file is no checkpoint, or its tensors do not fit.
     """
-    tensors = rename(open_tensors(path), WAVLM_RULES)
-    depth = len(module.wavlm.encoder.layers)
-    tensors = below(tensors, r"wavlm\.encoder\.", depth)
-    load_strictly(module, drop(tensors, WAVLM_IGNORED), path)
+    tensors = frontend_tensors(module, open_tensors(path))
+    load_strictly(module, tensors, path, ignore)
 
 
-def load_token_lm(module: torch.nn.Module, path: str) -> None:
+def load_token_lm(
+    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
+) -> None:
     """Load LM weights: ours or the released `best.pt.tar`; as above."""
-    tensors = rename(open_tensors(path), TOKEN_LM_RULES)
-    load_strictly(module, drop(tensors, TOKEN_LM_IGNORED), path)
+    tensors = token_lm_tensors(module, open_tensors(path))
+    load_strictly(module, tensors, path, ignore)
 
 
-def load_vocoder(module: torch.nn.Module, path: str) -> None:
+def load_vocoder(
+    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
+) -> None:
     """Load Xcodec2 weights: ours, transformers' or the package's; as above."""
-    tensors = rename(open_tensors(path), VOCODER_RULES)
-    for key in [k for k in tensors if k.endswith(".att.c_attn.weight")]:
-        joined = tensors.pop(key)
-        for index, name in enumerate("qkv"):
-            renamed = key.replace("att.c_attn", f"self_attn.{name}_proj")
-            tensors[renamed] = third(joined, index)
-    tensors = drop(tensors, VOCODER_IGNORED)
-    if isinstance(module, Xcodec2PackageVocoder):
-        tensors = package_keys(tensors)
-    load_strictly(module, tensors, path)
+    tensors = vocoder_tensors(module, open_tensors(path))
+    load_strictly(module, tensors, path, ignore)
 
 
-def load_codec_encoder(module: torch.nn.Module, path: str) -> None:
-    """Load the encoding half of Xcodec2, transformers' or the package's.
-
-    Weight norm is folded: w = g v / |v|, per output channel. As above.
-    """
-    tensors = rename(open_tensors(path), CODEC_ENCODER_RULES)
-    for key in [k for k in tensors if k.endswith(".weight_g")]:
-        base = key.removesuffix("_g")
-        tensors[base] = fold(tensors.pop(key), tensors.pop(f"{base}_v"))
-    load_strictly(module, drop(tensors, CODEC_ENCODER_IGNORED), path)
+def load_codec_encoder(
+    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
+) -> None:
+    """Load the encoding half of Xcodec2, transformers' or the package's."""
+    tensors = codec_encoder_tensors(module, open_tensors(path))
+    load_strictly(module, tensors, path, ignore)
 
 
-def load_semantic_encoder(module: torch.nn.Module, path: str) -> None:
-    """Load w2v-BERT 2.0, alone or out of Xcodec2 in transformers' form."""
-    tensors = rename(open_tensors(path), SEMANTIC_RULES)
-    tensors = below(
-        tensors, r"bert\.encoder\.", len(module.bert.encoder.layers)
-    )
-    load_strictly(module, drop(tensors, SEMANTIC_IGNORED), path)
+def load_semantic_encoder(
+    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
+) -> None:
+    """Load w2v-BERT 2.0, alone or out of a file of Xcodec2; as above."""
+    tensors = semantic_tensors(module, open_tensors(path))
+    load_strictly(module, tensors, path, ignore)
 
 
 def load_weights(module: torch.nn.Module, path: str) -> None:
@@ -249,9 +130,82 @@ def load_stem(module: torch.nn.Module, path: str) -> None:
     load_averaged(module.stem, path, "encoder.stem")
 
 
-def below(
-    tensors: dict[str, StoredTensor], encoder: str, depth: int
-) -> dict[str, StoredTensor]:
+def frontend_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
+    """What WavLMFrontend takes of a file, and what nobody knows."""
+    tensors = rename(tensors, layouts.WAVLM_RULES)
+    depth = len(module.wavlm.encoder.layers)
+    tensors = below(tensors, r"wavlm\.encoder\.", depth)
+    return drop(tensors, layouts.WAVLM_IGNORED)
+
+
+def token_lm_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
+    """What TokenLM takes of a file; as above."""
+    tensors = rename(tensors, layouts.TOKEN_LM_RULES)
+    return drop(tensors, layouts.TOKEN_LM_IGNORED)
+
+
+def vocoder_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
+    """What Xcodec2Vocoder, or the package's, takes of a file; as above."""
+    check_computed(tensors)
+    tensors = rename(tensors, layouts.VOCODER_RULES)
+    for key in [k for k in tensors if k.endswith(".att.c_attn.weight")]:
+        joined = tensors.pop(key)
+        for index, name in enumerate("qkv"):
+            renamed = key.replace("att.c_attn", f"self_attn.{name}_proj")
+            tensors[renamed] = third(joined, index)
+    tensors = drop(tensors, layouts.VOCODER_IGNORED)
+    if isinstance(module, Xcodec2PackageVocoder):
+        return package_keys(tensors)
+    return tensors
+
+
+def codec_encoder_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
+    """What CodecEncoder takes of a file, weight norm folded; as above."""
+    check_computed(tensors)
+    tensors = rename(tensors, layouts.CODEC_ENCODER_RULES)
+    for key in [k for k in tensors if k.endswith(".weight_g")]:
+        base = key.removesuffix("_g")
+        if f"{base}_v" in tensors:
+            tensors[base] = fold(tensors.pop(key), tensors.pop(f"{base}_v"))
+    return drop(tensors, layouts.CODEC_ENCODER_IGNORED)
+
+
+def semantic_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
+    """What SemanticEncoder takes of a file; as above."""
+    tensors = rename(tensors, layouts.SEMANTIC_RULES)
+    depth = len(module.bert.encoder.layers)
+    tensors = below(tensors, r"bert\.encoder\.", depth)
+    return drop(tensors, layouts.SEMANTIC_IGNORED)
+
+
+def check_computed(tensors: Tensors) -> None:
+    """Compare what Xcodec2's own files store with what the code computes.
+
+    Arguments
+    ---------
+    tensors : dict
+        Under the names of the file.
+
+    Raises
+    ------
+    ValueError
+        The window or a filter is another: the weights belong to another
+        architecture.
+    """
+    for pattern, compute in COMPUTED:
+        for name in filter(re.compile(pattern).match, tensors):
+            found = tensors[name].read()
+            wanted = compute().to(found.dtype).float()  # as rounded
+            if found.shape != wanted.shape or not torch.allclose(
+                found.float(), wanted, rtol=0, atol=1e-5
+            ):
+                raise ValueError(
+                    f"{name} is not what Xcodec2 computes: the file is of "
+                    "another architecture, and would decode to noise."
+                )
+
+
+def below(tensors: Tensors, encoder: str, depth: int) -> Tensors:
     """Leave out the layers that are not run, from `depth` up."""
     layer = re.compile(encoder + r"layers\.(\d+)\.")
     return {
@@ -267,6 +221,7 @@ def third(joined: StoredTensor, index: int) -> StoredTensor:
     return StoredTensor(
         torch.Size([rows, *joined.shape[1:]]),
         lambda: joined.read()[index * rows : (index + 1) * rows],
+        joined.names,
     )
 
 
@@ -277,4 +232,4 @@ def fold(size: StoredTensor, direction: StoredTensor) -> StoredTensor:
         v = direction.read()
         return size.read() * v / v.norm(dim=(1, 2), keepdim=True)
 
-    return StoredTensor(direction.shape, read)
+    return StoredTensor(direction.shape, read, size.names | direction.names)

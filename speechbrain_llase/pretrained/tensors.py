@@ -1,27 +1,24 @@
 """Find the tensors of a file, rename them, load them strictly.
 
 A file is opened for its keys and shapes; a tensor is read when it is copied
-into a module, one at a time, so what is not used is never read. Nothing but
-tensors and plain values is ever unpickled, and a tensor that is missing,
-unknown or of another shape is an error that names it.
+into a module, one at a time, so what is not used is never read. A tensor that
+is missing, unknown or of another shape is an error that names it.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
-import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from speechbrain_llase.nnet.precision import filled
-
-WRAPPERS = ("model_state_dict", "state_dict", "model")
-SHOWN = 8  # keys named in an error
+from speechbrain_llase.pretrained.pickles import listed, load_pickle, unwrap
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class StoredTensor:
 
     shape: torch.Size
     read: Callable[[], torch.Tensor]  # to the CPU
+    names: frozenset[str] = frozenset()  # in the file, of what it is made of
 
 
 def read_tensors(path: str) -> dict[str, torch.Tensor]:
@@ -62,25 +60,26 @@ def open_tensors(path: str) -> dict[str, StoredTensor]:
         head = file.read(9)
     size = Path(path).stat().st_size
     try:
-        if head[8:9] == b"{":
+        if is_safetensors(path):
             return open_safetensors(path)
         if head[:2] == b"PK" or head[:1] == b"\x80":
             tensors = unwrap(load_pickle(path), path)
-            return {key: stored(tensor) for key, tensor in tensors.items()}
+            return {key: stored(key, tensors[key]) for key in tensors}
     except (SafetensorError, RuntimeError, EOFError, OSError) as err:
         raise ValueError(
             f"{path} ({size} bytes) is damaged, perhaps a download that broke "
             f"off; fetch it again. ({str(err).splitlines()[0]})"
         ) from err
-    except pickle.UnpicklingError as err:
-        raise ValueError(
-            f"{path} holds more than tensors and plain values; it was not "
-            "unpickled, because that could run code. Ask for safetensors."
-        ) from err
     raise ValueError(
         f"{path} ({size} bytes) begins with {head!r}: neither safetensors nor "
         "a torch.save file. A web page saved in its place?"
     )
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Do its first bytes say so?"""
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def open_safetensors(path: str) -> dict[str, StoredTensor]:
@@ -102,48 +101,14 @@ def open_safetensors(path: str) -> dict[str, StoredTensor]:
     with safe_open(path, framework="pt") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
     return {
-        key: StoredTensor(torch.Size(shape), reader(key))
+        key: StoredTensor(torch.Size(shape), reader(key), frozenset([key]))
         for key, shape in shapes.items()
     }
 
 
-def load_pickle(path: str) -> object:
-    """Open what torch.save wrote, mapped into memory if it is an archive."""
-    with open(path, "rb") as file:
-        is_archive = file.read(4) == b"PK\x03\x04"
-    return torch.load(
-        path, map_location="cpu", weights_only=True, mmap=is_archive
-    )
-
-
-def stored(tensor: torch.Tensor) -> StoredTensor:
+def stored(key: str, tensor: torch.Tensor) -> StoredTensor:
     """Wrap a tensor that is in memory, or mapped into it."""
-    return StoredTensor(tensor.shape, lambda: tensor)
-
-
-def read_config(path: str) -> dict:
-    """Read what a unilm checkpoint says under `cfg`; {} for other files."""
-    with open(path, "rb") as file:
-        if file.read(9)[8:9] == b"{":
-            return {}
-    config = load_pickle(path).get("cfg", {})
-    return config if isinstance(config, dict) else {}
-
-
-def unwrap(loaded: object, path: str) -> dict[str, torch.Tensor]:
-    """Find the tensors in what torch.save wrote."""
-    for key in WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not loaded:
-        raise ValueError(f"{path} holds {type(loaded).__name__}, not tensors.")
-    others = [k for k, v in loaded.items() if not torch.is_tensor(v)]
-    if others:
-        raise ValueError(
-            f"{path} holds no tensors under {listed(others)}; expected a "
-            f"state dict, plain or under one of {', '.join(WRAPPERS)}."
-        )
-    return loaded
+    return StoredTensor(tensor.shape, lambda: tensor, frozenset([key]))
 
 
 def rename(
@@ -166,8 +131,53 @@ def drop(
     return {k: v for k, v in tensors.items() if not patterns.match(k)}
 
 
+def misfits(
+    module: torch.nn.Module,
+    tensors: dict[str, StoredTensor],
+    ignore: Sequence[str] = (),
+) -> dict[str, list[str]]:
+    """Compare tensors with what a module wants.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+        What is to be filled.
+    tensors : dict
+        Key -> StoredTensor.
+    ignore : sequence of str
+        Patterns (``*`` and ``?``) of names in the file that may be unknown.
+
+    Returns
+    -------
+    problems : dict
+        `missing` keys of the module, `unknown` names of the file, `misshapen`
+        keys with both shapes; only what there is.
+    """
+    wanted = module.state_dict()
+    unknown = {
+        name
+        for key in tensors.keys() - wanted.keys()
+        for name in tensors[key].names or [key]
+        if not any(fnmatchcase(name, pattern) for pattern in ignore)
+    }
+    misshapen = [
+        f"{k} is {tuple(tensors[k].shape)}, the YAML says {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in tensors and tensors[k].shape != v.shape
+    ]
+    problems = {
+        "missing": sorted(wanted.keys() - tensors.keys()),
+        "unknown": sorted(unknown),
+        "misshapen": misshapen,
+    }
+    return {what: keys for what, keys in problems.items() if keys}
+
+
 def load_strictly(
-    module: torch.nn.Module, tensors: dict[str, StoredTensor], path: str
+    module: torch.nn.Module,
+    tensors: dict[str, StoredTensor],
+    path: str,
+    ignore: Sequence[str] = (),
 ) -> None:
     """Read tensors into a module; all must be there and nothing else.
 
@@ -179,42 +189,30 @@ def load_strictly(
         Key -> StoredTensor; each is read, copied and let go.
     path : str
         Named in the error.
+    ignore : sequence of str
+        As `misfits` takes it.
 
     Raises
     ------
     ValueError
         Keys are missing, unknown or of another shape; nothing was copied.
     """
-    wanted = module.state_dict()
-    missing = sorted(wanted.keys() - tensors.keys())
-    unknown = sorted(tensors.keys() - wanted.keys())
-    misshapen = [
-        f"{k} is {tuple(tensors[k].shape)}, the YAML says {tuple(v.shape)}"
-        for k, v in wanted.items()
-        if k in tensors and tensors[k].shape != v.shape
-    ]
-    problems = [
-        f"{what}: {listed(keys)}"
-        for what, keys in (
-            ("missing", missing),
-            ("unknown", unknown),
-            ("misshapen", misshapen),
-        )
-        if keys
-    ]
+    problems = misfits(module, tensors, ignore)
     if problems:
+        found = [f"{what}: {listed(keys)}" for what, keys in problems.items()]
+        advice = ""
+        if "unknown" in problems:
+            advice = (
+                ". Unknown names that you know to be of no use can be left "
+                f"out: --ignore {problems['unknown'][0]!r} (convert and "
+                "download; * and ? stand for any letters; in Python ignore=)"
+            )
         raise ValueError(
             f"{path} does not fit {type(module).__name__}. "
-            + "; ".join(problems)
+            + "; ".join(found)
+            + advice
         )
     with torch.no_grad():
-        for key, target in wanted.items():
+        for key, target in module.state_dict().items():
             target.copy_(tensors[key].read())
     filled(module)
-
-
-def listed(keys: list[str]) -> str:
-    """Name the first keys, and count the others."""
-    more = len(keys) - SHOWN
-    shown = ", ".join(map(str, keys[:SHOWN]))
-    return f"{shown} and {more} more" if more > 0 else shown

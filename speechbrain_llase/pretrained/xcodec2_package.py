@@ -142,4 +142,5 @@ def join(parts: list[StoredTensor]) -> StoredTensor:
     return StoredTensor(
         torch.Size([rows, *parts[0].shape[1:]]),
         lambda: torch.cat([part.read() for part in parts]),
+        frozenset.union(*(part.names for part in parts)),
     )

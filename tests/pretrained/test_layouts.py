@@ -1,6 +1,5 @@
 """Every published layout, from disk, through from_hparams("llase")."""
 
-import shutil
 from pathlib import Path
 
 import layouts
@@ -26,13 +25,10 @@ DIMENSIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def files(stand_in_files, tmp_path_factory) -> Path:
+@pytest.fixture
+def files(official_files) -> Path:
     """A folder with every layout."""
-    folder = tmp_path_factory.mktemp("layouts")
-    shutil.copytree(stand_in_files, folder, dirs_exist_ok=True)
-    layouts.write_layouts(folder)
-    return folder
+    return official_files
 
 
 def load(folder: Path, **names: str) -> EnhanceLLaSE:
@@ -59,11 +55,11 @@ def check_golden(model: EnhanceLLaSE, golden) -> None:
 
 @pytest.mark.parametrize("wavlm", layouts.WAVLM)
 def test_wavlm_layouts(files, golden, wavlm):
-    """unilm's pickle, Hugging Face's pickle and safetensors."""
+    """unilm's and Hugging Face's."""
     check_golden(load(files, wavlm=wavlm), golden)
 
 
-@pytest.mark.parametrize("codec", layouts.CODEC[1:])
+@pytest.mark.parametrize("codec", [*layouts.CODEC[1:], layouts.SAVED_AGAIN])
 def test_codec_layouts(files, golden, codec):
     """transformers' and the package's safetensors; above, the checkpoint."""
     check_golden(load(files, codec=codec), golden)
@@ -83,17 +79,13 @@ def test_names_do_not_matter(files, golden, tmp_path):
 
 
 @pytest.mark.parametrize("wavlm", layouts.WAVLM)
-@pytest.mark.parametrize("codec", layouts.CODEC)
+@pytest.mark.parametrize("codec", [*layouts.CODEC, layouts.SAVED_AGAIN])
 def test_dimensions_are_read_from_every_layout(files, tmp_path, wavlm, codec):
     """A folder converted from any of them holds the same tensors."""
     named = {"lm": files / "best.pt.tar"}
     named |= {"wavlm": files / wavlm, "codec": files / codec}
-    bert = (
-        layouts.CODEC[1]
-        if codec == layouts.CODEC[1]
-        else "w2v_bert.safetensors"
-    )
-    named["w2v_bert"] = files / bert
+    alone = codec == layouts.CODEC[0]  # the others are tried as they are
+    named["w2v_bert"] = files / ("w2v_bert.safetensors" if alone else codec)
     manifest = convert(named, tmp_path / "x", "float32", 4, 2)
     for module, dims in DIMENSIONS.items():
         assert manifest["dimensions"][module].items() >= dims.items()

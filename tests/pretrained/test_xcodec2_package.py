@@ -25,14 +25,13 @@ needs_package = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def files(stand_in_files):
+@pytest.fixture
+def files(official_files):
     """The stand-in files in every layout."""
-    layouts.write_layouts(stand_in_files)
-    return stand_in_files
+    return official_files
 
 
-@pytest.fixture(params=layouts.CODEC)
+@pytest.fixture(params=[*layouts.CODEC, layouts.SAVED_AGAIN])
 def pair(request, files):
     """Ours and theirs, loaded from the same file, of each layout."""
     pair = Xcodec2Vocoder(*DIMENSIONS), Xcodec2PackageVocoder(*DIMENSIONS)

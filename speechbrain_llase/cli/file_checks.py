@@ -1,0 +1,124 @@
+"""Which official file a file is, and what of it is used.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from speechbrain_llase.cli.checks import Finding
+from speechbrain_llase.cli.common import one_line
+from speechbrain_llase.pretrained.convert import ENHANCING, NETWORKS, sha256
+from speechbrain_llase.pretrained.dimensions import network_dimensions
+from speechbrain_llase.pretrained.official import OfficialFile, recognise
+from speechbrain_llase.pretrained.pickles import listed, passed_over
+from speechbrain_llase.pretrained.tensors import (
+    StoredTensor,
+    is_safetensors,
+    misfits,
+    open_tensors,
+)
+from speechbrain_llase.pretrained.unilm_config import read_config
+
+LAYER = 6  # of WavLM, whose output the LM hears
+
+
+def check_file(path: Path) -> Iterator[Finding]:
+    """Compare a file as it was downloaded with the official ones.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    Finding
+        What it is, its size and checksum, the networks that it fills, the
+        rest.
+    """
+    try:
+        tensors = open_tensors(str(path))
+    except ValueError as err:
+        yield Finding(False, one_line(err))
+        return
+    official = recognise(tensors, not is_safetensors(path))
+    if official is None:
+        yield Finding(
+            False,
+            f"{path} is like none of the official files; it has "
+            f"{len(tensors)} tensors: {listed(list(tensors), 3)}",
+        )
+        return
+    yield Finding(True, f"{path} has the tensors of {official}")
+    yield Finding(True, size_of(path, official))
+    yield Finding(True, f"SHA-256 {sha256(path)}")
+    if official.part:
+        yield from check_networks(path, official.part, tensors)
+    else:
+        yield Finding(False, "this version reads no such file")
+    if objects := passed_over(str(path)):
+        yield Finding(True, f"not run: objects of {', '.join(objects)}")
+
+
+def size_of(path: Path, official: OfficialFile) -> str:
+    """Compare the file's size with the published one."""
+    size = path.stat().st_size
+    if differs := official.differs(size):
+        return f"warning: {differs}"
+    known = "as published" if official.size else "the published size is unknown"
+    return f"{size:,} bytes, {known}"
+
+
+def check_networks(
+    path: Path, part: str, tensors: dict[str, StoredTensor]
+) -> Iterator[Finding]:
+    """Say which networks a file fills, and what none of them takes."""
+    used = set()
+    for name, (file, *_) in NETWORKS.items():
+        may_be_inside = part == "codec" and file == "w2v_bert"
+        if file != part and not may_be_inside:
+            continue
+        try:
+            finding, names = check_network(name, path, tensors)
+        except ValueError as err:
+            yield Finding(may_be_inside, f"{name}: {one_line(err)}")
+        else:
+            yield finding
+            used |= names
+    rest = Counter(
+        name.removeprefix("module.").split(".")[0]
+        for name in tensors.keys() - used
+    )
+    if rest:
+        groups = [f"{name} ({count})" for name, count in rest.most_common()]
+        yield Finding(
+            True, f"not used: {rest.total()} tensors: {listed(groups)}"
+        )
+
+
+def check_network(
+    name: str, path: Path, tensors: dict[str, StoredTensor]
+) -> tuple[Finding, set[str]]:
+    """Whether a file fills a network, and with which tensors."""
+    _, kind, select = NETWORKS[name]
+    config = read_config(str(path)) if name == "frontend" else {}
+    # no shape depends on the number of heads
+    dims = network_dimensions(name, tensors, config, 1, 1, LAYER)
+    with torch.device("meta"):  # shapes alone
+        module = kind(**dims)
+    selected = select(module, tensors)
+    problems = misfits(module, selected)
+    names = {n for t in selected.values() for n in t.names}
+    purpose = "enhancement" if name in ENHANCING else "training"
+    if problems:
+        found = [f"{what}: {listed(keys)}" for what, keys in problems.items()]
+        text = f"{name} (for {purpose}) does not fit. {'; '.join(found)}"
+        return Finding(name not in ENHANCING, text), names
+    weights = sum(tensors[n].shape.numel() for n in names) / 1e6
+    text = f"{name} (for {purpose}): {len(names)} tensors, {weights:.1f} M"
+    return Finding(True, f"{text} weights, all that it needs"), names

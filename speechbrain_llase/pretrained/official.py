@@ -1,0 +1,161 @@
+"""The official files: where they are, how large, and how to tell them apart.
+
+Authors
+ * The speechbrain_llase contributors 2026
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+LICENCES = {
+    "wavlm": "see huggingface.co/microsoft/wavlm-large",
+    "lm": "see huggingface.co/BeauKang01/LLaSE",
+    "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
+    "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
+}
+NEAR = 0.01  # how far a size that is known roughly may be off
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """One published file.
+
+    Arguments
+    ---------
+    part : str
+        As `convert` calls it.
+    repo : str
+        On the Hugging Face hub; "" if it is published elsewhere.
+    name : str
+        In the repository.
+    size : int
+        In bytes; 0 if nobody has said it.
+    mark : str
+        A tensor that this file has, and none of another layout.
+    is_pickle : bool
+        Whether torch.save wrote it; else it is safetensors.
+    is_rough : bool
+        Whether its size is known to three digits only.
+    """
+
+    part: str
+    repo: str
+    name: str
+    size: int
+    mark: str
+    is_pickle: bool
+    is_rough: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.repo}/{self.name}".lstrip("/")
+
+    @property
+    def licence(self) -> str:
+        """The licence that `convert` writes down too."""
+        return LICENCES[self.part]
+
+    def differs(self, size: int) -> str:
+        """Say how a size differs from the published one; "" if it does not."""
+        allowed = NEAR * self.size if self.is_rough else 0
+        if not self.size or abs(size - self.size) <= allowed:
+            return ""
+        about = "about " if self.is_rough else ""
+        return (
+            f"{size:,} bytes, where {about}{self.size:,} were published: another "
+            "version than the one that this was written for"
+        )
+
+
+UNILM = "encoder.layers.0.self_attn.grep_a"
+HUGGING_FACE = "encoder.layers.0.attention.gru_rel_pos_const"
+PACKAGE = "generator.backbone.embed.weight"
+FILES = [
+    OfficialFile(
+        "wavlm",
+        "microsoft/wavlm-large",
+        "pytorch_model.bin",
+        1_261_990_257,
+        HUGGING_FACE,
+        True,
+    ),
+    OfficialFile("wavlm", "", "WavLM-Large.pt", 1_261_965_425, UNILM, True),
+    OfficialFile(
+        "lm",
+        "BeauKang01/LLaSE",
+        "best.pt.tar",
+        3_522_000_000,
+        "module.predict_layer.weight",
+        True,
+        is_rough=True,
+    ),
+    OfficialFile(
+        "codec",
+        "HKUSTAudio/xcodec2-hf",
+        "model.safetensors",
+        2_517_231_448,
+        "acoustic_decoder.embed.weight",
+        False,
+    ),
+    OfficialFile(
+        "codec",
+        "HKUSTAudio/xcodec2",
+        "model.safetensors",
+        3_291_000_000,
+        PACKAGE,
+        False,
+        is_rough=True,
+    ),
+    OfficialFile(
+        "codec",
+        "HKUSTAudio/xcodec2",
+        "ckpt/epoch=4-step=1400000.ckpt",
+        0,
+        PACKAGE,
+        True,
+    ),
+    OfficialFile(
+        "w2v_bert",
+        "facebook/w2v-bert-2.0",
+        "model.safetensors",
+        2_322_063_736,
+        "encoder.layers.0.ffn1.intermediate_dense.weight",
+        False,
+    ),
+    OfficialFile(  # known, and not read
+        "",
+        "ASLP-lab/LLaSE-G1",
+        "ckpt/model.pt.tar",
+        4_291_575_808,
+        "module.predict_layer_x.weight",
+        True,
+    ),
+]
+ON_HUB = {str(file): file for file in FILES if file.repo and file.part}
+MODELS = {  # what `download` fetches
+    "llase": [
+        ON_HUB["microsoft/wavlm-large/pytorch_model.bin"],
+        ON_HUB["BeauKang01/LLaSE/best.pt.tar"],
+        ON_HUB["HKUSTAudio/xcodec2-hf/model.safetensors"],
+    ]
+}
+
+
+def recognise(keys: Collection[str], is_pickle: bool) -> OfficialFile | None:
+    """Tell which official file has such tensors.
+
+    Arguments
+    ---------
+    keys : collection of str
+        Names of its tensors.
+    is_pickle : bool
+        Whether torch.save wrote it.
+
+    Returns
+    -------
+    file : OfficialFile or None
+        None if it is none of them. Of two with the same tensors, the one in
+        the same container.
+    """
+    found = [file for file in FILES if file.mark in keys]
+    found.sort(key=lambda file: file.is_pickle != is_pickle)
+    return found[0] if found else None
