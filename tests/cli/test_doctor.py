@@ -1,9 +1,16 @@
 """The doctor: what breaks is named, what runs is said."""
 
+import dataclasses
+
+import layouts
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from speechbrain_llase.cli import checks as doctor, parser as cli
+from speechbrain_llase.pretrained import official
 from speechbrain_llase.pretrained.convert import convert
+from speechbrain_llase.pretrained.tensors import read_tensors
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +84,91 @@ def test_no_model(tmp_path, capsys):
     assert "no hyperparams.yaml" in capsys.readouterr().out
     assert cli.main(["doctor", "nothing"]) == 2
     assert "There is no model" in capsys.readouterr().err
+
+
+FILES = {**layouts.ON_HUB, "WavLM-Large.pt": "WavLM-Large.pt"}
+NOT_USED = {  # of the case `tiny`: 2 and 2 layers that are not run
+    "microsoft/wavlm-large/pytorch_model.bin": "41 tensors: encoder (40), mas",
+    "WavLM-Large.pt": "41 tensors: encoder (40), mask_emb (1)",
+    "BeauKang01/LLaSE/best.pt.tar": "2 tensors: lm (2)",
+    "HKUSTAudio/xcodec2-hf/model.safetensors": "1 tensors: semantic_encoder",
+    "HKUSTAudio/xcodec2/model.safetensors": "CodecEnc (72), semantic_model (6",
+    "HKUSTAudio/xcodec2/ckpt/epoch=4-step=1400000.ckpt": "criteria (1)",
+    "facebook/w2v-bert-2.0/model.safetensors": "65 tensors: encoder (64)",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_official_file(official_files, capsys, name):
+    """Which one it is, by its tensors, and what of it is used."""
+    path = official_files / FILES[name]
+    assert cli.main(["doctor", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "BAD" not in said
+    assert f"has the tensors of {name}\n" in said
+    assert "all that it needs" in said
+    assert NOT_USED[name] in said.partition("not used: ")[2]
+    if name.endswith("epoch=4-step=1400000.ckpt"):
+        assert "the published size is unknown" in said
+        assert "not run: objects of" in said
+    else:
+        assert "another version than the one that this was written for" in said
+    networks = {"HKUSTAudio": 3}.get(name.partition("/")[0], 1)
+    assert said.count("all that it needs") == networks
+
+
+def test_size_as_published(official_files, capsys, monkeypatch):
+    """The bytes are compared with those that are known."""
+    path = official_files / layouts.WAVLM[1]
+    size = path.stat().st_size
+    monkeypatch.setattr(
+        "speechbrain_llase.pretrained.official.FILES",
+        [dataclasses.replace(official.FILES[0], size=size)],
+    )
+    assert cli.main(["doctor", str(path)]) == 0
+    assert f"{size:,} bytes, as published" in capsys.readouterr().out
+
+
+def write_bad(kind, good, path):
+    """Write a file with which something is wrong."""
+    content = good.read_bytes()
+    if kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "page":
+        path.write_text("<!doctype html><title>Not found</title>")
+    elif kind == "other":
+        save_file({"a": torch.zeros(1)}, path)
+    else:
+        weights = read_tensors(str(good))
+        if kind == "unknown":
+            weights["module.ema"] = torch.zeros(1)
+        elif kind == "missing":
+            del weights["module.adaLN.norm.bias"]
+        else:
+            weights["module.predict_layer_x.weight"] = weights.pop(
+                "module.predict_layer.weight"
+            )
+        torch.save({"model_state_dict": weights}, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("truncated", "is damaged, perhaps a download that broke off"),
+        ("page", "A web page saved in its place?"),
+        ("other", "is like none of the official files; it has 1 tensors: a"),
+        ("unknown", "does not fit. unknown: module.ema"),
+        ("missing", "does not fit. missing: stage_norm.norm.bias"),
+        ("G1", "this version reads no such file"),
+    ],
+)
+def test_wrong_file(official_files, tmp_path, capsys, kind, message):
+    """A line says what is wrong."""
+    write_bad(kind, official_files / "best.pt.tar", tmp_path / "lm.pt")
+    assert cli.main(["doctor", str(tmp_path / "lm.pt")]) == 1
+    (bad,) = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("BAD")
+    ]
+    assert message in bad

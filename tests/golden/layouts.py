@@ -17,13 +17,14 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from speechbrain_llase.pretrained.convert import build
-from speechbrain_llase.pretrained.tensors import read_tensors
+from speechbrain_llase.pretrained.tensors import open_tensors
 
 WAVLM = ["WavLM-Large.pt", "pytorch_model.bin"]
 CODEC = ["xcodec2.ckpt", "xcodec2-hf.safetensors", "xcodec2.safetensors"]
@@ -49,6 +50,12 @@ def write_layouts(folder: Path, spec: dict) -> None:
         The case.
     """
     write_transformers(folder, spec)
+    write_package(folder)
+    write_lm(folder)
+
+
+def write_package(folder: Path) -> None:
+    """Write Xcodec2's own files again, with w2v-BERT and a configuration."""
     bert = {
         f"semantic_model.{key}": tensor
         for key, tensor in load_file(folder / "w2v_bert.safetensors").items()
@@ -57,15 +64,20 @@ def write_layouts(folder: Path, spec: dict) -> None:
     package.pop("semantic_model.encoder.layers.0.a.weight")
     save_file(package | bert, folder / CODEC[2])
     save_file(saved_again(package | bert), folder / SAVED_AGAIN)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        training = torch.load(folder / CODEC[0], weights_only=True)
+    training["state_dict"] |= bert
     with strange_modules():
-        training = load_training(folder / CODEC[0])
-        training["state_dict"] |= bert
         training["hyper_parameters"] = strays()["omegaconf"]
         torch.save(training, folder / CODEC[0])
-        lm = torch.load(folder / "best.pt.tar", weights_only=True)
-        lm |= strays()
-        lm["optim_state_dict"] = adam(lm["model_state_dict"])
-        torch.save(lm, folder / "best.pt.tar")
+
+
+def write_lm(folder: Path) -> None:
+    """Write the LM again, with Adam's moments and what else may be there."""
+    lm = torch.load(folder / "best.pt.tar", weights_only=True)
+    lm["optim_state_dict"] = adam(lm["model_state_dict"])
+    with strange_modules():
+        torch.save(lm | strays(), folder / "best.pt.tar")
 
 
 def write_transformers(folder: Path, spec: dict) -> None:
@@ -96,11 +108,11 @@ def hugging_face_wavlm(module, path: Path) -> dict[str, torch.Tensor]:
     for number, letter in enumerate("gv"):
         original = f"{conv}parametrizations.weight.original{number}"
         tensors[f"{conv}weight_{letter}"] = tensors.pop(original)
-    unilm = read_tensors(str(path))
-    tensors["masked_spec_embed"] = unilm["mask_emb"]
+    unilm = open_tensors(str(path))
+    tensors["masked_spec_embed"] = unilm["mask_emb"].read()
     for name in ("weight", "bias"):
         key = f"encoder.layer_norm.{name}"
-        tensors[key] = unilm[key].clone()
+        tensors[key] = unilm[key].read()
     return tensors
 
 
@@ -112,7 +124,7 @@ def transformers_xcodec2(modules: dict, bert: Path) -> dict[str, torch.Tensor]:
         **own_keys(modules["semantic_encoder"], "bert.", "semantic_encoder."),
     }
     key = "masked_spec_embed"
-    tensors[f"semantic_encoder.{key}"] = read_tensors(str(bert))[key]
+    tensors[f"semantic_encoder.{key}"] = open_tensors(str(bert))[key].read()
     for side in ("in", "out"):
         for name in ("weight", "bias"):
             key = f"project_{side}.{name}"
@@ -142,15 +154,9 @@ def own_keys(
     return {
         replacement + key.removeprefix(prefix)
         if key.startswith(prefix)
-        else key: tensor.clone()
+        else key: tensor
         for key, tensor in module.state_dict().items()
     }
-
-
-def load_training(path: Path) -> dict:
-    """Read the training checkpoint, whose Namespace this file trusts."""
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(path, weights_only=True)
 
 
 def adam(weights: dict) -> dict:
@@ -183,12 +189,8 @@ def strange_modules() -> Iterator[None]:
         ("easydict", "EasyDict", dict),
     ):
         setattr(modules[name], kind, type(kind, (base,), {"__module__": name}))
-    sys.modules.update(modules)
-    try:
+    with mock.patch.dict(sys.modules, modules):
         yield
-    finally:
-        for name in names:
-            del sys.modules[name]
 
 
 def strays() -> dict[str, object]:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import layouts
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -76,21 +77,13 @@ def test_too_short(tokenizer):
         tokenizer(torch.rand(1, 399))
 
 
-def test_transformers_form(tokenizer, tmp_path):
-    """Both halves load from one file with transformers' keys."""
-    tensors = {
-        ("quantizer." if k.startswith("project_in") else "") + k: v
-        for k, v in tokenizer.codec_encoder.state_dict().items()
-    }
-    for key, tensor in tokenizer.semantic_encoder.state_dict().items():
-        tensors[key.replace("bert.", "semantic_encoder.")] = tensor
-    tensors["acoustic_decoder.fc.bias"] = torch.zeros(1)
-    tensors["quantizer.project_out.bias"] = torch.zeros(1)
-    path = tmp_path / "model.safetensors"
-    save_file(tensors, path)
+@pytest.mark.parametrize("name", [*layouts.CODEC[1:], layouts.SAVED_AGAIN])
+def test_one_file(tokenizer, official_files, name):
+    """Both halves load from one file, with transformers' and other keys."""
+    path = str(official_files / name)
     semantic, codec = SemanticEncoder(32, 16, 4, 64), CodecEncoder(64, 32, 8)
-    load_semantic_encoder(semantic, str(path))
-    load_codec_encoder(codec, str(path))
+    load_semantic_encoder(semantic, path)
+    load_codec_encoder(codec, path)
     wavs = torch.rand(1, 8000) - 0.5
     ours = Xcodec2Tokenizer(semantic, codec).eval()(wavs)
     assert torch.equal(ours, tokenizer(wavs))
