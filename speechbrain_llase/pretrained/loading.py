@@ -10,6 +10,7 @@ Authors
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2UpSample1d
@@ -39,14 +40,19 @@ COMPUTED: list[tuple[str, Callable[[], torch.Tensor]]] = [
 ]
 
 
-def load_frontend(
-    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
+def load(
+    select: Callable[[torch.nn.Module, Tensors], Tensors],
+    module: torch.nn.Module,
+    path: str,
+    ignore: Sequence[str] = (),
 ) -> None:
-    """Load WavLM weights: ours, Hugging Face's or unilm's.
+    """Load the weights of one network; `load_frontend` and so on are this.
 
     Arguments
     ---------
-    module : WavLMFrontend
+    select : callable
+        Picks what the module takes of a file, under the module's names.
+    module : torch.nn.Module
         What is filled.
     path : str
         The file, whatever its name.
@@ -59,39 +65,7 @@ def load_frontend(
     ValueError
         The file is no checkpoint, or its tensors do not fit.
     """
-    tensors = frontend_tensors(module, open_tensors(path))
-    load_strictly(module, tensors, path, ignore)
-
-
-def load_token_lm(
-    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
-) -> None:
-    """Load LM weights: ours or the released `best.pt.tar`; as above."""
-    tensors = token_lm_tensors(module, open_tensors(path))
-    load_strictly(module, tensors, path, ignore)
-
-
-def load_vocoder(
-    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
-) -> None:
-    """Load Xcodec2 weights: ours, transformers' or the package's; as above."""
-    tensors = vocoder_tensors(module, open_tensors(path))
-    load_strictly(module, tensors, path, ignore)
-
-
-def load_codec_encoder(
-    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
-) -> None:
-    """Load the encoding half of Xcodec2, transformers' or the package's."""
-    tensors = codec_encoder_tensors(module, open_tensors(path))
-    load_strictly(module, tensors, path, ignore)
-
-
-def load_semantic_encoder(
-    module: torch.nn.Module, path: str, ignore: Sequence[str] = ()
-) -> None:
-    """Load w2v-BERT 2.0, alone or out of a file of Xcodec2; as above."""
-    tensors = semantic_tensors(module, open_tensors(path))
+    tensors = select(module, open_tensors(path))
     load_strictly(module, tensors, path, ignore)
 
 
@@ -233,3 +207,11 @@ def fold(size: StoredTensor, direction: StoredTensor) -> StoredTensor:
         return size.read() * v / v.norm(dim=(1, 2), keepdim=True)
 
     return StoredTensor(direction.shape, read, size.names | direction.names)
+
+
+# Each takes our own layout, too: (module, path, ignore=()).
+load_frontend = partial(load, frontend_tensors)  # Hugging Face's or unilm's
+load_token_lm = partial(load, token_lm_tensors)  # the released best.pt.tar
+load_vocoder = partial(load, vocoder_tensors)  # transformers' or the package's
+load_codec_encoder = partial(load, codec_encoder_tensors)  # as above
+load_semantic_encoder = partial(load, semantic_tensors)  # alone or in Xcodec2

@@ -23,31 +23,32 @@ class OfficialFile:
     Arguments
     ---------
     part : str
-        As `convert` calls it.
-    repo : str
-        On the Hugging Face hub; "" if it is published elsewhere.
-    name : str
-        In the repository.
+        As `convert` calls it; "" if it is known and not read.
+    address : str
+        ORG/NAME/FILE on the Hugging Face hub; a bare name elsewhere.
     size : int
-        In bytes; 0 if nobody has said it.
+        In bytes; whole millions if it is known roughly, 0 if nobody said it.
     mark : str
         A tensor that this file has, and none of another layout.
-    is_pickle : bool
-        Whether torch.save wrote it; else it is safetensors.
-    is_rough : bool
-        Whether its size is known to three digits only.
     """
 
     part: str
-    repo: str
-    name: str
+    address: str
     size: int
     mark: str
-    is_pickle: bool
-    is_rough: bool = False
 
     def __str__(self) -> str:
-        return f"{self.repo}/{self.name}".lstrip("/")
+        return self.address
+
+    @property
+    def repo(self) -> str:
+        """Its repository on the hub."""
+        return "/".join(self.address.split("/")[:2])
+
+    @property
+    def name(self) -> str:
+        """Its name in the repository."""
+        return self.address.split("/", 2)[-1]
 
     @property
     def licence(self) -> str:
@@ -56,10 +57,11 @@ class OfficialFile:
 
     def differs(self, size: int) -> str:
         """Say how a size differs from the published one; "" if it does not."""
-        allowed = NEAR * self.size if self.is_rough else 0
+        is_rough = self.size % 1_000_000 == 0
+        allowed = NEAR * self.size if is_rough else 0
         if not self.size or abs(size - self.size) <= allowed:
             return ""
-        about = "about " if self.is_rough else ""
+        about = "about " if is_rough else ""
         return (
             f"{size:,} bytes, where {about}{self.size:,} were published: another "
             "version than the one that this was written for"
@@ -67,70 +69,39 @@ class OfficialFile:
 
 
 UNILM = "encoder.layers.0.self_attn.grep_a"
-HUGGING_FACE = "encoder.layers.0.attention.gru_rel_pos_const"
+TRANSFORMERS = "encoder.layers.0.attention.gru_rel_pos_const"
+LM = "module.predict_layer.weight"
+CODEC = "acoustic_decoder.embed.weight"
 PACKAGE = "generator.backbone.embed.weight"
+W2V_BERT = "encoder.layers.0.ffn1.intermediate_dense.weight"
+G1 = "module.predict_layer_x.weight"
 FILES = [
     OfficialFile(
         "wavlm",
-        "microsoft/wavlm-large",
-        "pytorch_model.bin",
+        "microsoft/wavlm-large/pytorch_model.bin",
         1_261_990_257,
-        HUGGING_FACE,
-        True,
+        TRANSFORMERS,
     ),
-    OfficialFile("wavlm", "", "WavLM-Large.pt", 1_261_965_425, UNILM, True),
+    OfficialFile("wavlm", "WavLM-Large.pt", 1_261_965_425, UNILM),
+    OfficialFile("lm", "BeauKang01/LLaSE/best.pt.tar", 3_522_000_000, LM),
     OfficialFile(
-        "lm",
-        "BeauKang01/LLaSE",
-        "best.pt.tar",
-        3_522_000_000,
-        "module.predict_layer.weight",
-        True,
-        is_rough=True,
+        "codec", "HKUSTAudio/xcodec2-hf/model.safetensors", 2_517_231_448, CODEC
     ),
     OfficialFile(
-        "codec",
-        "HKUSTAudio/xcodec2-hf",
-        "model.safetensors",
-        2_517_231_448,
-        "acoustic_decoder.embed.weight",
-        False,
+        "codec", "HKUSTAudio/xcodec2/model.safetensors", 3_291_000_000, PACKAGE
     ),
     OfficialFile(
-        "codec",
-        "HKUSTAudio/xcodec2",
-        "model.safetensors",
-        3_291_000_000,
-        PACKAGE,
-        False,
-        is_rough=True,
-    ),
-    OfficialFile(
-        "codec",
-        "HKUSTAudio/xcodec2",
-        "ckpt/epoch=4-step=1400000.ckpt",
-        0,
-        PACKAGE,
-        True,
+        "codec", "HKUSTAudio/xcodec2/ckpt/epoch=4-step=1400000.ckpt", 0, PACKAGE
     ),
     OfficialFile(
         "w2v_bert",
-        "facebook/w2v-bert-2.0",
-        "model.safetensors",
+        "facebook/w2v-bert-2.0/model.safetensors",
         2_322_063_736,
-        "encoder.layers.0.ffn1.intermediate_dense.weight",
-        False,
+        W2V_BERT,
     ),
-    OfficialFile(  # known, and not read
-        "",
-        "ASLP-lab/LLaSE-G1",
-        "ckpt/model.pt.tar",
-        4_291_575_808,
-        "module.predict_layer_x.weight",
-        True,
-    ),
+    OfficialFile("", "ASLP-lab/LLaSE-G1/ckpt/model.pt.tar", 4_291_575_808, G1),
 ]
-ON_HUB = {str(file): file for file in FILES if file.repo and file.part}
+ON_HUB = {str(f): f for f in FILES if "/" in f.address and f.part}
 MODELS = {  # what `download` fetches
     "llase": [
         ON_HUB["microsoft/wavlm-large/pytorch_model.bin"],
@@ -157,5 +128,5 @@ def recognise(keys: Collection[str], is_pickle: bool) -> OfficialFile | None:
         the same container.
     """
     found = [file for file in FILES if file.mark in keys]
-    found.sort(key=lambda file: file.is_pickle != is_pickle)
+    found.sort(key=lambda f: f.name.endswith(".safetensors") == is_pickle)
     return found[0] if found else None
