@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         files = {d.source.part: download.fetch(d) for d in downloads}
         if args.encoder:
             files.setdefault("w2v_bert", files["codec"])
-        say("converting")
+        say(f"converting; until that is done, the files stay in {cache}")
         manifest = converter.convert(
             files,
             args.output,

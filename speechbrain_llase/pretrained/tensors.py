@@ -66,9 +66,10 @@ def open_tensors(path: str) -> dict[str, StoredTensor]:
             tensors = unwrap(load_pickle(path), path)
             return {key: stored(key, tensors[key]) for key in tensors}
     except (SafetensorError, RuntimeError, EOFError, OSError) as err:
+        reason = str(err).partition("\n")[0].partition(". ")[0]
         raise ValueError(
             f"{path} ({size} bytes) is damaged, perhaps a download that broke "
-            f"off; fetch it again. ({str(err).splitlines()[0]})"
+            f"off; fetch it again. ({reason})"
         ) from err
     raise ValueError(
         f"{path} ({size} bytes) begins with {head!r}: neither safetensors nor "

@@ -1,6 +1,6 @@
 """The released code at the official dimensions, through files on disk.
 
-Takes minutes, about 8 GB of memory and 20 GB of disk: run it by
+Takes minutes, about 12 GB of memory and 20 GB of disk: run it by
 `make test ARGS="-m slow -k full_size -s"`. The figures are printed.
 """
 
