@@ -11,7 +11,8 @@ from speechbrain.nnet.adapters import AdaptedModel
 from speechbrain.utils import checkpoints
 from torch.nn.utils import parametrize
 
-from speechbrain_llase.pretrained.tensors import listed, read_tensors
+from speechbrain_llase.pretrained.pickles import listed
+from speechbrain_llase.pretrained.tensors import read_tensors
 
 CHOICES = ("all", "lora", "last")
 
