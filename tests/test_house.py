@@ -43,7 +43,9 @@ INTERFACES = {  # names that several modules define on purpose
     "before_attention",
     "run_layer",
 }
-DONE = "augment bulk dataio lobes metrics nnet processing training".split()
+DONE = (
+    "augment bulk dataio inference lobes metrics nnet processing training"
+).split()
 
 
 def sources():

@@ -68,7 +68,7 @@ class OpenFile:
         self.check = check
         self.progress = progress
         self.noisy, self.enhanced = SampleSpool(), SampleSpool()
-        self.windows = WindowStream(model.stages)
+        self.windows = WindowStream(model.stages, scored=True)
         self.steps: Steps[None] | None = None
         self.wanted: Wanted | None = None  # what it waits for
         self.answers: list[Any] = []  # of the windows that it waits for

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from speechbrain_llase import metrics
-from speechbrain_llase.inference.confidence import ROWS, Details
+from speechbrain_llase.inference.confidence import LOGIT_ROWS, Details
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.metrics.word_edits import word_share
 from speechbrain_llase.nnet.fsq import levels_to_tokens
@@ -157,7 +157,7 @@ class Candidates:
                     sample_tokens(
                         token_lm.logits(rows), self.temperature, self.top_k, rng
                     )
-                    for rows in hidden.split(ROWS)
+                    for rows in hidden.split(LOGIT_ROWS)
                 ]
                 tokens.append(torch.cat(parts))
         return drawn

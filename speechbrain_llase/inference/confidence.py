@@ -14,7 +14,7 @@ from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, mean_codes
 from speechbrain_llase.nnet.packing import pack, unpack
 
 UNSURE = math.log(2)  # nats; the second best is at least half as likely
-ROWS = 128  # frames whose logits are held at a time
+LOGIT_ROWS = 128  # frames whose logits are held at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ def measure_hidden(
     -------
     details : Details
     """
-    parts = zip(hidden.split(ROWS), tokens.split(ROWS), strict=True)
+    parts = zip(hidden.split(LOGIT_ROWS), tokens.split(LOGIT_ROWS), strict=True)
     return Details.cat(
         [measure_logits(token_lm.logits(h), t) for h, t in parts]
     )
@@ -171,11 +171,14 @@ class Posterior:
 
     hidden: torch.Tensor  # float32 (N, D), of which the head makes logits
     tokens: torch.Tensor  # int64 (N,), the most likely
-    log_prob: torch.Tensor  # float32 (N,), nats, of `tokens`
+    log_prob: torch.Tensor | None  # float32 (N,), nats, of `tokens`; if asked
 
 
 def score_each(
-    token_lm: torch.nn.Module, mean: bool, feats: list[torch.Tensor]
+    token_lm: torch.nn.Module,
+    feats: list[torch.Tensor],
+    mean: bool = False,
+    likely: bool = False,
 ) -> list[tuple[torch.Tensor, Posterior]]:
     """Predict what is decoded of each item, and what is known of it.
 
@@ -183,10 +186,12 @@ def score_each(
     ---------
     token_lm : TokenLM
         Predicts.
-    mean : bool
-        Give the mean codes (N, 8), not the most likely tokens (N,).
     feats : list of torch.Tensor
         float (N, D) each.
+    mean : bool
+        Give the mean codes (N, 8), not the most likely tokens (N,).
+    likely : bool
+        Say how likely the tokens are, at the cost of some more arithmetic.
 
     Returns
     -------
@@ -195,7 +200,12 @@ def score_each(
     """
     rows, runs = pack(feats)
     hidden = token_lm.hidden(rows, runs)
-    tokens, log_prob = pick_scored(token_lm, hidden)
+    log_probs = [None] * len(feats)
+    if likely:
+        tokens, log_prob = pick_scored(token_lm, hidden)
+        log_probs = unpack(log_prob, runs)
+    else:
+        tokens = token_lm.pick(hidden)
     codes = mean_codes(token_lm.logits(hidden)) if mean else tokens
-    parts = (unpack(x, runs) for x in (hidden, tokens, log_prob))
+    parts = unpack(hidden, runs), unpack(tokens, runs), log_probs
     return list(zip(unpack(codes, runs), map(Posterior, *parts), strict=True))

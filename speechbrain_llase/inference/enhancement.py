@@ -22,7 +22,7 @@ from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.inference.long_files import enhance_blocks
-from speechbrain_llase.inference.sources import find_audio, resolve_source
+from speechbrain_llase.inference.sources import fetch_audio, resolve_source
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.inference.windows import by_file
@@ -175,7 +175,7 @@ class EnhanceLLaSE(Pretrained):
         """
         if output_filename is not None:
             check_writable(Path(output_filename))
-        path = find_audio(filename, **kwargs)
+        path = fetch_audio(filename, **kwargs)
         if return_details or self.is_watched:
             wav, report = reports.enhance_file(self, path, not return_details)
         else:
@@ -198,7 +198,7 @@ class EnhanceLLaSE(Pretrained):
         """
         reports.refuse_watched(self)
         check_writable(Path(output_filename))
-        path = find_audio(filename, **kwargs)
+        path = fetch_audio(filename, **kwargs)
         blocks = enhance_blocks(self.stages, path, progress)
         write_whole(output_filename, blocks, self.hparams.sample_rate)
 

@@ -129,12 +129,12 @@ def output_gain(
     peak : float
         What the result would peak at; above 1 it is scaled down.
     """
-    gain = level_gain(stages, noisy, enhanced)
+    gain = restoring_gain(stages, noisy, enhanced)
     peak = gain * enhanced.peak
     return (gain / peak if peak > 1 else gain), peak
 
 
-def level_gain(
+def restoring_gain(
     stages: Stages, noisy: SampleSpool, enhanced: SampleSpool
 ) -> float:
     """Gain that brings speech back to its level in the input."""

@@ -47,7 +47,7 @@ def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
     )
 
 
-def find_audio(filename: str | Path, **kwargs) -> str:
+def fetch_audio(filename: str | Path, **kwargs) -> str:
     """Find a local file, or fetch one from a URL or the hub.
 
     Arguments

@@ -159,9 +159,11 @@ class Stages:
         return [x for own, plan in files for x in join_context(own, plan)]
 
     def score(
-        self, feats: list[torch.Tensor]
+        self, feats: list[torch.Tensor], likely: bool = False
     ) -> tuple[list[torch.Tensor], list[Posterior]]:
         """Predict clean speech of features (N, D) each.
+
+        With `likely`, it is said how likely the tokens are, too.
 
         Returns
         -------
@@ -171,8 +173,8 @@ class Stages:
         posteriors : list of Posterior
             What the token LM knows of each window.
         """
-        token_lm = self.mods["token_lm"]
-        stage = partial(score_each, token_lm, self.decodes_mean)
+        chosen = {"mean": self.decodes_mean, "likely": likely}
+        stage = partial(score_each, self.mods["token_lm"], **chosen)
         pairs = self._run(stage, feats)
         return [codes for codes, _ in pairs], [known for _, known in pairs]
 
@@ -189,22 +191,28 @@ class Stages:
         pairs = list(map(pair, waves, windows))
         return self._run(self.mods["refiner"].refine_each, pairs)
 
-    @property
-    def steps(self) -> tuple[Callable, Callable]:
-        """What windows go through whose file is still being read, in order."""
-        return self.extract, self.generate
-
     def generate(
-        self, pairs: list[tuple[torch.Tensor, torch.Tensor | None]]
+        self,
+        pairs: list[tuple[torch.Tensor, torch.Tensor | None]],
+        likely: bool = False,
     ) -> list[tuple[torch.Tensor, Posterior]]:
         """Score, decode and refine (features, noisy window or None) each.
 
         Gives the wave (320 N,) of each window and the posterior behind it.
         """
         feats, windows = zip(*pairs, strict=True)
-        codes, posteriors = self.score(feats)
+        codes, posteriors = self.score(feats, likely)
         waves = self.refine(self.decode(codes), windows)
         return list(zip(waves, posteriors, strict=True))
+
+    def generate_scored(self, pairs: list[tuple]) -> list[tuple]:
+        """Do what `generate` does; say how likely the tokens are, too."""
+        return self.generate(pairs, likely=True)
+
+    @property
+    def steps(self) -> tuple[Callable, Callable]:
+        """What the windows of files in a folder go through, in order."""
+        return self.extract, self.generate_scored
 
     def predict(
         self, noisy: list[torch.Tensor]

@@ -26,7 +26,7 @@ from speechbrain_llase.inference.windows import (
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import fit_length
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Wanted:
     windows: list[Any]
 
 
-Steps = Generator[Wanted, list, Result]
+Steps = Generator[Wanted, list, Returned]
 
 
-def drive(steps: Steps[Result]) -> Result:
+def drive(steps: Steps[Returned]) -> Returned:
     """Run at once whatever the steps ask for; return their result."""
     answer = None
     while True:
@@ -64,6 +64,8 @@ class WindowStream:
         model's `window_batch`.
     details : list, optional
         Gets the details of every window, in order and without context.
+    scored : bool
+        Note how likely the tokens are, see `confidence`.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class WindowStream:
         stages: Stages,
         batch: int = 0,
         details: list[Details] | None = None,
+        scored: bool = False,
     ):
         self.stages = stages
+        self.generate = stages.generate_scored if scored else stages.generate
         self.window, self.context = stages.window, stages.context
         self.batch = batch or stages.hparams.window_batch
         self.details = details
@@ -85,12 +89,12 @@ class WindowStream:
         self.extracted = 0  # joined: rows so far
         self.made = 0  # windows that are decoded
         self.log_prob = 0.0  # nats, sum over the kept rows
-        self.scored = 0  # those rows
+        self.num_scored = 0  # those rows
 
     @property
     def confidence(self) -> float | None:
         """Mean log probability of a token, nats; None where there is none."""
-        return self.log_prob / self.scored if self.scored else None
+        return self.log_prob / self.num_scored if self.num_scored else None
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
         """Take the next samples.
@@ -176,7 +180,7 @@ class WindowStream:
         pieces = []
         if feats:
             pairs = list(zip(feats, wavs, strict=True))
-            pieces = yield Wanted(self.stages.generate, pairs)
+            pieces = yield Wanted(self.generate, pairs)
         return self.stitch(some, pieces, plan)
 
     def join(
@@ -216,8 +220,9 @@ class WindowStream:
         parts = [self.audio[:0]]
         for window, (piece, posterior) in zip(some, pieces, strict=True):
             self.made += 1
-            self.log_prob += float(window.kept(posterior.log_prob).sum())
-            self.scored += window.stop - window.start
+            if posterior.log_prob is not None:
+                self.log_prob += float(window.kept(posterior.log_prob).sum())
+                self.num_scored += window.stop - window.start
             if self.details is not None:
                 self.details += self.stages.measure([posterior], [[window]])
             last = plan and window is plan[-1]

@@ -16,14 +16,11 @@ Authors
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 import torch
 
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import fit_length
-
-Rows = TypeVar("Rows", bound=Sequence)
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Window:
     left: int
     right: int
 
-    def kept(self, rows: Rows) -> Rows:
+    def kept(self, rows: Sequence) -> Sequence:
         """Leave the context out of the rows (N, ...) of a window."""
         return rows[self.left :][: self.stop - self.start]
 

@@ -42,7 +42,7 @@ class Copier(Stages):
             for wav, n in zip(wavs, rows, strict=True)
         ]
 
-    def score(self, feats):
+    def score(self, feats, likely=False):
         likely = [torch.full((len(rows),), -0.5) for rows in feats]
         return feats, list(map(Posterior, feats, feats, likely))
 

@@ -130,7 +130,7 @@ def test_picking_with_scores_is_picking_and_measuring(head, compute):
     token_lm = TokenLM(32, 64, 1, 2, 64, head=head, compute=compute).eval()
     feats = [torch.randn(n, 32, generator=rng(n)) for n in (7, 3)]
     with torch.no_grad():
-        pairs = score_each(token_lm, False, feats)
+        pairs = score_each(token_lm, feats, likely=True)
         rows, runs = pack(feats)
         hidden = token_lm.hidden(rows, runs)
         alone = unpack(token_lm.pick(hidden), runs)
@@ -138,7 +138,7 @@ def test_picking_with_scores_is_picking_and_measuring(head, compute):
     assert all(torch.equal(x, y) for (x, _), y in zip(pairs, alone))
     if head == "digits":
         with torch.no_grad():
-            means = score_each(token_lm, True, feats)
+            means = score_each(token_lm, feats, mean=True, likely=True)
             codes = unpack(mean_codes(token_lm.logits(hidden)), runs)
         for (x, p), y, (_, q) in zip(means, codes, pairs, strict=True):
             assert torch.equal(x, y) and torch.equal(p.log_prob, q.log_prob)

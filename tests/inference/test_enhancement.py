@@ -84,6 +84,11 @@ def test_batch_equals_single(model, speech_like):
         assert (tokens[k, len(own) :] == -1).all()
 
 
+def test_the_old_name_of_the_tokens(model, speech_like):
+    noisy = speech_like[None, :8000]
+    assert torch.equal(model.tokenize(noisy), model.predict_tokens(noisy))
+
+
 def test_lengths_none_equals_ones(model, speech_like):
     """None, and float64 ones, mean full items; forward is enhance_batch."""
     noisy = speech_like[None]
@@ -180,7 +185,7 @@ def test_over_full_scale_is_reported_and_scaled(
     """Nothing clips silently."""
     model = load_tiny()
     monkeypatch.setattr(
-        "speechbrain_llase.inference.long_files.level_gain", lambda *_: 99.0
+        "speechbrain_llase.inference.long_files.restoring_gain", lambda *_: 99.0
     )
     soundfile.write(tmp_path / "in.wav", speech_like.numpy(), 16000)
     enhanced = model.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
@@ -215,7 +220,7 @@ def test_bad_files(model, tmp_path):
 def test_bad_outputs_are_refused_before_work(model, tmp_path, monkeypatch):
     """No folder, or a folder in the place of the file."""
     monkeypatch.setattr(
-        "speechbrain_llase.inference.enhancement.find_audio",
+        "speechbrain_llase.inference.enhancement.fetch_audio",
         lambda *_: pytest.fail("work began"),
     )
     with pytest.raises(FileNotFoundError, match="no folder"):
