@@ -261,7 +261,7 @@ def test_failed_write_leaves_nothing(model, tmp_path, speech_like, monkeypatch):
         (torch.rand(2, 800), [0.0, 1.0], ValueError, r"\(0, 1\]"),
         (torch.rand(2, 800), [800, 400], ValueError, "not samples"),
         (torch.rand(2, 800), [float("nan"), 1], ValueError, r"\(0, 1\]"),
-        (torch.rand(2, 800), [1.0], ValueError, "one relative length an item"),
+        (torch.rand(2, 800), [1.0], ValueError, "one relative length for each"),
     ],
 )  # fmt: skip
 def test_bad_tensors(model, noisy, lengths, error, message):
