@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 NOISY = ROOT / "examples" / "noisy.wav"
-sys.path.insert(0, str(ROOT / "tests" / "page"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from page_driver import Visitor, browser, page  # noqa: E402
 

@@ -5,8 +5,10 @@ Authors
 """
 
 import argparse
+import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechbrain_llase.cli.common import (
     add_device_options,
@@ -17,6 +19,9 @@ from speechbrain_llase.cli.common import (
     refuse,
     say,
 )
+
+if TYPE_CHECKING:
+    from speechbrain_llase.demo.server import Place
 
 HELP = """\
 Open a page in the browser: upload or record noisy speech, enhance it, listen
@@ -141,28 +146,27 @@ def run(args: argparse.Namespace) -> int:
             'the page needs Gradio: pip install "speechbrain_llase[demo]"'
         )
     from speechbrain_llase.demo import server
-    from speechbrain_llase.demo.login import checker, read_users
-    from speechbrain_llase.demo.private_folder import PrivateFolder
+    from speechbrain_llase.demo.private_folder import private_folder
+    from speechbrain_llase.demo.security import read_users
 
     try:
-        args.port = server.find_port(args.host, args.port)
-        check_user = checker(read_users(args.users)) if args.users else None
+        port = server.find_port(args.host, args.port)
+        users = read_users(args.users) if args.users else None
     except ValueError as err:
         return refuse(one_line(err))
+    place = server.Place(args.host, port, args.root_path, args.open, users)
     if not server.is_local(args.host):
         say(warning(args))
-    server.signals_end()
-    server.quiet_gradio()
-    private = PrivateFolder(keep_s=60.0 * args.keep_minutes)
-    try:
-        private.use()  # before Gradio is imported
-        return open_page(args, private, check_user)
-    except KeyboardInterrupt:
-        say("interrupted while the models were loaded")
-        return 130
-    finally:
-        server.ignore_signals()
-        private.remove()
+    server.end_by_signals()
+    with private_folder() as folder:
+        server.prepare_gradio(folder)  # before it is imported
+        try:
+            return open_page(args, folder, place)
+        except KeyboardInterrupt:
+            say("interrupted while the models were loaded")
+            return 130
+        finally:  # a second Ctrl-C ends no cleaning up
+            server.ignore_signals()
 
 
 def warning(args: argparse.Namespace) -> str:
@@ -175,31 +179,39 @@ def warning(args: argparse.Namespace) -> str:
     )
 
 
-def open_page(args: argparse.Namespace, private, check_user) -> int:
-    """Load the models and serve the page; return the exit code."""
-    from speechbrain_llase.demo.enhance_one import Tools
+def open_page(args: argparse.Namespace, folder: Path, place: "Place") -> int:
+    """Load the models, serve the page until Ctrl-C; return the exit code."""
+    from speechbrain_llase.demo.enhance_one import Shared
     from speechbrain_llase.demo.limits import MB, Limits
     from speechbrain_llase.demo.models import load_models
-    from speechbrain_llase.demo.scores import Scorer
-    from speechbrain_llase.demo.server import Place, serve
-    from speechbrain_llase.demo.visitors import Presses
+    from speechbrain_llase.demo.scores import BeginningScorer
+    from speechbrain_llase.demo.server import ignore_signals, serving
 
     limits = Limits(
         max_s=60.0 * args.max_minutes,
         max_bytes=MB * args.max_mb,
         max_files=args.max_files,
+        keep_s=60 * args.keep_minutes,
     )
     try:
         models = load_models(**model_options(args))
     except (OSError, RuntimeError, KeyError, ValueError) as err:
         return refuse(one_line(err))
-    from speechbrain_llase.demo.layout import Shared
-
-    tools = Tools(limits, Scorer(limits.scored_s))
-    shared = Shared(models, private, tools, Presses())
-    place = Place(args.host, args.port, args.root_path, args.open)
+    shared = Shared(models, limits, BeginningScorer(limits.scored_s), folder)
     try:
-        serve(shared, place, check_user, limits.max_bytes)
-    except OSError as err:
+        with serving(shared, place) as address:
+            print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
+            sleep_until_interrupted()
+            ignore_signals()
+    except (OSError, ValueError) as err:  # the port is taken, or too slow
         return refuse(one_line(err))
     return 0
+
+
+def sleep_until_interrupted() -> None:
+    """Wait for Ctrl-C; on Windows it is heard only between short waits."""
+    try:
+        while True:
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        pass

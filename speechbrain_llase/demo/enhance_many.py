@@ -1,4 +1,4 @@
-"""One press of the button: some files, one after the other. No Gradio here.
+"""Some files, one after the other. No Gradio here.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -6,48 +6,58 @@ Authors
 
 import errno
 import os
+import secrets
 import shutil
 import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.demo.detailed_model import Settings
-from speechbrain_llase.demo.enhance_one import Result, Tools, enhance_upload
-from speechbrain_llase.demo.limits import check_count
+from speechbrain_llase.demo.enhance_one import (
+    EnhancedFile,
+    Shared,
+    ShowProgress,
+    enhance_upload,
+)
+from speechbrain_llase.demo.limits import VisitorSettings, check_count
 from speechbrain_llase.demo.models import Model
-from speechbrain_llase.demo.private_folder import PrivateFolder
 
 logger = get_logger(__name__)
-Progress = Callable[[float, str], None]
-FULL = (errno.ENOSPC, errno.EDQUOT)  # what fails every file
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)  # what fails every file
 
 
-class Stopped(Exception):
+class VisitorLeft(Exception):
     """The visitor, or the end of the page, ends the work."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What came of one press."""
+class EnhancedFiles:
+    """All that one visitor asked for at a time."""
 
-    results: tuple[Result, ...]
-    failures: tuple[str, ...]  # in words, one a file
+    results: tuple[EnhancedFile, ...]
+    failures: tuple[str, ...]  # in words, for every file that was left out
     archive: Path | None  # all outputs, where there are several
 
+    def paths(self) -> list[Path]:
+        """Every file that was made."""
+        made = [self.archive]
+        for result in self.results:
+            made += [result.before, result.after, result.picture]
+        return [path for path in made if path]
 
-def enhance_all(
+
+def enhance_uploads(
     model: Model,
     uploads: Sequence[tuple[str, str]],
-    settings: Settings,
-    private: PrivateFolder,
-    tools: Tools,
-    progress: Progress,
+    settings: VisitorSettings,
+    shared: Shared,
+    progress: ShowProgress,
     stop: threading.Event,
-) -> Batch:
+) -> EnhancedFiles:
     """Enhance files; a bad one does not end the others, a full disk does.
 
     Arguments
@@ -56,12 +66,10 @@ def enhance_all(
         What enhances.
     uploads : sequence of (str, str)
         Path of each file, and its name.
-    settings : Settings
+    settings : VisitorSettings
         What the visitor chose.
-    private : PrivateFolder
-        Where everything lies.
-    tools : Tools
-        Limits and scorer.
+    shared : Shared
+        Limits, scorer, and the folder for what is made.
     progress : callable
         Called with the share that is done and with words.
     stop : threading.Event
@@ -69,7 +77,7 @@ def enhance_all(
 
     Returns
     -------
-    batch : Batch
+    made : EnhancedFiles
 
     Raises
     ------
@@ -77,76 +85,74 @@ def enhance_all(
         If none of the files could be enhanced, with words for the page.
     OSError
         The disk is full.
-    Stopped
+    VisitorLeft
         If `stop` was set.
     """
-    check_count(len(uploads), tools.limits)
+    check_count(len(uploads), shared.limits)
     settings.check()
     if settings.guard and model.guard_off:
         raise ValueError(f"The guard cannot be used. {model.guard_off}")
-    names = distinct([name for _, name in uploads])
+    names = distinct_names([name for _, name in uploads])
+    paths = [Path(path) for path, _ in uploads]
     results, failures = [], []
-    with private.job() as (work, folder):
-        held = [
-            hold(path, work / str(k)) for k, (path, _) in enumerate(uploads)
-        ]
-        for k, (path, name) in enumerate(zip(held, names, strict=True)):
+    with results_folder(shared.folder) as folder:
+        for k, (path, name) in enumerate(zip(paths, names, strict=True)):
             place = folder / str(k)
             place.mkdir(mode=0o700)
-            tell = teller(progress, stop, k, names)
+            tell = progress_of_all(progress, stop, k, names, paths)
+            given = model, path, name, place, settings, shared, tell
             try:
-                results.append(
-                    enhance_upload(
-                        model, path, name, place, settings, tools, tell
-                    )
-                )
+                results.append(enhance_upload(*given))
             except (ValueError, OSError, RuntimeError, MemoryError) as err:
-                if is_full(err):  # it will be for the others, too
+                if disk_is_full(err):  # it will be for the others, too
                     raise
                 shutil.rmtree(place, ignore_errors=True)
-                failures.append(about(name, err))
+                failures.append(explain_error(err, name))
         if not results:
             raise ValueError(" ".join(failures))
-        archive = pack(results, folder) if len(results) > 1 else None
-        return Batch(tuple(results), tuple(failures), archive)
+        archive = zip_outputs(results, folder) if len(results) > 1 else None
+    return EnhancedFiles(tuple(results), tuple(failures), archive)
 
 
-def teller(
-    progress: Progress, stop: threading.Event, k: int, names: Sequence[str]
-) -> Progress:
+@contextmanager
+def results_folder(parent: Path) -> Iterator[Path]:
+    """A folder whose name cannot be guessed; gone if the block fails."""
+    folder = parent / secrets.token_hex(16)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def progress_of_all(
+    progress: ShowProgress,
+    stop: threading.Event,
+    k: int,
+    names: Sequence[str],
+    paths: Sequence[Path],
+) -> ShowProgress:
     """Progress of file k as progress of all; ends the work if told to."""
 
     def tell(share: float, words: str) -> None:
         if stop.is_set():
-            raise Stopped
+            raise VisitorLeft
+        for path in paths:  # Gradio deletes what was not touched for long
+            with suppress(FileNotFoundError):
+                os.utime(path)
         count = f" ({k + 1} of {len(names)})" if len(names) > 1 else ""
         progress((k + share) / len(names), f"{names[k]}{count}: {words}")
 
     return tell
 
 
-def hold(path: str, link: Path) -> Path:
-    """Link an upload, so that it stays while it is worked on.
-
-    It loses its name, which belongs in no log. A file that is gone stays
-    gone: `check_upload` says so.
-    """
-    link = link.with_suffix(Path(path).suffix)
-    try:
-        os.link(path, link)
-    except FileNotFoundError:
-        pass
-    except OSError:  # a file system without links
-        shutil.copyfile(path, link)
-    return link
-
-
-def distinct(names: Sequence[str]) -> list[str]:
+def distinct_names(names: Sequence[str]) -> list[str]:
     """Tell files of one name apart.
 
     Example
     -------
-    >>> distinct(["a.wav", "b.wav", "a.flac", "a.wav"])
+    >>> distinct_names(["a.wav", "b.wav", "a.flac", "a.wav"])
     ['a.wav', 'b.wav', 'a-2.flac', 'a-3.wav']
     """
     taken, found = set(), []
@@ -162,7 +168,7 @@ def distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def pack(results: Sequence[Result], folder: Path) -> Path:
+def zip_outputs(results: Sequence[EnhancedFile], folder: Path) -> Path:
     """Put all outputs into one archive; waves do not get much smaller."""
     archive = folder / "enhanced.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
@@ -171,37 +177,29 @@ def pack(results: Sequence[Result], folder: Path) -> Path:
     return archive
 
 
-def about(name: str, err: Exception) -> str:
-    """Say what is wrong with one file; a ValueError names it itself."""
-    words = in_words(err)
-    return words if isinstance(err, ValueError) else f"{name}: {words}"
-
-
-def is_full(err: Exception) -> bool:
+def disk_is_full(err: Exception) -> bool:
     """Tell whether the disk of the server is full."""
-    return isinstance(err, OSError) and err.errno in FULL
+    return isinstance(err, OSError) and err.errno in DISK_IS_FULL
 
 
-def in_words(err: Exception) -> str:
-    """Say what went wrong, without paths of the server.
+def explain_error(err: Exception, name: str = "") -> str:
+    """Say what went wrong (with a file), without paths of the server.
 
-    Arguments
-    ---------
-    err : Exception
-        What ended the work.
-
-    Returns
-    -------
-    words : str
-        For the page. What was not foreseen goes to the server's log.
+    A ValueError names the file itself. What was not foreseen goes to the
+    server's log.
     """
-    if isinstance(err, Stopped):
+    prefix = f"{name}: " if name else ""
+    if isinstance(err, VisitorLeft):
         return "Stopped."
     if isinstance(err, ValueError):
         return str(err)
-    if is_full(err):
-        return "The server's disk is full. Try a shorter file, or later."
-    logger.error("A press of the button failed.", exc_info=err)
+    if disk_is_full(err):
+        return (
+            f"{prefix}The server's disk is full. Try a shorter file, or later."
+        )
+    logger.error("A file could not be enhanced.", exc_info=err)
     if isinstance(err, MemoryError) or "out of memory" in str(err).lower():
-        return "There is not enough memory. Choose a shorter window."
-    return "It failed for a reason that was not foreseen; the log has it."
+        return f"{prefix}There is not enough memory. Choose a shorter window."
+    return (
+        f"{prefix}It failed for a reason that was not foreseen; the log has it."
+    )

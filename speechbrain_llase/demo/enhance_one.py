@@ -6,7 +6,7 @@ Authors
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,38 +16,39 @@ import torch
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.audio_writer import write_whole
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
-from speechbrain_llase.demo.detailed_model import Settings
 from speechbrain_llase.demo.dry_wet import mix_blocks
 from speechbrain_llase.demo.limits import (
     Limits,
-    check_guarded,
+    VisitorSettings,
     check_length,
     check_upload,
-    in_words,
+    duration,
 )
 from speechbrain_llase.demo.models import Model
-from speechbrain_llase.demo.scores import EXTRA, Scorer
+from speechbrain_llase.demo.scores import EXTRA, BeginningScorer
 from speechbrain_llase.evaluation.plot import plot_enhancement
 from speechbrain_llase.evaluation.plot_data import track_file
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.long_files import enhance_blocks
 from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
 
-Progress = Callable[[float, str], None]  # share that is done, and words
+ShowProgress = Callable[[float, str], None]  # share that is done, and words
 NOISY, ENHANCED = "Noisy", "Enhanced"  # as in the picture
 WINDOWS = 0.85  # share of the progress bar that is theirs
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What all presses of the button share."""
+class Shared:
+    """What all visitors share."""
 
+    models: dict[str, Model]
     limits: Limits
-    scorer: Scorer
+    scorer: BeginningScorer
+    folder: Path  # private; for what is made
 
 
 @dataclass(frozen=True)
-class Result:
+class EnhancedFile:
     """One enhanced file, ready to be shown."""
 
     name: str  # what its owner calls the input
@@ -65,10 +66,10 @@ def enhance_upload(
     path: Path,
     name: str,
     folder: Path,
-    settings: Settings,
-    tools: Tools,
-    progress: Progress,
-) -> Result:
+    settings: VisitorSettings,
+    shared: Shared,
+    progress: ShowProgress,
+) -> EnhancedFile:
     """Enhance one file.
 
     Arguments
@@ -81,24 +82,23 @@ def enhance_upload(
         What its owner calls it, without folders.
     folder : Path
         Where to write input, output and picture; it is empty.
-    settings : Settings
+    settings : VisitorSettings
         What the visitor chose.
-    tools : Tools
+    shared : Shared
         Limits and scorer.
     progress : callable
         Called while windows run; what it raises ends the work.
 
     Returns
     -------
-    result : Result
+    result : EnhancedFile
 
     Raises
     ------
     ValueError
         With words for the page.
     """
-    settings.check()
-    check_upload(path, name, tools.limits)
+    check_upload(path, name, shared.limits)
     begin = time.perf_counter()
     notes = []
     stem = Path(name).stem or "recording"
@@ -108,30 +108,29 @@ def enhance_upload(
         noisy, enhanced, mixed = (
             stack.enter_context(SampleSpool()) for _ in range(3)
         )
-        read(path, name, rate, tools.limits, noisy)
+        read_upload(path, name, rate, shared.limits, noisy)
         audio_s = noisy.length / rate
+        check_length(name, audio_s, shared.limits, settings.guard)
+        details = run_windows(model, path, settings, enhanced, progress)
         if settings.guard:
-            check_guarded(name, audio_s, tools.limits)
-        details = enhance(model, path, settings, enhanced, progress)
-        if settings.guard:
-            enhanced = stack.enter_context(
-                guarded(model, noisy, enhanced, details, notes)
-            )
-        fill(mixed, mix_blocks(noisy, enhanced, settings.wet))
+            guarded = guard_spool(model, noisy, enhanced, details, notes)
+            enhanced = stack.enter_context(guarded)
+        for block in mix_blocks(noisy, enhanced, settings.wet):
+            mixed.write(block)
         work_s = time.perf_counter() - begin
-        write_whole(before, in_scale(noisy, notes, "The input"), rate)
-        write_whole(after, in_scale(mixed, notes, "The result"), rate)
+        write_whole(before, fit_scale(noisy, notes, "The input"), rate)
+        write_whole(after, fit_scale(mixed, notes, "The result"), rate)
     if not details:
         notes.append("Nothing was heard in the input: it is silent.")
     progress(WINDOWS, "scores")
-    scores = score(before, after, audio_s, settings, tools, notes)
+    scores = score_both(before, after, audio_s, settings, shared.scorer, notes)
     progress(0.95, "picture")
-    picture = picture_of(before, after, details, folder, notes)
+    picture = draw_picture(before, after, details, notes)
     found = picture, audio_s, work_s, scores, tuple(notes)
-    return Result(name, before, after, *found)
+    return EnhancedFile(name, before, after, *found)
 
 
-def read(
+def read_upload(
     path: Path, name: str, rate: int, limits: Limits, noisy: SampleSpool
 ) -> None:
     """Read the input at `rate`, mono; stop where it grows too long."""
@@ -143,12 +142,12 @@ def read(
         raise ValueError(str(err).replace(str(path), name)) from err
 
 
-def enhance(
+def run_windows(
     model: Model,
     path: Path,
-    settings: Settings,
+    settings: VisitorSettings,
     enhanced: SampleSpool,
-    progress: Progress,
+    progress: ShowProgress,
 ) -> Details:
     """Run the windows, as `EnhanceLLaSE.stream_file` does."""
 
@@ -157,17 +156,12 @@ def enhance(
 
     progress(0.0, "enhancing")
     stages, details = settings.stages(model.enhancer), []
-    fill(enhanced, enhance_blocks(stages, path, tell, details))
+    for block in enhance_blocks(stages, path, tell, details):
+        enhanced.write(block)
     return Details.cat(details)
 
 
-def fill(spool: SampleSpool, blocks: Iterable[torch.Tensor]) -> None:
-    """Write blocks (T,) into a spool."""
-    for block in blocks:
-        spool.write(block)
-
-
-def guarded(
+def guard_spool(
     model: Model,
     noisy: SampleSpool,
     enhanced: SampleSpool,
@@ -175,8 +169,6 @@ def guarded(
     notes: list[str],
 ) -> SampleSpool:
     """Apply the guard of the model's YAML; note what it did."""
-    if model.guard_off:
-        raise ValueError(f"The guard cannot be used. {model.guard_off}")
     guard = copy.copy(model.enhancer.guard)
     guard.enabled = True
     waves = [torch.cat(list(x.blocks(MATCH_BLOCK))) for x in (noisy, enhanced)]
@@ -197,7 +189,7 @@ def guarded(
     return kept
 
 
-def in_scale(
+def fit_scale(
     spool: SampleSpool, notes: list[str], what: str
 ) -> Iterator[torch.Tensor]:
     """Blocks (T,) of a signal, scaled down if it is over full scale."""
@@ -209,33 +201,28 @@ def in_scale(
         yield block / spool.peak if spool.peak > 1 else block
 
 
-def score(
+def score_both(
     before: Path,
     after: Path,
     audio_s: float,
-    settings: Settings,
-    tools: Tools,
+    settings: VisitorSettings,
+    scorer: BeginningScorer,
     notes: list[str],
 ) -> dict[str, dict[str, float]]:
     """Score input and output, where it was asked for and can be done."""
-    if not settings.score or tools.scorer.missing:
+    if not settings.score or scorer.missing:
         return {}
-    if audio_s > tools.scorer.scored_s:
-        part = in_words(tools.scorer.scored_s)
+    if audio_s > scorer.scored_s:
+        part = duration(scorer.scored_s)
         notes.append(f"DNSMOS is that of the first {part}.")
-    files = {NOISY: before, ENHANCED: after}
-    return {label: tools.scorer(file) for label, file in files.items()}
+    return {NOISY: scorer(before), ENHANCED: scorer(after)}
 
 
-def picture_of(
-    before: Path,
-    after: Path,
-    details: Details,
-    folder: Path,
-    notes: list[str],
+def draw_picture(
+    before: Path, after: Path, details: Details, notes: list[str]
 ) -> Path | None:
-    """Draw the result, if matplotlib is installed."""
-    picture = folder / "picture.png"
+    """Draw the result beside it, if matplotlib is installed."""
+    picture = after.with_name("picture.png")
     entropy = details.entropy.numpy() if details else None
     try:
         tracks = track_file(before), track_file(after)

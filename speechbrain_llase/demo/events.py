@@ -4,31 +4,35 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
+import asyncio
+import os
+import threading
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 
 from speechbrain_llase.demo import report
-from speechbrain_llase.demo.detailed_model import Settings
 from speechbrain_llase.demo.enhance_many import (
-    Batch,
-    Stopped,
-    enhance_all,
-    in_words,
+    EnhancedFiles,
+    VisitorLeft,
+    enhance_uploads,
+    explain_error,
 )
-from speechbrain_llase.demo.enhance_one import Result
+from speechbrain_llase.demo.enhance_one import EnhancedFile, Shared
 from speechbrain_llase.demo.layout import (
     Controls,
     Outputs,
-    Shared,
     place_controls,
+    place_model_settings,
     place_outputs,
-    settings_of,
 )
+from speechbrain_llase.demo.limits import VisitorSettings
 
 RECORDING = "recording.wav"
-CAUGHT = (ValueError, OSError, RuntimeError, MemoryError, Stopped)
+CAUGHT = (ValueError, OSError, RuntimeError, MemoryError, VisitorLeft)
+DELETE_EVERY_S = 30  # seconds between two looks for old files
 
 
 def build_page(shared: Shared) -> gr.Blocks:
@@ -45,7 +49,9 @@ def build_page(shared: Shared) -> gr.Blocks:
         To be launched by `server.serve`.
     """
     page = gr.Blocks(
-        title="Enhance speech, and listen", analytics_enabled=False
+        title="Enhance speech, and listen",
+        analytics_enabled=False,
+        delete_cache=(DELETE_EVERY_S, shared.limits.keep_s),
     )
     with page:
         gr.HTML(report.INTRO)
@@ -54,58 +60,67 @@ def build_page(shared: Shared) -> gr.Blocks:
                 controls = place_controls(shared)
             with gr.Column(scale=3, min_width=320):
                 outputs = place_outputs()
-        gr.HTML(report.about_page(shared.tools.limits, shared.private.keep_s))
-        connect(page, controls, outputs, shared)
+        gr.HTML(report.limits_html(shared.limits))
+        connect_events(page, controls, outputs, shared)
     return page
 
 
-def connect(
+def connect_events(
     page: gr.Blocks, controls: Controls, outputs: Outputs, shared: Shared
 ) -> None:
     """Say what the controls do."""
     c, o = controls, outputs
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
-    given = [c.files, c.recording, c.model, c.wet, c.window_s, c.context_s]
-    given += [c.restore_level, c.guard, c.score]
-    shown = [o.report, o.picture]
-    outcome = [o.results, o.chosen, *shown, o.downloads, o.failures]
-    clear = c.go.click(
-        show_nothing, None, outcome, queue=False, js=report.REVEAL, **hidden
-    )
-    pressed = clear.then(
-        presser(shared),
-        given,
-        outcome,
-        show_progress_on=o.report,
-        concurrency_limit=1,
-        concurrency_id="work",
-        api_visibility="private",
-    )
+    given = c[: Controls._fields.index("licence")]
+    settings = [c.window_s, c.context_s, c.restore_level, c.guard, c.licence]
+    enhance, leave = enhance_for_visitors(shared, o)
 
-    pressed.failure(lambda: report.NOT_DONE, None, o.report, **hidden)
-
-    def end(request: gr.Request) -> None:
-        shared.presses.stop(request.session_hash)
-
-    def choose(name: str, results: list[Result]) -> list:
+    def choose(name: str, results: list[EnhancedFile]) -> list:
         found = [x for x in results if x.name == name]
-        return show(found[0], shared) if found else [gr.skip(), gr.skip()]
+        return show_one(found[0], shared) if found else [gr.skip()] * 2
 
     def adapt(name: str) -> list:
         model = shared.models[name]
-        return [*settings_of(model), report.about_model(model)]
+        return [*place_model_settings(model), report.licence_html(model)]
 
-    c.stop.click(end, cancels=[pressed], queue=False, **hidden)
-    page.unload(end)
+    clear = c.enhance.click(
+        show_nothing, None, [*o], queue=False, js=report.REVEAL, **hidden
+    )
+    work = clear.then(
+        enhance,
+        [*given],
+        [*o],
+        show_progress_on=o.report,
+        concurrency_limit=1,
+        api_visibility="private",
+    )
+    work.failure(lambda: report.NOT_DONE, None, o.report, **hidden)
+    c.stop.click(
+        lambda shown: gr.skip() if shown else report.NOT_DONE,
+        o.report,
+        o.report,
+        cancels=[work],
+        queue=False,
+        **hidden,
+    )
+    page.unload(leave)
+    shown = [o.report, o.picture]
     o.chosen.input(choose, [o.chosen, o.results], shown, **hidden)
-    settings = [c.window_s, c.context_s, c.restore_level, c.guard, c.licence]
     c.model.change(adapt, c.model, settings, **hidden)
 
 
-def presser(shared: Shared):
-    """What the button runs."""
+def enhance_for_visitors(
+    shared: Shared, outputs: Outputs
+) -> tuple[Callable, Callable]:
+    """What the button runs, and what ends it when a visitor leaves."""
+    stops: dict[str, threading.Event] = {}  # of who is at work
+    at_work = threading.Lock()  # who is stopped still finishes a window
 
-    def press(
+    def enhance_in_turn(*given) -> EnhancedFiles:
+        with at_work:
+            return enhance_uploads(*given)
+
+    async def enhance(
         files: list[str] | None,
         recording: str | None,
         name: str,
@@ -120,37 +135,36 @@ def presser(shared: Shared):
     ) -> list:
         uploads = [(path, Path(path).name) for path in files or []]
         uploads += [(recording, RECORDING)] if recording else []
-        settings = Settings(
+        settings = VisitorSettings(
             window_s, context_s, restore_level, wet / 100, guard, score
         )
-        model = shared.models[name]
+        given = shared.models[name], uploads, settings, shared
+        stop = stops[request.session_hash] = threading.Event()
 
         def tell(share: float, words: str) -> None:
             progress(share, desc=words)
 
         try:
-            with shared.presses.begin(request.session_hash) as stop:
-                batch = enhance_all(
-                    model,
-                    uploads,
-                    settings,
-                    shared.private,
-                    shared.tools,
-                    tell,
-                    stop,
-                )
+            made = await asyncio.to_thread(enhance_in_turn, *given, tell, stop)
         except CAUGHT as err:
-            words = escape(in_words(err), quote=False)
+            words = escape(explain_error(err), quote=False)
             raise gr.Error(
                 words, duration=None, title="Not done", print_exception=False
             ) from err
-        return show_batch(batch, shared)
+        finally:  # Stop and the end of the page cancel what is awaited
+            stop.set()
+            stops.pop(request.session_hash, None)
+        return show_all(made, shared, outputs)
 
-    return press
+    def leave(request: gr.Request) -> None:
+        if request.session_hash in stops:
+            stops[request.session_hash].set()
+
+    return enhance, leave
 
 
 def show_nothing() -> list:
-    """Values of all outputs while a press works."""
+    """Values of all outputs before there is anything."""
     return [
         [],
         gr.Dropdown(visible=False),
@@ -161,24 +175,27 @@ def show_nothing() -> list:
     ]
 
 
-def show_batch(batch: Batch, shared: Shared) -> list:
+def show_all(made: EnhancedFiles, shared: Shared, outputs: Outputs) -> list:
     """Values of all outputs, the first result shown."""
-    names = [result.name for result in batch.results]
-    files = [str(result.after) for result in batch.results]
-    files += [str(batch.archive)] if batch.archive else []
+    for path in made.paths():  # from now on their age counts
+        os.utime(path)
+        outputs.downloads.move_resource_to_block_cache(path)
+    names = [result.name for result in made.results]
+    files = [str(result.after) for result in made.results]
+    files += [str(made.archive)] if made.archive else []
     return [
-        list(batch.results),
+        list(made.results),
         gr.Dropdown(names, value=names[0], visible=len(names) > 1),
-        *show(batch.results[0], shared),
+        *show_one(made.results[0], shared),
         gr.File(files, visible=True),
-        report.show_failures(batch.failures),
+        report.failures_html(made.failures),
     ]
 
 
-def show(result: Result, shared: Shared) -> list:
+def show_one(result: EnhancedFile, shared: Shared) -> list:
     """Values of report and picture."""
     picture = str(result.picture) if result.picture else None
     return [
-        report.show(result, shared.tools.scorer.missing),
+        report.result_html(result, shared.scorer.missing),
         gr.Image(picture, visible=picture is not None),
     ]

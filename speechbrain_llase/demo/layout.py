@@ -4,16 +4,14 @@ Authors
  * The speechbrain_llase contributors 2026
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import gradio as gr
 
 from speechbrain_llase.demo import report
-from speechbrain_llase.demo.detailed_model import CONTEXT_S, WINDOW_S
-from speechbrain_llase.demo.enhance_one import Tools
+from speechbrain_llase.demo.enhance_one import Shared
+from speechbrain_llase.demo.limits import CONTEXT_S, WINDOW_S
 from speechbrain_llase.demo.models import Model
-from speechbrain_llase.demo.private_folder import PrivateFolder
-from speechbrain_llase.demo.visitors import Presses
 
 LEVELS = [("As in the input", True), ("The model's own", False)]
 GUARD = (
@@ -22,19 +20,8 @@ GUARD = (
 )
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What all visitors share."""
-
-    models: dict[str, Model]
-    private: PrivateFolder
-    tools: Tools
-    presses: Presses
-
-
-@dataclass(frozen=True)
-class Controls:
-    """What a visitor sets."""
+class Controls(NamedTuple):
+    """What a visitor sets; what enhancement is given comes first."""
 
     files: gr.File
     recording: gr.Audio
@@ -46,20 +33,19 @@ class Controls:
     guard: gr.Checkbox
     score: gr.Checkbox
     licence: gr.HTML
-    go: gr.Button
+    enhance: gr.Button
     stop: gr.Button
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What a visitor gets."""
 
+    results: gr.State
     chosen: gr.Dropdown
     report: gr.HTML
     picture: gr.Image
     downloads: gr.File
     failures: gr.HTML
-    results: gr.State
 
 
 def place_controls(shared: Shared) -> Controls:
@@ -80,7 +66,7 @@ def place_controls(shared: Shared) -> Controls:
     model = gr.Dropdown(
         list(shared.models), value=first.name, label="Model", elem_id="model"
     )
-    licence = gr.HTML(report.about_model(first))
+    licence = gr.HTML(report.licence_html(first))
     wet = gr.Slider(
         0,
         100,
@@ -91,29 +77,23 @@ def place_controls(shared: Shared) -> Controls:
         elem_id="wet",
     )
     with gr.Row():
-        go = gr.Button("Enhance", variant="primary", elem_id="go")
+        enhance = gr.Button("Enhance", variant="primary", elem_id="go")
         stop = gr.Button("Stop", elem_id="stop")
+    missing = shared.scorer.missing
     with gr.Accordion("More settings", open=False):
-        more = place_settings(first, shared.tools)
-    return Controls(files, recording, model, wet, *more, licence, go, stop)
-
-
-def place_settings(model: Model, tools: Tools) -> list:
-    """Place what most visitors leave as it is."""
-    missing = tools.scorer.missing
-    return [
-        *settings_of(model),
-        gr.Checkbox(
+        settings = place_model_settings(first)
+        score = gr.Checkbox(
             not missing,
             label="Score with DNSMOS",
             info=missing or "Takes some seconds a file.",
             interactive=not missing,
             elem_id="score",
-        ),
-    ]
+        )
+    given = files, recording, model, wet, *settings, score
+    return Controls(*given, licence, enhance, stop)
 
 
-def settings_of(model: Model) -> list:
+def place_model_settings(model: Model) -> list:
     """Window, context, level and guard as a model has them."""
     own = model.enhancer.hparams
     return [
@@ -151,29 +131,27 @@ def settings_of(model: Model) -> list:
 
 def place_outputs() -> Outputs:
     """Place what a visitor gets."""
-    return Outputs(
-        chosen=gr.Dropdown(
-            [], label="Show the result of", visible=False, elem_id="chosen"
-        ),
-        report=gr.HTML(
-            report.NOTHING_YET,
-            js_on_load=report.SWITCH,
-            min_height=160,
-            elem_id="report",
-        ),
-        downloads=gr.File(
-            visible=False,
-            file_count="multiple",
-            label="Download",
-            interactive=False,
-            elem_id="downloads",
-        ),
-        picture=gr.Image(
-            visible=False,
-            show_label=False,
-            buttons=["fullscreen"],
-            elem_id="picture",
-        ),
-        failures=gr.HTML(elem_id="failures"),
-        results=gr.State([]),
+    chosen = gr.Dropdown(
+        [], label="Show the result of", visible=False, elem_id="chosen"
     )
+    shown = gr.HTML(
+        report.NOTHING_YET,
+        js_on_load=report.SWITCH,
+        min_height=160,
+        elem_id="report",
+    )
+    downloads = gr.File(
+        visible=False,
+        file_count="multiple",
+        label="Download",
+        interactive=False,
+        elem_id="downloads",
+    )
+    picture = gr.Image(
+        visible=False,
+        show_label=False,
+        buttons=["fullscreen"],
+        elem_id="picture",
+    )
+    failures = gr.HTML(elem_id="failures")
+    return Outputs(gr.State([]), chosen, shown, picture, downloads, failures)

@@ -1,4 +1,4 @@
-"""What is refused before work begins: too large, too long, not audio.
+"""What a visitor may ask for, and what is refused before work begins.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -7,43 +7,78 @@ Authors
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import soundfile
 
 from speechbrain_llase.dataio.audio_reader import check_convertible
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
+if TYPE_CHECKING:
+    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.inference.stages import Stages
+
+WINDOW_S = (1.0, 20.0)  # seconds; memory grows with the square of a window
+CONTEXT_S = (0.0, 5.0)  # seconds
 MAX_CHANNELS = 16
 MB = 1 << 20  # bytes, as Gradio counts in its own words
-READABLE = "WAV, FLAC, OGG or MP3"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one press of the button may ask for."""
+    """How much a visitor may ask for at a time."""
 
     max_s: float = 3600.0  # seconds a file
-    max_bytes: int = 500 * MB  # a file
-    max_files: int = 20  # at a time
+    max_bytes: int = 500 * MB  # a file; Gradio refuses more
+    max_files: int = 20
+    keep_s: int = 3600  # seconds until an upload or a result is deleted
     guard_s: float = 300.0  # seconds of a file that the guard judges
     scored_s: float = 30.0  # first seconds of a file that DNSMOS scores
 
 
+@dataclass(frozen=True)
+class VisitorSettings:
+    """What a visitor chose."""
+
+    window_s: float = 10.0  # seconds kept of each window
+    context_s: float = 1.0  # seconds of context on both sides
+    restore_level: bool = True  # speech at its level in the input
+    wet: float = 1.0  # share of the enhanced wave, 0 to 1
+    guard: bool = False  # pass the input through where there is no gain
+    score: bool = True  # with DNSMOS
+
+    def check(self) -> None:
+        """Refuse what is out of its range: a page can be sent anything."""
+        ranges = {
+            "The window": (self.window_s, *WINDOW_S, " s"),
+            "The context": (self.context_s, *CONTEXT_S, " s"),
+            "The mix": (100 * self.wet, 0, 100, " %"),
+        }
+        for name, (value, least, most, unit) in ranges.items():
+            if not least <= value <= most:
+                raise ValueError(
+                    f"{name} is {value:g}{unit}; choose {least:g} to "
+                    f"{most:g}{unit}."
+                )
+        if self.guard and not self.restore_level:
+            raise ValueError(
+                "The guard puts parts of the input in the place of the "
+                "output, so the two must be of one level. Choose the level "
+                "of the input, or switch the guard off."
+            )
+
+    def stages(self, enhancer: "EnhanceLLaSE") -> "Stages":
+        """The stages of a model, which others use too, with these settings."""
+        self.check()
+        return enhancer.stages.having(
+            window_s=self.window_s,
+            context_s=self.context_s,
+            restore_level=self.restore_level,
+        )
+
+
 def check_count(count: int, limits: Limits) -> None:
-    """Refuse no files, and too many.
-
-    Arguments
-    ---------
-    count : int
-        Files that were given, a recording included.
-    limits : Limits
-        What is allowed.
-
-    Raises
-    ------
-    ValueError
-        With words for the page.
-    """
+    """Refuse no files (a recording is one, too), and too many."""
     if not count:
         raise ValueError("Choose a file or record something first.")
     if count > limits.max_files:
@@ -53,8 +88,8 @@ def check_count(count: int, limits: Limits) -> None:
         )
 
 
-def check_upload(path: str | Path, name: str, limits: Limits) -> float:
-    """Refuse a file that is too large, too long or no audio.
+def check_upload(path: str | Path, name: str, limits: Limits) -> None:
+    """Refuse a file that is too long, or no audio.
 
     Only the header is read, so a file that lies about its length is caught
     later, when it is read to the end.
@@ -68,11 +103,6 @@ def check_upload(path: str | Path, name: str, limits: Limits) -> float:
     limits : Limits
         What is allowed.
 
-    Returns
-    -------
-    seconds : float
-        How long it is, by its header.
-
     Raises
     ------
     ValueError
@@ -83,65 +113,47 @@ def check_upload(path: str | Path, name: str, limits: Limits) -> float:
             f"{name} is no longer here: uploads are deleted after a while. "
             "Upload it again."
         )
-    size = os.path.getsize(path)
-    if not size:
-        raise ValueError(f"{name} is empty. Choose another file.")
-    if size > limits.max_bytes:
-        raise ValueError(
-            f"{name} has {size / MB:.0f} MB; at most "
-            f"{limits.max_bytes / MB:.0f} MB are taken. Save it as FLAC, or "
-            "cut it."
-        )
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, RuntimeError) as err:
         raise ValueError(
-            f"{name} cannot be read as audio. Save it as {READABLE}."
+            f"{name} cannot be read as audio. Save it as WAV, FLAC, OGG or MP3."
         ) from err
-    check_shape(name, info.samplerate, info.channels)
-    seconds = info.frames / info.samplerate
-    if not seconds > 0:
-        raise ValueError(f"{name} holds no samples. Choose another file.")
-    check_length(name, seconds, limits)
-    return seconds
-
-
-def check_shape(name: str, sample_rate: int, channels: int) -> None:
-    """Refuse a rate or a number of channels that takes too much memory."""
-    if channels > MAX_CHANNELS:
+    if info.channels > MAX_CHANNELS:
         raise ValueError(
-            f"{name} has {channels} channels; at most {MAX_CHANNELS} are "
+            f"{name} has {info.channels} channels; at most {MAX_CHANNELS} are "
             "taken. Mix it down first."
         )
-    check_convertible(name, sample_rate, SAMPLE_RATE)
+    check_convertible(name, info.samplerate, SAMPLE_RATE)
+    if not info.frames:
+        raise ValueError(f"{name} holds no samples. Choose another file.")
+    check_length(name, info.frames / info.samplerate, limits)
 
 
-def check_length(name: str, seconds: float, limits: Limits) -> None:
-    """Refuse what lasts too long."""
+def check_length(
+    name: str, seconds: float, limits: Limits, guard: bool = False
+) -> None:
+    """Refuse what lasts too long, for the guard if it is on."""
     if seconds > limits.max_s:
         raise ValueError(
-            f"{name} lasts {in_words(seconds)}; at most "
-            f"{in_words(limits.max_s)} are taken. Cut it, or use "
+            f"{name} lasts {duration(seconds)}; at most "
+            f"{duration(limits.max_s)} are taken. Cut it, or use "
             "'speechbrain-llase enhance', which takes any length."
         )
-
-
-def check_guarded(name: str, seconds: float, limits: Limits) -> None:
-    """Refuse to guard what lasts too long for it."""
-    if seconds > limits.guard_s:
+    if guard and seconds > limits.guard_s:
         raise ValueError(
-            f"{name} lasts {in_words(seconds)}; the guard takes at most "
-            f"{in_words(limits.guard_s)} here. Switch it off, or use "
+            f"{name} lasts {duration(seconds)}; the guard takes at most "
+            f"{duration(limits.guard_s)} here. Switch it off, or use "
             "'speechbrain-llase enhance --guard'."
         )
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a duration.
 
     Example
     -------
-    >>> in_words(8.67), in_words(90), in_words(1800)
+    >>> duration(8.67), duration(90), duration(1800)
     ('8.7 s', '1 min 30 s', '30 min')
     """
     if seconds < 60:

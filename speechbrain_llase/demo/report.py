@@ -9,8 +9,12 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from speechbrain_llase.demo.enhance_one import ENHANCED, NOISY, Result
-from speechbrain_llase.demo.limits import MB, Limits, in_words
+from speechbrain_llase.demo.enhance_one import (
+    ENHANCED,
+    NOISY,
+    EnhancedFile,
+)
+from speechbrain_llase.demo.limits import MB, Limits, duration
 from speechbrain_llase.demo.models import Model
 
 INTRO = """
@@ -26,7 +30,7 @@ NOTHING_YET = (
     "after will stand here.</p>"
 )
 NOT_DONE = "<p>Nothing was made. A message says why, unless you stopped it.</p>"
-SCALES = {
+SCORE_NAMES = {
     "OVRL": "overall",
     "SIG": "speech",
     "BAK": "background",
@@ -75,12 +79,12 @@ STYLE = """
 """
 
 
-def show(result: Result, missing: str = "") -> str:
+def result_html(result: EnhancedFile, missing: str = "") -> str:
     """Players, scores and notes of one result.
 
     Arguments
     ---------
-    result : Result
+    result : EnhancedFile
         What was made.
     missing : str
         Why there can be no scores, if so.
@@ -90,14 +94,16 @@ def show(result: Result, missing: str = "") -> str:
     html : str
     """
     head = (
-        f"<h3>{escape(result.name)}</h3><p>{in_words(result.audio_s)}, "
-        f"enhanced in {in_words(result.work_s)}. Press play on one while the "
+        f"<h3>{escape(result.name)}</h3><p>{duration(result.audio_s)}, "
+        f"enhanced in {duration(result.work_s)}. Press play on one while the "
         "other plays, and it goes on at the same place.</p>"
     )
-    players = player(NOISY, result.before) + player(ENHANCED, result.after)
+    players = player_html(NOISY, result.before) + player_html(
+        ENHANCED, result.after
+    )
     parts = [head, f'<div class="llase-players">{players}</div>']
     if result.scores:
-        parts.append(score_table(result.scores))
+        parts.append(scores_html(result.scores))
     elif missing:
         parts.append(f'<p class="llase-small">{escape(missing)}</p>')
     if result.picture:
@@ -108,7 +114,7 @@ def show(result: Result, missing: str = "") -> str:
     return "".join(parts)
 
 
-def player(label: str, path: Path) -> str:
+def player_html(label: str, path: Path) -> str:
     """A player of the browser's own, which reads only what it plays."""
     # relative, so that it holds below a proxy's prefix, too
     address = escape(f"gradio_api/file={quote(path.as_posix())}")
@@ -119,12 +125,12 @@ def player(label: str, path: Path) -> str:
     )
 
 
-def score_table(scores: dict[str, dict[str, float]]) -> str:
+def scores_html(scores: dict[str, dict[str, float]]) -> str:
     """DNSMOS of input and output."""
-    head = "".join(f"<th>{words}</th>" for words in SCALES.values())
+    head = "".join(f"<th>{words}</th>" for words in SCORE_NAMES.values())
     rows = "".join(
         f"<tr><th>{label}</th>"
-        + "".join(f"<td>{found[key]:.2f}</td>" for key in SCALES)
+        + "".join(f"<td>{found[key]:.2f}</td>" for key in SCORE_NAMES)
         + "</tr>"
         for label, found in scores.items()
     )
@@ -135,7 +141,7 @@ def score_table(scores: dict[str, dict[str, float]]) -> str:
     )
 
 
-def show_failures(failures: Sequence[str]) -> str:
+def failures_html(failures: Sequence[str]) -> str:
     """Files of a batch that were left out, and why."""
     if not failures:
         return ""
@@ -143,7 +149,7 @@ def show_failures(failures: Sequence[str]) -> str:
     return f"<h3>Left out</h3><ul>{items}</ul>"
 
 
-def about_model(model: Model) -> str:
+def licence_html(model: Model) -> str:
     """The licence of a model's weights."""
     return (
         f'<p class="llase-small">Licence of its weights: '
@@ -151,15 +157,15 @@ def about_model(model: Model) -> str:
     )
 
 
-def about_page(limits: Limits, keep_s: float) -> str:
+def limits_html(limits: Limits) -> str:
     """Limits and privacy."""
     return (
         f'<p class="llase-small">At most {limits.max_files} files at a time, '
-        f"{in_words(limits.max_s)} and {limits.max_bytes / MB:.0f} MB each. "
-        f"DNSMOS scores the first {in_words(limits.scored_s)}, the guard takes "
-        f"{in_words(limits.guard_s)} at most. One press works at a time; "
-        "others wait in a queue. Uploads and results lie in a private folder "
+        f"{duration(limits.max_s)} and {limits.max_bytes / MB:.0f} MB each. "
+        f"DNSMOS scores the first {duration(limits.scored_s)}, the guard takes "
+        f"{duration(limits.guard_s)} at most. One visitor is served at a "
+        "time; others wait in a queue. Uploads and results lie in a private folder "
         "of the computer that runs this page; each is deleted "
-        f"{in_words(keep_s)} after it came, and all when the page ends. "
+        f"{duration(limits.keep_s)} after it came, and all when the page ends. "
         "Nothing is sent elsewhere.</p>"
     )

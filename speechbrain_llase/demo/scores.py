@@ -12,20 +12,14 @@ import soundfile
 from speechbrain_llase import metrics
 
 EXTRA = 'pip install "speechbrain_llase[demo]"'
-PACKAGES = {  # threshold of the guard -> what it needs, and how to get it
-    "min_gain": (("speechmos", "onnxruntime", "librosa"), EXTRA),
-    "min_speaker": (
-        ("resemblyzer",),
-        'pip install "speechbrain_llase[speaker]"',
-    ),
-    "max_words": (
-        ("pocketsphinx",),
-        'pip install "speechbrain_llase[evaluation]"',
-    ),
+GUARD_NEEDS = {  # threshold of the guard -> packages, and the extra with them
+    "min_gain": (("speechmos", "onnxruntime", "librosa"), "demo"),
+    "min_speaker": (("resemblyzer",), "speaker"),
+    "max_words": (("pocketsphinx",), "evaluation"),
 }
 
 
-class Scorer:
+class BeginningScorer:
     """DNSMOS of the beginning of a file.
 
     Its networks are loaded at once; `missing` says what lacks, if they
@@ -45,10 +39,7 @@ class Scorer:
         except ImportError:
             self.missing = f"DNSMOS is not installed here: {EXTRA}."
         except ValueError:  # other networks than those that were pinned
-            self.missing = (
-                "DNSMOS is not the one that is known here: "
-                "pip install speechmos==0.0.1.1."
-            )
+            self.missing = "Install the known DNSMOS: speechmos==0.0.1.1."
 
     def __call__(self, path: str | Path) -> dict[str, float]:
         """Score a 16 kHz file: SIG, BAK, OVRL and P808, from 1 to 5."""
@@ -58,25 +49,17 @@ class Scorer:
 
 
 def guard_lacks(guard) -> str:
-    """Say why a model's guard cannot be switched on; empty if it can.
-
-    Arguments
-    ---------
-    guard : Guard
-        The section of the model's YAML.
-
-    Returns
-    -------
-    reason : str
-        A sentence for the page.
-    """
-    keys = (*PACKAGES, "min_entropy", "max_entropy")
+    """Say why a model's guard cannot be switched on; empty if it can."""
+    keys = (*GUARD_NEEDS, "min_entropy", "max_entropy")
     watched = [key for key in keys if getattr(guard, key) is not None]
     if not watched and guard.mix == 1:
         return "This model's YAML sets no threshold: it would do nothing."
     for key in watched:
-        packages, line = PACKAGES.get(key, ((), ""))
+        packages, extra = GUARD_NEEDS.get(key, ((), ""))
         lacking = [name for name in packages if find_spec(name) is None]
         if lacking:
-            return f"It needs {', '.join(lacking)}, not installed here: {line}."
+            return (
+                f"It needs {', '.join(lacking)}, not installed here: "
+                f'pip install "speechbrain_llase[{extra}]".'
+            )
     return ""

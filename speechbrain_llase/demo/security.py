@@ -1,31 +1,18 @@
-"""A fence around the server: what it sends, and what a browser may fetch.
+"""Who may use the page, and what a browser may load for it.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
 import os
-import re
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-FETCH = re.compile(r"/(?:file=|file/|proxy=)(.*)", re.DOTALL)
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        # Gradio's page is one inline script, and compiles its templates
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' data: blob:",
-        "worker-src 'self' blob:",
-        "frame-ancestors 'self'",
-        "form-action 'self'",
-        "base-uri 'self'",
-        "object-src 'none'",
-    )
+POLICY = (  # Gradio's page is one inline script, and compiles its templates
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "frame-ancestors 'self'; form-action 'self'; base-uri 'self'; "
+    "object-src 'none'"
 )
 HEADERS = {
     b"content-security-policy": POLICY.encode(),
@@ -34,62 +21,74 @@ HEADERS = {
 }
 
 
-class Fence:
-    """ASGI middleware: files of one folder only, and nobody else's scripts.
+class SecurityHeaders:
+    """ASGI middleware: browsers load from this server only, and keep no file.
 
-    Gradio checks paths itself. This is a second lock: it also refuses
-    Gradio's fetching of foreign addresses, and tells browsers to load nothing
-    from other servers and to keep no copy of a file.
+    Which files are sent at all is Gradio's business: those of its own folder.
 
     Arguments
     ---------
     app : callable
         The ASGI application behind it.
-    served : Path
-        The folder whose files may be sent, resolved.
     """
 
-    def __init__(self, app: Callable[..., Awaitable], served: Path):
+    def __init__(self, app: Callable[..., Awaitable]):
         self.app = app
-        self.served = served
 
     async def __call__(self, scope: dict, receive, send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        asked = FETCH.search(scope["path"])
-        if asked and not self.may_send(asked[1]):
-            await refuse(send)
-            return
-        extra = dict(HEADERS)
-        if asked:
-            extra[b"cache-control"] = b"private, no-store"
 
-        async def send_on(message: dict) -> None:
+        async def send_with_headers(message: dict) -> None:
             if message["type"] == "http.response.start":
+                extra = dict(HEADERS)
+                if "/file" in scope["path"]:
+                    extra[b"cache-control"] = b"private, no-store"
                 kept = [x for x in message["headers"] if x[0] not in extra]
                 message = {**message, "headers": [*kept, *extra.items()]}
             await send(message)
 
-        await self.app(scope, receive, send_on)
-
-    def may_send(self, path: str) -> bool:
-        """Whether a path, links resolved, lies in the served folder."""
-        try:
-            found = Path(os.path.realpath(path))
-        except (OSError, ValueError):  # a loop of links, a null byte
-            return False
-        return self.served in found.parents
+        await self.app(scope, receive, send_with_headers)
 
 
-async def refuse(send) -> None:
-    """Answer 403, without repeating what was asked for."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 403,
-            "headers": [(b"content-type", b"text/plain; charset=utf-8")],
-        }
-    )
-    await send({"type": "http.response.body", "body": b"Not allowed."})
+def read_users(path: Path) -> list[tuple[str, str]]:
+    """Read lines of the form name:password.
+
+    Arguments
+    ---------
+    path : Path
+        UTF-8; blank lines and lines that begin with # are skipped. Only its
+        owner may read it.
+
+    Returns
+    -------
+    users : list of (str, str)
+        Names and passwords, at least one.
+
+    Raises
+    ------
+    ValueError
+        If a line is of another form, there is none, the file cannot be read,
+        or others may read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ValueError(f"--users {path} cannot be read: {err}") from err
+    if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
+        raise ValueError(
+            f"--users {path} can be read by others; run chmod 600 {path}."
+        )
+    users = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, password = line.partition(":")
+        if not (name.strip() and password):
+            raise ValueError(
+                f"--users {path}, line {number}: write name:password."
+            )
+        users.append((name.strip(), password))
+    if not users:
+        raise ValueError(f"--users {path} names nobody: write name:password.")
+    return users

@@ -8,41 +8,28 @@ import ipaddress
 import os
 import signal
 import socket
-import threading
-import time
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from speechbrain_llase.demo.private_folder import PrivateFolder
-
-QUEUE = 30  # presses that wait; more are refused
-SWEEP_S = 30.0  # seconds between two looks for old files
-PATIENCE_S = 10.0  # seconds for a window that runs when the page ends
+MAX_WAITING = 30  # visitors in the queue; more are refused
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the page is."""
+    """Where the page is, and for whom."""
 
     host: str
     port: int
     root_path: str = ""  # prefix at a proxy, such as /enhance
     open_browser: bool = False
+    users: list[tuple[str, str]] | None = None  # names and passwords
 
 
 def find_port(host: str, port: int) -> int:
     """Check that a port can be had; find one for 0.
-
-    Arguments
-    ---------
-    host : str
-        Address to listen at.
-    port : int
-        0 means any that is free.
-
-    Returns
-    -------
-    port : int
 
     Raises
     ------
@@ -51,9 +38,7 @@ def find_port(host: str, port: int) -> int:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with closing(socket.socket(family)) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, port))
+        with socket.create_server((host, port), family=family) as trial:
             return trial.getsockname()[1]
     except (OSError, OverflowError) as err:
         raise ValueError(
@@ -76,8 +61,10 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def quiet_gradio() -> None:
-    """Switch off what Gradio and the hub would tell others; call it first."""
+def prepare_gradio(folder: Path) -> None:
+    """Keep its files in a folder, and it from telling others; call it first."""
+    os.environ["GRADIO_TEMP_DIR"] = os.environ["TMPDIR"] = str(folder)
+    os.environ["GRADIO_EXAMPLES_CACHE"] = tempfile.tempdir = str(folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     for name in ("ALLOWED_PATHS", "SHARE", "MCP_SERVER", "NUM_WORKERS"):
@@ -88,19 +75,15 @@ def quiet_gradio() -> None:
     os.environ["NO_PROXY"] = ",".join(filter(None, [direct, *local]))
 
 
-def signals_end() -> None:
+def end_by_signals() -> None:
     """Let SIGTERM and SIGHUP end the page as Ctrl-C does.
 
     One that is ignored stays so: `nohup` asks for that.
     """
-
-    def end(*_) -> None:
-        raise KeyboardInterrupt
-
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
+            signal.signal(number, signal.default_int_handler)
 
 
 def ignore_signals() -> None:
@@ -110,19 +93,21 @@ def ignore_signals() -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def serve(shared, place: Place, check_user, max_bytes: int) -> None:
-    """Serve the page until Ctrl-C or SIGTERM.
+@contextmanager
+def serving(shared, place: Place) -> Iterator[str]:
+    """Serve the page while the block runs.
 
     Arguments
     ---------
-    shared : layout.Shared
-        Models, private folder, limits.
+    shared : enhance_one.Shared
+        Models, folder, limits.
     place : Place
-        Address and port.
-    check_user : coroutine function, optional
-        Of name and password; None lets everybody in.
-    max_bytes : int
-        Of an upload.
+        Address, port and users.
+
+    Yields
+    ------
+    address : str
+        Where the page is.
 
     Raises
     ------
@@ -130,23 +115,20 @@ def serve(shared, place: Place, check_user, max_bytes: int) -> None:
         If the port was taken meanwhile.
     """
     import gradio as gr
-    from starlette.middleware import Middleware
 
     from speechbrain_llase.demo import report
     from speechbrain_llase.demo.events import build_page
-    from speechbrain_llase.demo.security import Fence
 
-    fence = Middleware(Fence, served=shared.private.served)
     page = build_page(shared)
-    page.queue(max_size=QUEUE, api_open=False)
+    page.queue(max_size=MAX_WAITING, api_open=False)
     page.launch(
         server_name=place.host,
         server_port=place.port,
         root_path=place.root_path,
         inbrowser=place.open_browser,
-        auth=check_user,
-        max_file_size=max_bytes,
-        app_kwargs={"middleware": [fence]},
+        auth=place.users,
+        max_file_size=shared.limits.max_bytes,
+        app_kwargs={"middleware": middleware(place)},
         css=report.STYLE,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"]),
         footer_links=[],
@@ -160,21 +142,25 @@ def serve(shared, place: Place, check_user, max_bytes: int) -> None:
         pwa=False,
     )
     try:
-        print(f"The page is at {page.local_url} (Ctrl-C ends it)", flush=True)
-        sweep_until(shared.private, threading.Event())
-    except KeyboardInterrupt:
-        ignore_signals()
+        yield page.local_url
     finally:
-        shared.presses.close(PATIENCE_S)
-        page.close(verbose=False)
+        page.close(verbose=False)  # it cancels what is at work, and waits 5 s
 
 
-def sweep_until(private: PrivateFolder, ended: threading.Event) -> None:
-    """Delete old files from time to time."""
-    pause_s = min(SWEEP_S, private.keep_s / 4)
-    begin = time.monotonic()
-    # short waits: on Windows Ctrl-C is heard only when one is over
-    while not ended.wait(min(1.0, pause_s)):
-        if time.monotonic() - begin >= pause_s:
-            private.sweep()
-            begin = time.monotonic()
+def middleware(place: Place) -> list:
+    """What stands before Gradio.
+
+    A page of this computer alone answers to its own names only, so that no
+    website whose name is made to mean this computer can talk to it. Behind a
+    proxy it has other names; users have to log in by each of them.
+    """
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from speechbrain_llase.demo.security import SecurityHeaders
+
+    layers = [Middleware(SecurityHeaders)]
+    if is_local(place.host) and not (place.root_path or place.users):
+        names = [place.host, "localhost", "127.0.0.1", "::1", "[::1]"]
+        layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=names))
+    return layers

@@ -159,16 +159,15 @@ assert held and held[0][1:] == (2, 1)
 import tempfile
 from pathlib import Path
 from speechbrain_llase.demo import server
-from speechbrain_llase.demo.private_folder import PrivateFolder
-server.signals_end()
+from speechbrain_llase.demo.private_folder import private_folder
+server.end_by_signals()
 server.ignore_signals()
 parent = Path(sys.argv[2]).parent / "page"
 parent.mkdir()
-private = PrivateFolder(parent)
-with private.job() as (work, results):
-    (results / "a.wav").touch()
-assert private.sweep() == 0
-private.remove()
+with private_folder(parent) as folder:
+    (folder / "a.wav").touch()
+with private_folder(parent):
+    pass
 assert list(parent.iterdir()) == []
 sys.exit(code)
 """

@@ -222,11 +222,12 @@ def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
 def test_stop_and_a_closed_tab_end_the_work(chromium, address, root, tmp_path):
     slow = write(tmp_path / "stopped.wav", noise(59))
     one = Visitor(chromium, address)
+    before = set(root.glob("*/0"))  # folders of results
     for how in ("stop", "close"):
         one.upload(slow)
         one.press()
         one.tab.locator("#report").get_by_text("stopped.wav").wait_for()
-        assert list((root / "work").glob("*/0.wav"))
+        assert set(root.glob("*/0")) > before
         if how == "stop":
             one.tab.click("#stop")
             one.tab.locator("#report").get_by_text(
@@ -236,7 +237,7 @@ def test_stop_and_a_closed_tab_end_the_work(chromium, address, root, tmp_path):
         else:
             one.tab.close()
         end = time.monotonic() + START_S
-        while list((root / "work").glob("*/0.wav")):
+        while set(root.glob("*/0")) != before:
             assert time.monotonic() < end
             time.sleep(0.1)
         assert not list(root.rglob("stopped_enhanced.wav"))
@@ -245,10 +246,12 @@ def test_stop_and_a_closed_tab_end_the_work(chromium, address, root, tmp_path):
 def test_only_uploads_and_results_are_sent(address, root):
     import speechbrain_llase
 
-    inside = root / "served" / "mine.txt"
+    inside, outside = root / "mine.txt", root.parent.parent / "errors.txt"
     inside.write_text("mine")
-    secrets = ["/etc/passwd", speechbrain_llase.__file__, str(root / "lock")]
-    secrets += [f"{root}/served/../lock", str(NOISY), "http://127.0.0.1/"]
+    (root / "link").symlink_to("/etc")
+    secrets = ["/etc/passwd", speechbrain_llase.__file__, str(outside)]
+    secrets += [f"{root}/../../errors.txt", f"{root}/link/passwd", str(root)]
+    secrets += [str(NOISY), "http://127.0.0.1/", "x\0y"]
     for prefix in ("gradio_api/file=", "file=", "gradio_api/file/"):
         for secret in secrets:
             status, body = fetch(address, prefix + urllib.parse.quote(secret))
@@ -267,7 +270,7 @@ def test_foreign_paths_are_no_uploads(address, root):
     paths = (
         {"path": str(NOISY)},
         {"path": "/etc/passwd"},
-        {"path": f"{root}/lock"},
+        {"path": f"{root}/../../errors.txt"},
         {"path": "", "url": f"{address}config"},
         {"path": f"{address}config"},
     )
@@ -284,6 +287,40 @@ def test_foreign_paths_are_no_uploads(address, root):
         assert b'"success":false' in events and b"audio controls" not in events
         assert b"Traceback" not in events and b"root:" not in events
         assert str(root).encode() not in events.replace(model.encode(), b"")
+
+
+def test_foreign_hosts_are_refused(address):
+    assert fetch(address, headers={"Host": "evil.example"})[0] == 400
+    port = urllib.parse.urlsplit(address).port
+    assert fetch(address, headers={"Host": f"localhost:{port}"})[0] == 200
+
+
+@pytest.mark.slow
+def test_files_are_deleted_and_work_ends_with_the_page(chromium, tmp_path):
+    slow = write(tmp_path / "slow.wav", noise(600))
+    place = tmp_path / "run"
+    with page(place, "--keep-minutes", "1") as (address, process):
+        (root,) = (place / "tmp").iterdir()
+        one = Visitor(chromium, address)
+        one.set_scores(False)
+        one.upload(NOISY)
+        one.press()
+        one.result()
+        end = time.monotonic() + START_S
+        assert len(list(root.rglob("noisy*.*"))) == 3  # upload, input, output
+        while any(x.stat().st_size for x in root.rglob("*") if x.is_file()):
+            assert time.monotonic() < end
+            time.sleep(1)
+        one.tab.reload()
+        one.set_scores(False)
+        one.upload(slow)
+        one.press()
+        one.tab.locator("#report").get_by_text("slow.wav").wait_for()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        one.tab.close()
+    assert list((place / "tmp").iterdir()) == []
+    assert "Traceback" not in (place / "errors.txt").read_text()
 
 
 @pytest.mark.slow

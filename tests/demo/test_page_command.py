@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -13,30 +12,30 @@ from speechbrain_llase.cli import demo, parser as cli
 @pytest.fixture(autouse=True)
 def never_open(monkeypatch):
     """Keep what would be served; change no signal or variable."""
-    from speechbrain_llase.demo import private_folder as folder, server
+    from speechbrain_llase.demo import server
 
     opened = []
 
-    def open_page(args, private, check_user):
-        assert private.root.is_dir()
-        opened.append((args, private.root, check_user))
+    def open_page(args, folder, place):
+        assert folder.is_dir()
+        opened.append((args, folder, place))
         return 0
 
     monkeypatch.setattr(demo, "open_page", open_page)
     monkeypatch.setattr(demo, "find_spec", lambda name: True)
-    for name in ("signals_end", "ignore_signals", "quiet_gradio"):
+    monkeypatch.setattr(server, "prepare_gradio", lambda folder: None)
+    for name in ("end_by_signals", "ignore_signals"):
         monkeypatch.setattr(server, name, lambda: None)
-    monkeypatch.setattr(folder.PrivateFolder, "use", lambda self: None)
     return opened
 
 
 def test_the_defaults(never_open, capsys):
     assert cli.main(["demo", "--port", "0"]) == 0
-    args, root, check_user = never_open[0]
+    args, folder, place = never_open[0]
     assert args.host == "127.0.0.1" and args.source == ["llase_mini"]
     assert (args.max_minutes, args.max_mb, args.max_files) == (60, 500, 20)
-    assert args.port > 0 and check_user is None
-    assert not root.exists()  # whatever happens
+    assert place.port > 0 and place.users is None
+    assert not folder.exists()  # whatever happens
     assert capsys.readouterr().err == ""
 
 
@@ -49,7 +48,7 @@ def test_other_computers_are_warned_about(never_open, capsys, tmp_path):
     users.chmod(0o600)
     assert cli.main([*command, "--users", str(users)]) == 0
     assert "lets those in --users use" in capsys.readouterr().err
-    assert never_open[1][2] is not None
+    assert never_open[1][2].users == [("ada", "x")]
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
@@ -88,8 +87,8 @@ def test_wrong_usage(args, words, capsys):
 def test_the_folder_goes_when_loading_fails(never_open, monkeypatch):
     roots = []
 
-    def fail(args, private, check_user):
-        roots.append(Path(private.root))
+    def fail(args, folder, place):
+        roots.append(folder)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "open_page", fail)
@@ -109,15 +108,15 @@ def kept_handlers():
 @pytest.mark.skipif(os.name != "posix", reason="SIGHUP is of POSIX")
 def test_what_nohup_ignores_stays_ignored(kept_handlers, monkeypatch):
     monkeypatch.undo()  # `never_open` would change no signal
-    from speechbrain_llase.demo.server import signals_end
+    from speechbrain_llase.demo.server import end_by_signals
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signals_end()
+    end_by_signals()
     os.kill(os.getpid(), signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signals_end()
+    end_by_signals()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGHUP)

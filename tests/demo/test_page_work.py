@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from page_parts import RATE, Constant, as_model, noise, samples, tools, write
+from page_parts import RATE, Constant, as_model, noise, samples, shared, write
 
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.demo import enhance_one as page_work
-from speechbrain_llase.demo.detailed_model import Settings
-from speechbrain_llase.demo.dry_wet import mix
-from speechbrain_llase.demo.enhance_one import enhance_upload, read
-from speechbrain_llase.demo.limits import Limits
+from speechbrain_llase.demo.dry_wet import mix_factors
+from speechbrain_llase.demo.enhance_one import enhance_upload, read_upload
+from speechbrain_llase.demo.limits import Limits, VisitorSettings
 from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.processing.signal_processing import match_gain
 
 OWN = {"context_from": "own", "crossfade_s": 0.04, "restore_level": True}
-SETTINGS = Settings(window_s=1.0, context_s=0.5, restore_level=True)
+SETTINGS = VisitorSettings(window_s=1.0, context_s=0.5, restore_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def own(load_tiny):
 def undrawn(monkeypatch, request):
     """Draw only where it is tested: it takes longer than the tiny model."""
     if "picture" not in request.node.name:
-        monkeypatch.setattr(page_work, "picture_of", lambda *_: None)
+        monkeypatch.setattr(page_work, "draw_picture", lambda *_: None)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def work(tmp_path):
             "mine.wav",
             place,
             settings,
-            tools(scorer, **limits),
+            shared(None, scorer, **limits),
             lambda share, words: run.told.append(share),
         )
 
@@ -66,7 +66,7 @@ def test_the_wave_is_that_of_enhance_file(
     load_tiny, work, upload, tmp_path, scheme, window_s, context_s
 ):
     given = {"window_s": window_s, "context_s": context_s}
-    settings = Settings(restore_level=True, **given)
+    settings = VisitorSettings(restore_level=True, **given)
     model = load_tiny(**{**OWN, "context_from": scheme})
     result = work(model, upload, settings)
     expected = tmp_path / "expected.wav"
@@ -87,7 +87,9 @@ def test_the_models_own_level(load_tiny, work, upload, tmp_path):
     model = load_tiny(**{**OWN, **sizes, "restore_level": False})
     model.enhance_file(upload, tmp_path / "expected.wav")
     restoring = load_tiny(**OWN)
-    result = work(restoring, upload, Settings(**sizes, restore_level=False))
+    result = work(
+        restoring, upload, VisitorSettings(**sizes, restore_level=False)
+    )
     expected = samples(tmp_path / "expected.wav")
     assert np.array_equal(samples(result.after), expected)
     assert restoring.hparams.restore_level is True  # others use it, too
@@ -119,7 +121,8 @@ def test_a_mix_is_that_of_whole_waves(own, work, upload, wet, restore_level):
         torch.from_numpy(samples(x) / 32768).float()
         for x in (pure.before, pure.after)
     ]
-    expected = mix(*waves, wet)
+    factors = mix_factors(match_gain(waves[1], waves[0]), wet)
+    expected = factors[0] * waves[0] + factors[1] * waves[1]
     expected /= expected.abs().max().clamp(min=1)
     found = work(own, upload, dataclasses.replace(SETTINGS, wet=wet, **some))
     wav = torch.from_numpy(samples(found.after) / 32768).float()
@@ -216,7 +219,7 @@ def test_a_file_longer_than_its_header_says_is_refused(tmp_path):
     path = write(tmp_path / "a.wav", noise(3))
     with SampleSpool() as spool:
         with pytest.raises(ValueError, match="mine.wav lasts 3 s; at most 2"):
-            read(path, "mine.wav", RATE, Limits(max_s=2.0), spool)
+            read_upload(path, "mine.wav", RATE, Limits(max_s=2.0), spool)
 
 
 def test_words_hold_the_name_and_no_path(own, work, tmp_path):

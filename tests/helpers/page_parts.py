@@ -3,7 +3,7 @@
 import soundfile
 import torch
 
-from speechbrain_llase.demo.enhance_one import Tools
+from speechbrain_llase.demo.enhance_one import Shared
 from speechbrain_llase.demo.limits import Limits
 from speechbrain_llase.demo.models import Model
 
@@ -32,9 +32,9 @@ def as_model(enhancer) -> Model:
     return Model("tiny", enhancer, "of a test", "")
 
 
-def tools(scorer=None, **limits) -> Tools:
-    """Limits as given, no scores."""
-    return Tools(Limits(**limits), scorer or NoScores())
+def shared(folder=None, scorer=None, **limits) -> Shared:
+    """Limits as given, no models, no scores."""
+    return Shared({}, Limits(**limits), scorer or NoScores(), folder)
 
 
 def noise(seconds=1.0, rate=RATE, channels=1, seed=0) -> torch.Tensor:
