@@ -203,7 +203,12 @@ def read_frames(path: Path, noisy: str, kind: str) -> "np.ndarray":
     """
     import numpy as np
 
-    lines = [read_line(path, line) for line in path.open(encoding="utf-8")]
+    try:
+        lines = [json.loads(x) for x in path.open(encoding="utf-8")]
+    except json.JSONDecodeError as err:
+        raise ValueError(f"{path} is not made of lines of JSON: {err}") from err
+    if not all(isinstance(line, dict) for line in lines):
+        raise ValueError(f"{path} has a line that is no JSON object.")
     wanted = os.path.abspath(noisy)
     found = [x for x in lines if os.path.abspath(x.get("input", "")) == wanted]
     found = found or [x for x in lines if len(lines) == 1 and "input" not in x]
@@ -218,14 +223,3 @@ def read_frames(path: Path, noisy: str, kind: str) -> "np.ndarray":
             "Python by report.as_json(frames=True), or use --source MODEL."
         )
     return np.asarray(values, dtype=np.float32)
-
-
-def read_line(path: Path, line: str) -> dict:
-    """Read one line of JSON."""
-    try:
-        known = json.loads(line)
-    except json.JSONDecodeError as err:
-        raise ValueError(f"{path} is not made of lines of JSON: {err}") from err
-    if not isinstance(known, dict):
-        raise ValueError(f"{path} has a line that is no JSON object.")
-    return known

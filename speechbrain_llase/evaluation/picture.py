@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_llase.dataio.whole_files import whole_file
+from speechbrain_llase.evaluation.plot import new_figure, save_figure
 from speechbrain_llase.evaluation.scoring import Scores
 from speechbrain_llase.evaluation.summary import COLUMNS, RATIOS, Summary
 
-SHOWN = [c for c in COLUMNS if c not in ("level", "clipped", "missing")]
+DRAWN = [c for c in COLUMNS if c not in ("level", "clipped", "missing")]
 
 
 def plot_distributions(
@@ -36,27 +36,18 @@ def plot_distributions(
     ImportError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as err:
-        raise ImportError(
-            "Pictures need matplotlib: run pip install 'matplotlib>=3.8'"
-        ) from err
     rows = list(next(score.rows for score in scores if score.rows))
     known = [c for c in COLUMNS if any(c in summary[row] for row in rows)]
-    columns = [c for c in known if c in SHOWN] or known
+    columns = [c for c in known if c in DRAWN] or known
     across = min(len(columns), 5)
     down = -(-len(columns) // across)
-    figure = Figure(figsize=(2.2 * across, 2.6 * down), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((2.2 * across, 2.6 * down))
     axes = figure.subplots(down, across, squeeze=False).flatten()
     for ax in axes[len(columns) :]:
         ax.remove()
     for ax, column in zip(axes, columns):
         _draw(ax, column, rows, scores, summary)
-    with whole_file(path) as partial:
-        figure.savefig(partial, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _draw(ax, column, rows, scores, summary):

@@ -1,18 +1,20 @@
 """Pictures of enhancement: spectrograms, level and confidence over time.
 
+matplotlib is imported only where a picture is drawn, without its global state.
+
 Authors
  * The speechbrain_llase contributors 2026
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.evaluation.plot_data import Track, track_wave
 from speechbrain_llase.evaluation.plot_panels import (
     draw_confidence,
@@ -24,7 +26,6 @@ from speechbrain_llase.evaluation.plot_panels import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEIGHTS = {"spectrogram": 2.2, "level": 1.5, "confidence": 1.3}  # inches
 WIDTH = 9.0  # inches
 DPI = 120
 MAX_GAP_S = 0.1  # by which two files of one recording may differ
@@ -62,54 +63,7 @@ def plot_enhancement(
         matplotlib is not installed.
     """
     figure = make_figure(noisy, enhanced, confidence, kind, title)
-    save(figure, path)
-
-
-def make_figure(
-    noisy: Track,
-    enhanced: Track,
-    confidence: np.ndarray | None = None,
-    kind: str = "entropy",
-    title: str = "",
-) -> Figure:
-    """Draw as `plot_enhancement` does, but write nothing.
-
-    Arguments
-    ---------
-    noisy, enhanced : Track
-        Of the same part of a recording.
-    confidence : np.ndarray, optional
-        (N,), 50 a second.
-    kind : str
-        What `confidence` is: "entropy" or "margin".
-    title : str
-        Written on top.
-
-    Returns
-    -------
-    figure : Figure
-        Of matplotlib, with no window and no global state.
-
-    Raises
-    ------
-    ValueError
-        The lengths differ.
-    ImportError
-        matplotlib is not installed.
-    """
-    check_lengths(noisy, enhanced)
-    panels = ["spectrogram", "spectrogram", "level"]
-    if confidence is not None:
-        panels.append("confidence")
-    figure, axes = new_figure([HEIGHTS[panel] for panel in panels])
-    figure.suptitle(title or None, fontsize="large")
-    add_spectrograms(figure, axes[:2], noisy, enhanced)
-    draw_levels(axes[2], {"Noisy": noisy, "Enhanced": enhanced})
-    if confidence is not None:
-        draw_confidence(axes[3], confidence, kind, noisy.start_s)
-    label_time(axes[-1], noisy.start_s, max(noisy.stop_s, enhanced.stop_s))
-    figure.align_ylabels(axes)
-    return figure
+    save_figure(figure, path)
 
 
 def plot_spectrograms(
@@ -121,8 +75,7 @@ def plot_spectrograms(
     """Draw the spectrograms of input and output, one above the other.
 
     Both share one colour scale in dB, relative to the loudest point of the
-    two, so that their levels can be compared by eye. matplotlib is imported
-    only here, and no global state of it is touched.
+    two, so that their levels can be compared by eye.
 
     Arguments
     ---------
@@ -156,57 +109,56 @@ def plot_spectrograms(
             f"{tuple(enhanced.shape)}; give two waves of one shape (T,), "
             "T at least 1."
         )
-    figure, axes = new_figure([HEIGHTS["spectrogram"]] * 2)
     tracks = [track_wave(wav, sample_rate) for wav in (noisy, enhanced)]
-    add_spectrograms(figure, axes, *tracks)
-    label_time(axes[-1], 0.0, tracks[0].stop_s)
-    save(figure, path)
+    save_figure(make_figure(*tracks, levels=False), path)
 
 
-def add_spectrograms(
-    figure: Figure, axes: np.ndarray, noisy: Track, enhanced: Track
-) -> None:
-    """Draw two spectrograms on one scale, and its colour bar."""
+def make_figure(
+    noisy: Track,
+    enhanced: Track,
+    confidence: np.ndarray | None = None,
+    kind: str = "entropy",
+    title: str = "",
+    levels: bool = True,
+) -> Figure:
+    """Draw as `plot_enhancement` does, levels if wanted, but write nothing."""
+    check_lengths(noisy, enhanced)
+    heights = [2.2, 2.2] + [1.5] * levels + [1.3] * (confidence is not None)
+    figure = new_figure((WIDTH, sum(heights) + 1))
+    figure.suptitle(title or None, fontsize="large")
+    axes = figure.subplots(
+        len(heights), sharex=True, gridspec_kw={"height_ratios": heights}
+    )
     top_db = max(noisy.spectrogram.max(), enhanced.spectrogram.max())
     draw_spectrogram(axes[0], noisy, top_db, "Noisy")
     image = draw_spectrogram(axes[1], enhanced, top_db, "Enhanced")
-    axes[0].set_yticks(axes[0].get_yticks())  # not its neighbour's
     label = "Level (dB re the loudest point)"
-    figure.colorbar(image, ax=list(axes), label=label, pad=0.015, aspect=30)
+    figure.colorbar(image, ax=list(axes[:2]), label=label, pad=0.015, aspect=30)
+    if levels:
+        draw_levels(axes[2], {"Noisy": noisy, "Enhanced": enhanced})
+    if confidence is not None:
+        draw_confidence(axes[-1], confidence, kind, noisy.start_s)
+    label_time(axes[-1], noisy.start_s, max(noisy.stop_s, enhanced.stop_s))
+    figure.align_ylabels(axes)
+    return figure
 
 
-def new_figure(heights: list[float]) -> tuple[Figure, np.ndarray]:
-    """Make a figure and its panels, one above the other, heights in inches."""
+def new_figure(inches: tuple[float, float]) -> Figure:
+    """Make an empty figure (width, height) that no window shows."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as err:
         raise ImportError(
             "Pictures need matplotlib: pip install speechbrain_llase[demo]"
         ) from err
-    size = (WIDTH, sum(heights) + 1)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    ratios = {"height_ratios": heights}
-    axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw=ratios)
-    return figure, axes
+    return Figure(figsize=inches, layout="constrained")
 
 
-def save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     """Write a picture beside its place, then move it there at once."""
-    path = Path(path)
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in known:
-        raise ValueError(
-            f"{path.suffix or 'no ending'} is not a format of pictures; name "
-            f"the output {', '.join(f'.{name}' for name in sorted(known))}."
-        )
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(partial, dpi=DPI)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    kind = Path(path).suffix[1:].lower()
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=dpi, format=kind)
 
 
 def check_lengths(noisy: Track, enhanced: Track) -> None:

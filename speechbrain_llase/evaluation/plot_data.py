@@ -1,29 +1,29 @@
 """What pictures show of a wave: spectrogram and level, in flat memory.
 
-A file is read block by block and only what a picture can show is kept: at
-most 2000 columns of the spectrogram and one figure every 20 ms.
+Only what a picture can show is kept: at most 2000 columns of the spectrogram
+and one figure every 20 ms.
 
 Authors
  * The speechbrain_llase contributors 2026
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import ACTIVE_RANGE, FRAME
 
 N_FFT = 512  # samples
-HOP_LENGTH = 128  # samples
+COLUMN = 160  # samples from one column to the next; two are a FRAME
 MAX_COLUMNS = 2000  # of a spectrogram; more are averaged
-BLOCK = 1 << 17  # samples of a tensor that are looked at at a time
-SILENCE = 1e-12  # power, -120 dB: what is lower counts as this
+TRANSFORMED = 800  # columns at a time, or as many as are averaged into two
+MIN_POWER = 1e-12  # -120 dB: what is lower counts as this
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Track:
 
     @property
     def active_db(self) -> float:
-        """Level where speech is (dBFS), as `signal.active_level`."""
+        """Level where speech is (dBFS), as `signal_processing.active_level`."""
         if not self.power.size or not self.power.any():
             return -np.inf
         active = self.power >= self.power.max() * ACTIVE_RANGE
@@ -78,27 +78,29 @@ def track_file(
         The file cannot be read as audio, or nothing of it lies between
         start_s and stop_s.
     """
-    stop_s = np.inf if stop_s is None else stop_s
-    if not 0 <= start_s < stop_s:
+    if not 0 <= start_s < (np.inf if stop_s is None else stop_s):
         raise ValueError(
             f"A part from {start_s:g} s to {stop_s:g} s is asked for; the "
             "start must be at least 0 and below the stop."
         )
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    blocks = read_blocks(path, SAMPLE_RATE)
     first = round(start_s * SAMPLE_RATE)
-    last = None if stop_s == np.inf else round(stop_s * SAMPLE_RATE)
-    count = min(stop_s, length_s(path)) - start_s
-    tracker = Tracker(SAMPLE_RATE, round(count * SAMPLE_RATE), start_s)
-    for block in cut(blocks, first, last):
-        tracker.push(block)
-    if not tracker.samples:
-        raise ValueError(
-            f"{path} ends at {length_s(path):.2f} s; nothing is left of it "
-            f"from {start_s:g} s on."
-        )
-    return tracker.finish()
+    last = None if stop_s is None else round(stop_s * SAMPLE_RATE)
+    done = 0
+    with SampleSpool() as wave:
+        for block in read_blocks(path, SAMPLE_RATE):
+            left = len(block) if last is None else last - done
+            wave.write(block[max(0, first - done) : max(0, left)])
+            done += len(block)
+            if last is not None and done >= last:
+                break
+        if not wave.length:
+            raise ValueError(
+                f"{path} ends at {done / SAMPLE_RATE:.2f} s; nothing is left "
+                f"of it from {start_s:g} s on."
+            )
+        return measure_track(wave, SAMPLE_RATE, start_s)
 
 
 def track_wave(
@@ -128,108 +130,51 @@ def track_wave(
     -------
     >>> track = track_wave(torch.full((16000,), 0.1))
     >>> track.spectrogram.shape, round(track.active_db, 1)
-    ((257, 126), -20.0)
+    ((257, 101), -20.0)
     """
     if wav.ndim != 1 or not wav.numel():
         raise ValueError(
             f"The wave has shape {tuple(wav.shape)}; give (T,), T at least 1."
         )
-    tracker = Tracker(sample_rate, len(wav), start_s)
-    for block in wav.detach().cpu().float().split(BLOCK):
-        tracker.push(block)
-    return tracker.finish()
+    with SampleSpool() as wave:
+        wave.write(wav.detach())
+        return measure_track(wave, sample_rate, start_s)
 
 
-class Tracker:
-    """Measure a wave that comes in blocks.
-
-    Arguments
-    ---------
-    sample_rate : int
-        In Hz.
-    samples : int
-        About how many will come; says how many columns are averaged.
-    start_s : float
-        Where the first one stands on the time axis, in seconds.
-    """
-
-    def __init__(self, sample_rate: int, samples: int, start_s: float):
-        self.sample_rate = sample_rate
-        self.start_s = start_s
-        self.samples = 0
-        self.group = -(-(samples // HOP_LENGTH + 1) // MAX_COLUMNS) or 1
-        # Half a frame of zeros on both sides: columns are centred.
-        self.waiting = torch.zeros(N_FFT // 2)
-        self.ungrouped = torch.zeros(N_FFT // 2 + 1, 0)
-        self.columns = []  # (F, c), power
-        self.frames = []  # (m,), power
-        self.unframed = torch.zeros(0)
-
-    def push(self, block: torch.Tensor) -> None:
-        """Take (T,)."""
-        self.samples += len(block)
-        wav = torch.cat((self.unframed, block))
-        whole = len(wav) - len(wav) % FRAME
-        self.frames.append(wav[:whole].view(-1, FRAME).square().mean(1))
-        self.unframed = wav[whole:].clone()
-        self._transform(block)
-
-    def finish(self) -> Track:
-        """End the wave."""
-        self._transform(torch.zeros(N_FFT // 2))
-        if self.ungrouped.shape[1]:
-            self.columns.append(self.ungrouped.mean(1, keepdim=True))
-        power = torch.cat(self.columns, 1)
-        return Track(
-            self.start_s,
-            self.samples / self.sample_rate,
-            self.sample_rate / 2000,
-            (10 * torch.log10(power + SILENCE)).numpy(),
-            torch.cat(self.frames).numpy(),
-            FRAME / self.sample_rate,
-        )
-
-    def _transform(self, block: torch.Tensor) -> None:
-        """Append the columns that are whole now, averaged in groups."""
-        wav = torch.cat((self.waiting, block))
-        count = (len(wav) - N_FFT) // HOP_LENGTH + 1
-        if count < 1:
-            self.waiting = wav
-            return
-        spectra = torch.stft(
-            wav[: (count - 1) * HOP_LENGTH + N_FFT],
-            N_FFT,
-            HOP_LENGTH,
-            window=torch.hann_window(N_FFT),
-            center=False,
-            return_complex=True,
-        )
-        self.waiting = wav[count * HOP_LENGTH :].clone()
-        power = torch.cat((self.ungrouped, spectra.abs().square()), 1)
-        whole = power.shape[1] - power.shape[1] % self.group
-        grouped = power[:, :whole].unflatten(1, (-1, self.group)).mean(2)
-        self.columns.append(grouped)
-        self.ungrouped = power[:, whole:].clone()
+def measure_track(wave: SampleSpool, sample_rate: int, start_s: float) -> Track:
+    """Take what pictures show of a wave, block by block."""
+    columns = wave.length // COLUMN + 1
+    group = -(-columns // MAX_COLUMNS)  # columns that are averaged into one
+    spectrogram = np.empty((N_FFT // 2 + 1, -(-columns // group)), np.float32)
+    power = np.empty(wave.length // FRAME, np.float32)
+    pairs = max(1, TRANSFORMED // (2 * group))
+    column = frame = 0
+    blocks = wave.blocks(2 * pairs * group * COLUMN)
+    before, end = torch.zeros(N_FFT // 2), torch.zeros(N_FFT // 2)
+    for block, after in pairwise(chain(blocks, [end])):
+        count = len(block) // COLUMN + (after is end)
+        near = torch.cat((before, block, after[: N_FFT // 2], end))
+        for part in column_power(near, count).split(group, 1):
+            level_db = 10 * torch.log10(part.mean(1) + MIN_POWER)
+            spectrogram[:, column] = level_db.numpy()
+            column += 1
+        whole = block[: len(block) - len(block) % FRAME].view(-1, FRAME)
+        power[frame : frame + len(whole)] = whole.square().mean(1).numpy()
+        frame += len(whole)
+        before = block[-N_FFT // 2 :]
+    times = start_s, wave.length / sample_rate
+    frame_s = FRAME / sample_rate
+    return Track(*times, sample_rate / 2000, spectrogram, power, frame_s)
 
 
-def cut(
-    blocks: Iterable[torch.Tensor], first: int, last: int | None
-) -> Iterator[torch.Tensor]:
-    """Yield the samples [first, last) of blocks (T,); read no further."""
-    done = 0
-    for block in blocks:
-        stop = len(block) if last is None else min(len(block), last - done)
-        part = block[max(0, first - done) : stop]
-        done += len(block)
-        if len(part):
-            yield part
-        if last is not None and done >= last:
-            return
-
-
-def length_s(path: str | Path) -> float:
-    """Seconds of a file, as its header says; a ValueError if it has none."""
-    try:
-        return soundfile.info(str(path)).duration
-    except soundfile.LibsndfileError as err:
-        raise ValueError(f"{path} cannot be read as audio ({err}).") from err
+def column_power(wav: torch.Tensor, count: int) -> torch.Tensor:
+    """Power (F, count) of the first columns of (T,)."""
+    spectra = torch.stft(
+        wav[: N_FFT + (count - 1) * COLUMN],
+        N_FFT,
+        COLUMN,
+        window=torch.hann_window(N_FFT),
+        center=False,
+        return_complex=True,
+    )
+    return spectra.abs().square()

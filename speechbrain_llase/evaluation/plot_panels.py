@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from speechbrain_llase.nnet.fsq import VOCAB_SIZE
+from scipy.ndimage import uniform_filter1d
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,10 @@ POINTS = 1500  # of a curve; more are averaged
 LEVEL_S = 0.1  # over which levels are averaged
 SMOOTH_S = 0.5  # over which confidence is averaged
 TOKEN_S = 0.02  # seconds a token
+MAX_ENTROPY = 16 * math.log(2)  # nats, of a uniform guess among 2**16 tokens
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")  # Okabe and Ito
 GREY = "#777777"
-STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+STEPS_S = (15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 CONFIDENCE = {
     "entropy": "Entropy (nats)",
     "margin": "Margin (nats)",
@@ -84,29 +85,21 @@ def draw_levels(ax: Axes, tracks: Mapping[str, Track]) -> None:
     tracks : mapping
         What to draw, by the names that the legend shows.
     """
-    tops = []
+    top = -60.0
     for colour, (name, track) in zip(COLOURS, tracks.items()):
         label = f"{name} (silent)"
         if math.isfinite(track.active_db):
             level = f"{track.active_db:.1f}".replace("-", "\u2212")
             label = f"{name}, active level {level} dBFS"
             ax.axhline(track.active_db, color=colour, lw=0.8, ls=(0, (5, 4)))
-        power = smooth(track.power, round(LEVEL_S / track.frame_s))
-        power = pool(power, -(-len(power) // POINTS) or 1)
+        x, power = running_mean(track.power, round(LEVEL_S / track.frame_s))
         levels_db = 10 * np.log10(power + 1e-12)
-        tops.append(levels_db.max(initial=-60.0))
-        ax.plot(
-            times(track, len(power)),
-            levels_db,
-            color=colour,
-            lw=1,
-            label=label,
-        )
-    top = max(tops, default=0.0)
+        top = levels_db.max(initial=top)
+        x = track.start_s + x * track.frame_s
+        ax.plot(x, levels_db, color=colour, lw=1, label=label)
     ax.set_ylim(top - LEVELS_DB, top + 5)
     ax.set_ylabel("Level (dBFS)")
-    add_grid(ax)
-    legend(ax, len(tracks))
+    add_grid_and_legend(ax, len(tracks))
 
 
 def draw_confidence(
@@ -139,31 +132,27 @@ def draw_confidence(
             f"kind={kind!r} is not known; choose one of {', '.join(CONFIDENCE)}."
         )
     values = np.asarray(values, dtype=np.float32)
-    group = -(-len(values) // POINTS) or 1
-    smoothed = smooth(values, round(SMOOTH_S / step_s))
-    x = start_s + (np.arange(-(-len(values) // group)) + 0.5) * group * step_s
-    colour = COLOURS[2]
-    if group > 1:
-        low, high = (pool(values, group, q) for q in (10, 90))
+    x, means = running_mean(values, round(SMOOTH_S / step_s))
+    x, colour = start_s + x * step_s, COLOURS[2]
+    if len(x) < len(values):
+        groups = np.array_split(values, len(x))
+        low, high = np.transpose([np.percentile(g, (10, 90)) for g in groups])
         ax.fill_between(x, low, high, color=colour, alpha=0.25, lw=0)
     else:
         ax.plot(x, values, color=colour, lw=0.7, alpha=0.5)
-    mean = values.mean() if values.size else math.nan
-    label = f"mean {mean:.2f}" if values.size else "nothing was predicted"
-    ax.plot(x, pool(smoothed, group), color=colour, lw=1.5, label=label)
+    known = f"mean {values.mean():.2f}" if len(x) else "nothing was predicted"
+    ax.plot(x, means, color=colour, lw=1.5, label=known)
     ax.set_ylabel(CONFIDENCE[kind])
     ax.set_ylim(bottom=0)
     if kind == "entropy":
-        most = math.log(VOCAB_SIZE)  # of a uniform guess
-        dots = (0, (1, 2))
-        ax.axhline(most, color=GREY, lw=1, ls=dots, label="a blind guess")
-        ax.set_ylim(0, 1.08 * most)
-    add_grid(ax)
-    legend(ax, 2)
+        dots = {"color": GREY, "lw": 1, "ls": (0, (1, 2))}
+        ax.axhline(MAX_ENTROPY, label="a blind guess", **dots)
+        ax.set_ylim(0, 1.08 * MAX_ENTROPY)
+    add_grid_and_legend(ax, 2)
 
 
 def label_time(ax: Axes, start_s: float, stop_s: float) -> None:
-    """Label the time axis: seconds, or minutes and hours if it is long.
+    """Label the time axis: in seconds, or h:min:s if it is long.
 
     Arguments
     ---------
@@ -172,67 +161,50 @@ def label_time(ax: Axes, start_s: float, stop_s: float) -> None:
     start_s, stop_s : float
         What it shows, in seconds.
     """
-    from matplotlib.ticker import FuncFormatter, MultipleLocator
-
     ax.set_xlim(start_s, stop_s)
-    if stop_s <= 120:
-        ax.set_xlabel("Time (s)")
-        return
-    hours = stop_s >= 3600
-    span, most = stop_s - start_s, 7 if hours else 10
-    step = next((s for s in STEPS_S if span / s <= most), 2 * STEPS_S[-1])
-
-    def clock(second: float, _: int) -> str:
-        minutes, seconds = divmod(round(second), 60)
-        if not hours:
-            return f"{minutes}:{seconds:02d}"
-        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-    ax.xaxis.set_major_locator(MultipleLocator(step))
-    ax.xaxis.set_major_formatter(FuncFormatter(clock))
-    ax.set_xlabel("Time (h:min:s)" if hours else "Time (min:s)")
+    ax.set_xlabel("Time (s)" if stop_s <= 120 else "Time (h:min:s)")
+    if stop_s > 120:
+        span = stop_s - start_s
+        step = next((s for s in STEPS_S if span / s <= 7), 2 * STEPS_S[-1])
+        ax.set_xticks(
+            np.arange(-(-start_s // step) * step, stop_s + 1e-6, step)
+        )
+        ax.xaxis.set_major_formatter(
+            lambda second, _: str(timedelta(seconds=round(second)))
+        )
 
 
-def smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """Average over `width` neighbours; fewer at the ends."""
-    if not len(values):
-        return values
-    width = max(1, min(width, len(values)))
-    ones = np.ones(width)
-    counts = np.convolve(np.ones(len(values)), ones, "same")
-    return np.convolve(values, ones, "same") / counts
+def running_mean(
+    values: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average over neighbours; keep at most `POINTS` of the means.
+
+    Arguments
+    ---------
+    values : np.ndarray
+        (N,).
+    width : int
+        How many are averaged; more where there are more than `POINTS`.
+
+    Returns
+    -------
+    places : np.ndarray
+        (P,), where the middle of each mean lies; the first value's is 0.5.
+    means : np.ndarray
+        (P,).
+    """
+    group = -(-len(values) // POINTS) or 1
+    width = max(1, group, min(width, len(values)))
+    means = uniform_filter1d(values, width, mode="nearest")
+    places = np.arange(group // 2, len(values), group)
+    return places + 0.5, means[places]
 
 
-def pool(
-    values: np.ndarray, group: int, percentile: float | None = None
-) -> np.ndarray:
-    """Average groups of neighbours, or take a percentile of each."""
-    if group == 1:
-        return values
-    missing = -len(values) % group
-    filled = np.concatenate((values, np.full(missing, np.nan)))
-    groups = filled.reshape(-1, group)
-    if percentile is None:
-        return np.nanmean(groups, 1)
-    return np.nanpercentile(groups, percentile, 1)
-
-
-def times(track: Track, points: int) -> np.ndarray:
-    """Seconds of the middle of each of a curve's points."""
-    group = -(-len(track.power) // POINTS) or 1
-    middle = (np.arange(points) + 0.5) * group * track.frame_s
-    return track.start_s + middle
-
-
-def add_grid(ax: Axes) -> None:
-    """Draw light lines behind a curve, and no frame around it."""
+def add_grid_and_legend(ax: Axes, columns: int) -> None:
+    """Light lines behind curves, no frame, the legend above the panel."""
     ax.grid(alpha=0.25, lw=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def legend(ax: Axes, columns: int) -> None:
-    """Write the legend above the panel, where no curve runs."""
     ax.legend(
         loc="lower left",
         bbox_to_anchor=(0, 0.98),

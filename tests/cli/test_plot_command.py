@@ -126,7 +126,7 @@ def test_bad_details_are_refused(pair, tmp_path, capsys, text, reason):
     "more, reason",
     [
         (["--output", "noisy.wav"], "is an input"),
-        (["--output", "a.xyz"], r"name the output .*\.png"),
+        (["--output", "a.xyz"], r"not supported .*png"),
         (["--output", "none/a.png"], "no folder none"),
         (["--start", "5"], "ends at 2.00 s"),
         (["--start", "1", "--stop", "1"], "below the stop"),

@@ -6,6 +6,7 @@ import torch
 
 from speechbrain_llase.evaluation import plot, plot_panels as panels
 from speechbrain_llase.evaluation.plot_data import Track, track_wave
+from speechbrain_llase.nnet.fsq import VOCAB_SIZE
 
 pytest.importorskip("matplotlib")
 
@@ -73,6 +74,7 @@ def test_confidence_stands_where_its_frames_are(ax):
 
 
 def test_entropy_has_the_scale_of_a_blind_guess(ax):
+    assert pytest.approx(np.log(VOCAB_SIZE)) == panels.MAX_ENTROPY
     panels.draw_confidence(ax, np.full(100, 2.0))
     assert any(
         line.get_ydata()[0] == pytest.approx(np.log(65536)) for line in ax.lines
@@ -105,7 +107,7 @@ def test_unknown_kind_is_refused(ax):
     "start_s, stop_s, label, tick",
     [
         (0, 9, "Time (s)", None),
-        (0, 600, "Time (min:s)", "1:00"),
+        (0, 600, "Time (h:min:s)", "0:02:00"),
         (3600, 7200, "Time (h:min:s)", "1:30:00"),
     ],
 )
@@ -118,11 +120,15 @@ def test_time_axis(ax, start_s, stop_s, label, tick):
         assert tick in words and len(words) <= 13
 
 
-def test_averages():
-    assert panels.smooth(np.arange(5.0), 3).tolist() == [0.5, 1, 2, 3, 3.5]
-    assert panels.smooth(np.ones(2), 9).tolist() == [1, 1]
-    assert panels.pool(np.arange(5.0), 2).tolist() == [0.5, 2.5, 4]
-    assert panels.pool(np.arange(4.0), 4, 50).tolist() == [1.5]
+def test_running_means():
+    places, means = panels.running_mean(np.arange(5.0), 3)
+    assert places.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert np.allclose(means, [1 / 3, 1, 2, 3, 11 / 3])  # the ends count twice
+    assert panels.running_mean(np.ones(2), 9)[1].tolist() == [1, 1]
+    assert len(panels.running_mean(np.zeros(0), 3)[1]) == 0
+    places, means = panels.running_mean(np.arange(6000.0), 1)  # groups of 4
+    assert len(means) == 1500 and places[0] == 2.5
+    assert np.allclose(means[5:9], np.arange(21.5, 37, 4))
 
 
 def test_panels_share_time_and_scale():
@@ -142,7 +148,7 @@ def test_panels_share_time_and_scale():
 
 def test_a_picture_appears_whole_or_not_at_all(tmp_path):
     tracks = steady(0.5), steady(0.1)
-    with pytest.raises(ValueError, match=r"name the output .*\.png"):
+    with pytest.raises(ValueError, match=r"not supported .*png"):
         plot.plot_enhancement(*tracks, tmp_path / "picture.wav")
     with pytest.raises(OSError):
         plot.plot_enhancement(*tracks, tmp_path / "none" / "picture.png")
