@@ -50,7 +50,15 @@ warning: a hub model's YAML runs code: use only those you trust.
 
 DEFAULT_ASR = "speechbrain/asr-crdnn-rnnlm-librispeech"
 DEFAULT_SPEAKER = "speechbrain/spkrec-ecapa-voxceleb"
-MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+MEASURE_NAMES = (
+    "dnsmos",
+    "pesq",
+    "estoi",
+    "si-sdr",
+    "words",
+    "speaker",
+    "level",
+)
 AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
 
 
@@ -105,8 +113,8 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         "--measures",
         nargs="+",
         metavar="MEASURE",
-        choices=MEASURES,
-        help=f"only these of: {', '.join(MEASURES)} (default: all that can"
+        choices=MEASURE_NAMES,
+        help=f"only these of: {', '.join(MEASURE_NAMES)} (default: all that can"
         " be measured here)",
     )
     add(
@@ -114,7 +122,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="MEASURE",
-        choices=MEASURES,
+        choices=MEASURE_NAMES,
         help="leave out some of them",
     )
     add(
@@ -168,7 +176,7 @@ def read_settings(args: argparse.Namespace):
 
     without = list(args.without)
     if args.measures:
-        without += [name for name in MEASURES if name not in args.measures]
+        without += [name for name in MEASURE_NAMES if name not in args.measures]
     if not getattr(args, "clean", True):  # needed to compare samples
         without += AGAINST_CLEAN
     return Settings(

@@ -155,7 +155,7 @@ def comparison(measured: Mapping[str, Mapping[str, Mapping]]) -> str:
     for kind, systems in kinds:
         for system, subsets in systems.items():
             cells = [
-                _cell(subsets.get(subset, {}).get(scale))
+                _score_cell(subsets.get(subset, {}).get(scale))
                 for subset in SUBSETS
                 for scale in SCALES
             ]
@@ -163,5 +163,5 @@ def comparison(measured: Mapping[str, Mapping[str, Mapping]]) -> str:
     return "\n".join(lines)
 
 
-def _cell(figure):
+def _score_cell(figure):
     return "-" if figure is None else f"{figure:.2f}"

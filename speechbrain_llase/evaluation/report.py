@@ -64,12 +64,12 @@ def write_json(
         "summary": summary,
         "num_skipped": len(skipped),
         "skipped": [vars(skip) for skip in skipped],
-        "settings": describe(settings),
+        "settings": describe_settings(settings),
     }
     write_text(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 
-def describe(settings: Settings) -> dict:
+def describe_settings(settings: Settings) -> dict:
     """Say what figures depend on."""
     return {
         "asr": settings.asr,

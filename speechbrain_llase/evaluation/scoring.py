@@ -15,7 +15,7 @@ from speechbrain_llase import metrics
 from speechbrain_llase.evaluation.clips import Clip, Skip, as_wave
 
 MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
-PACKAGES = {  # measure -> what it imports, and how to get it
+MEASURE_PACKAGES = {  # measure -> what it imports, and how to get it
     "dnsmos": ("speechmos", "pip install 'speechmos==0.0.1.1' onnxruntime"),
     "pesq": ("pesq", "pip install pesq==0.0.4 (it needs a C compiler)"),
     "estoi": ("pystoi", "pip install 'pystoi>=0.4,<0.5'"),
@@ -65,7 +65,7 @@ def find_missing(settings: Settings) -> dict[str, str]:
     missing : dict
         Measure to how its package can be had.
     """
-    packages = PACKAGES | {
+    packages = MEASURE_PACKAGES | {
         measure: OFFLINE[model]
         for measure, model in (
             ("words", settings.asr),

@@ -7,9 +7,12 @@ Authors
 from collections.abc import Callable, Sequence
 
 import torch
+from speechbrain.utils.logger import get_logger
 from speechbrain.utils.metric_stats import MetricStats
 
 from speechbrain_llase.metrics.word_edits import WordEdits
+
+logger = get_logger(__name__)
 
 
 class SpeechStats(MetricStats):
@@ -120,13 +123,13 @@ class SpeechStats(MetricStats):
         return self.summary if field is None else self.summary[field]
 
     def write_stats(self, filestream, verbose: bool = False) -> None:
-        """Write the summary and what was skipped; print it, too, if verbose."""
+        """Write the summary and what was skipped; log it, too, if verbose."""
         lines = [f"{key}: {x}" for key, x in self.summarize().items()]
         lines += [f"skipped {name}: {x}" for name, x in self.skipped.items()]
         message = "\n".join(lines) + "\n"
         filestream.write(message)
         if verbose:
-            print(message)
+            logger.info(message)
 
 
 def _summary(ids, scores):

@@ -40,7 +40,7 @@ from speechbrain_llase.augment.synthetic_noise import (
 )
 from speechbrain_llase.dataio.recordings import load_folder
 from speechbrain_llase.evaluation.clips import Clip
-from speechbrain_llase.evaluation.report import describe, write_text
+from speechbrain_llase.evaluation.report import describe_settings, write_text
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import MEASURES, Scores, Settings
 from speechbrain_llase.evaluation.summary import summarise, table
@@ -295,7 +295,7 @@ def about(args: argparse.Namespace, settings: Settings) -> dict:
         "codec": args.codec,
         "num_mixtures": args.num_mixtures,
         "seed": SEED,
-        **describe(settings),
+        **describe_settings(settings),
     }
 
 
