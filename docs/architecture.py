@@ -12,6 +12,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 DOCS = Path(__file__).resolve().parent
 PACKAGE = DOCS.with_name("speechbrain_llase")
 ELSEWHERE = {"EnhanceLLaSE": "inference"}  # where a public name really lives
@@ -83,8 +85,13 @@ def draw(found: set[tuple[str, str]]) -> str:
     rows = rows_of(found)
     height = ROW * (max(rows.values()) + 1)
     places = {}
-    for row in set(rows.values()):
-        names = sorted(name for name in rows if rows[name] == row)
+    for row in sorted(set(rows.values())):
+        below = {
+            name: [places[b][0] for a, b in direct(found) if a == name]
+            for name in rows
+            if rows[name] == row
+        }
+        names = sorted(below, key=lambda n: (np.mean(below[n] or 0), n))
         for k, name in enumerate(names):
             x = WIDTH * (k + 0.5) / len(names)
             places[name] = x, height - ROW * (row + 0.5)
