@@ -11,7 +11,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +23,8 @@ PATH_COLUMNS = (
     "wav path file filename input audio audio_path audio_filepath noisy"
     " noisy_wav noisy_path"
 ).split()
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
+LIST_SUFFIXES = (".txt", ".scp", *TABLE_SUFFIXES)
 VARIABLE = re.compile(r"\$\{?\w|\{\w+\}/")  # SpeechBrain's placeholders
 
 
@@ -36,7 +38,7 @@ class Entry:
 
 def is_list(path: Path) -> bool:
     """Tell by its name whether a path is a list; folders are never one."""
-    return path.suffix.lower() in READERS and not path.is_dir()
+    return path.suffix.lower() in LIST_SUFFIXES and not path.is_dir()
 
 
 def read_list(path: Path, column: str | None = None) -> list[Entry]:
@@ -64,14 +66,12 @@ def read_list(path: Path, column: str | None = None) -> list[Entry]:
     ValueError
         The list is not what its name says, or names no file.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise ValueError(
-            f"{path} is not UTF-8 text. A {path.suffix} input is a list of "
-            "paths."
-        ) from err
-    entries = READERS[path.suffix.lower()](path, text, column)
+    suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        entries = pick_paths(path, read_table(path), column)
+    else:
+        read = read_scp if suffix == ".scp" else read_lines
+        entries = read(path, read_utf8(path))
     if not entries:
         raise ValueError(f"{path} names no file. Write one path per line.")
     for entry in entries:
@@ -99,7 +99,18 @@ def check_entry(path: Path, entry: Entry) -> None:
         )
 
 
-def read_text(path: Path, text: str, column: str | None) -> list[Entry]:
+def read_utf8(path: Path) -> str:
+    """Read the text of a list."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise ValueError(
+            f"{path} is not UTF-8 text. A {path.suffix} input is a list of "
+            "paths."
+        ) from err
+
+
+def read_lines(path: Path, text: str) -> list[Entry]:
     """Read one path a line."""
     return [Entry(line) for _, line in numbered(text)]
 
@@ -112,22 +123,38 @@ def numbered(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def read_csv(path: Path, text: str, column: str | None) -> list[Entry]:
+def read_table(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Read the rows of a CSV or JSON list with numbers to name them by.
+
+    Of one JSON object, whose values are rows, the keys are the column ID.
+    """
+    text = read_utf8(path)
+    is_csv = path.suffix.lower() in (".csv", ".tsv")
+    rows = read_csv(path, text) if is_csv else read_json(path, text)
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, entry {number}, is no object.")
+    return rows
+
+
+def read_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
     """Read the rows below a header."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        skipinitialspace=True,
+        strict=True,
     )
     try:
-        rows = [(reader.line_num, row) for row in reader]
+        return [(reader.line_num, row) for row in reader]
     except csv.Error as err:
         raise ValueError(
             f"{path} is no CSV ({err}, after line {reader.line_num})."
         ) from err
-    return read_rows(path, rows, column)
 
 
-def read_json(path: Path, text: str, column: str | None) -> list[Entry]:
+def read_json(path: Path, text: str) -> list[tuple[int, Any]]:
     """Read an object a line, or an object of objects as SpeechBrain has."""
     lines = [(k, x.strip()) for k, x in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line]
@@ -138,32 +165,36 @@ def read_json(path: Path, text: str, column: str | None) -> list[Entry]:
         )
     except (ValueError, TypeError):
         rows, is_whole = [], True
-    if is_whole and lines:
-        rows = list(enumerate(parse_whole(path, text).values(), 1))
-    return read_rows(path, rows, column)
+    if not is_whole or not lines:
+        return rows
+    return list(enumerate(parse_whole(path, text), 1))
 
 
-def parse_whole(path: Path, text: str) -> dict[str, Any]:
-    """Parse one object, or say which line is no JSON."""
+def parse_whole(path: Path, text: str) -> list[Any]:
+    """Parse an object of rows, keys that are there twice too."""
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=Pairs)
     except ValueError as err:
         raise ValueError(
             f"{path} is no JSON ({err}). Write one object per line, such as "
             '{"audio_filepath": "a.wav"}.'
         ) from err
-    if not isinstance(whole, dict):
+    if not isinstance(whole, Pairs):
         raise ValueError(f"{path}: write one JSON object per line.")
-    return whole
+    return [
+        {"ID": name, **dict(row)} if isinstance(row, Pairs) else row
+        for name, row in whole
+    ]
 
 
-def read_rows(
-    path: Path, rows: Sequence[tuple[int, Any]], column: str | None
+class Pairs(list):
+    """A JSON object as (key, value) in order."""
+
+
+def pick_paths(
+    path: Path, rows: Sequence[tuple[int, dict[str, Any]]], column: str | None
 ) -> list[Entry]:
     """Take the paths out of numbered rows."""
-    for number, row in rows:
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, entry {number}, is no object.")
     if not rows:
         return []
     column = column or pick_column(path, rows[0][1])
@@ -213,7 +244,7 @@ def below_common(paths: Iterable[str]) -> list[str]:
     return ["/".join(p[shared:]) for p in parts]
 
 
-def read_scp(path: Path, text: str, column: str | None) -> list[Entry]:
+def read_scp(path: Path, text: str) -> list[Entry]:
     """Read Kaldi's table of ids and paths."""
     entries = []
     for number, line in numbered(text):
@@ -233,14 +264,3 @@ def read_scp(path: Path, text: str, column: str | None) -> list[Entry]:
             )
         entries.append(Entry(source, name))
     return entries
-
-
-READERS: dict[str, Callable[[Path, str, str | None], list[Entry]]] = {
-    ".txt": read_text,
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".json": read_json,
-    ".jsonl": read_json,
-    ".ndjson": read_json,
-    ".scp": read_scp,
-}

@@ -8,7 +8,6 @@ Authors
 """
 
 import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
+from speechbrain_llase.dataio.input_lists import TABLE_SUFFIXES, read_table
 from speechbrain_llase.dataio.whole_files import whole_file
 
 logger = get_logger(__name__)
@@ -114,8 +114,9 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
     Arguments
     ---------
     path : str or Path
-        A folder (see `list_folder`); a .csv file with the columns ID and
-        wav, clean_wav, noisy_wav; or a .json file {id: {...}}.
+        A folder (see `list_folder`); a .csv file, or any other that
+        `read_table` reads, with the columns ID and wav, clean_wav, noisy_wav;
+        or a .json file {id: {...}}.
     data_root : str
         Put in the place of `$data_root` and `{data_root}`.
 
@@ -139,18 +140,13 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
         raise FileNotFoundError(
             f"There is no {path}; name a folder of audio, a .csv or a .json."
         )
-    if path.suffix == ".json":
-        text = path.read_text(encoding="utf-8")
-        rows = json.loads(text, object_pairs_hook=list)
-        rows = [(name, dict(row)) for name, row in rows]
-    elif path.suffix == ".csv":
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file, skipinitialspace=True)
-            rows = [(row.get("ID", ""), row) for row in table]
-    else:
-        raise ValueError(f"{path} is neither a folder nor .csv nor .json.")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise ValueError(
+            f"{path} is neither a folder nor {' nor '.join(TABLE_SUFFIXES)}."
+        )
     entries = {}
-    for name, row in rows:
+    for _, row in read_table(path):
+        name = row.get("ID")
         files = {
             "clean_wav" if key == "wav" else key: row[key]
             .replace("$data_root", data_root)
