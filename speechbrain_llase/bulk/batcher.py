@@ -1,4 +1,4 @@
-"""The pool: windows of several files share batches.
+"""Windows of several files share batches.
 
 Files are opened until their windows fill a batch, run stage by stage, and
 closed when they are through: memory grows neither with the length of a file
@@ -100,15 +100,17 @@ def enhance_many(
     if watched or enhancer.is_watched:
         work = one_by_one(enhancer, jobs, open_source, write_result, check)
     else:
-        pool = Pool(enhancer, open_source, write_result, progress, check)
-        work = pool.run(iter(jobs))
+        batcher = WindowBatcher(
+            enhancer, open_source, write_result, progress, check
+        )
+        work = batcher.run(iter(jobs))
     try:
         yield from work
     except Stopped:
         return
 
 
-class Pool:
+class WindowBatcher:
     """Open files and their waiting windows; see `enhance_many`."""
 
     def __init__(

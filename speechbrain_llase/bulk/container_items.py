@@ -1,7 +1,7 @@
 """Recordings inside a container: a member of a tar shard, a row of a table.
 
 Both kinds of container are read once, from the front, and written in the same
-order, while their recordings pass through the pool; what waits lies in
+order, while their recordings share batches; what waits lies in
 temporary files, so memory does not grow with the container.
 
 Authors
@@ -115,7 +115,7 @@ class Container(ABC):
     def enhance(
         self, enhancer: "EnhanceLLaSE", stop: Callable[[], bool]
     ) -> Contents:
-        """Pass all recordings through the pool.
+        """Enhance all recordings; their windows share batches.
 
         Arguments
         ---------

@@ -1,4 +1,4 @@
-"""One file in the works: read, run window by window, brought to its level.
+"""One file at work: read, run window by window, brought to its level.
 
 Authors
  * The speechbrain_llase contributors 2026

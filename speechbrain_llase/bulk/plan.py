@@ -37,8 +37,8 @@ from speechbrain_llase.dataio.urls import (
     whole,
 )
 
-SHARDS = (".tar", ".tar.gz", ".tgz")
-TABLES = (".parquet", ".arrow")
+SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
+TABLE_ENDINGS = (".parquet", ".arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,9 @@ def find(
     path, (top, is_glob) = local_path(place), split_glob(place)
     if path and (path.exists() or not is_glob):
         skipped = local_path(output)
-        for file, key in find_audio(path, skipped, left_out, SHARDS + TABLES):
+        for file, key in find_audio(
+            path, skipped, left_out, SHARD_ENDINGS + TABLE_ENDINGS
+        ):
             yield str(file), key, 0
         return
     from speechbrain_llase.bulk.storage import list_files
@@ -178,7 +180,9 @@ def find(
         yield from found
         return
     found = outside(found, top, output)
-    yield from keep_audio(found, show(place), left_out, SHARDS + TABLES)
+    yield from keep_audio(
+        found, show(place), left_out, SHARD_ENDINGS + TABLE_ENDINGS
+    )
 
 
 def outside(
@@ -210,9 +214,9 @@ def kind_of(place: str) -> str:
     ['file', 'shard', 'table', 'shard']
     """
     name = place.partition("?")[0] if is_url(place) else place
-    if name.lower().endswith(SHARDS):
+    if name.lower().endswith(SHARD_ENDINGS):
         return "shard"
-    return "table" if name.lower().endswith(TABLES) else "file"
+    return "table" if name.lower().endswith(TABLE_ENDINGS) else "file"
 
 
 def name_result(key: str, given: str | None = None) -> str:
@@ -231,7 +235,9 @@ def name_result(key: str, given: str | None = None) -> str:
         is_audio = path.suffix.lower() in AUDIO_SUFFIXES
         return str(path.with_suffix(".wav")) if is_audio else f"{path}.wav"
     if kind != kind_of(name):
-        name += next(x for x in SHARDS + TABLES if key.lower().endswith(x))
+        name += next(
+            x for x in SHARD_ENDINGS + TABLE_ENDINGS if key.lower().endswith(x)
+        )
     if kind == "table":
         name = str(PurePosixPath(name).with_suffix(".parquet"))
     return name

@@ -62,7 +62,7 @@ class Worker:
         self.options = options
         self.rate = enhancer.hparams.sample_rate
         self.losses: dict[str, str] = {}  # what open files lose
-        self.copies: dict[str, str] = {}  # where they are read
+        self.copies: dict[str, str] = {}  # where those from URLs are read
 
     @classmethod
     def load(cls, model: dict[str, Any], options: InsideOptions) -> "Worker":
@@ -138,8 +138,10 @@ class Worker:
     @contextmanager
     def open_source(self, unit: Unit) -> Iterator[str]:
         """Give a path to a file, its own or a copy's, and look into it."""
-        with local_copy(whole(unit.source)) as path:
-            self.copies[unit.name] = str(path)
+        source = whole(unit.source)
+        with local_copy(source) as path:
+            if str(path) != source:
+                self.copies[unit.name] = str(path)
             self.losses[unit.name] = check_source(path, self.rate)
             yield str(path)
 

@@ -1,4 +1,4 @@
-"""The pool: files that share batches get what they get alone.
+"""Files that share batches get what they get alone.
 
 Bit for bit where a batch is one window. In larger ones the products of other
 matrix sizes may be rounded otherwise: within one step of 16 bits.

@@ -128,7 +128,9 @@ def test_ctrl_c(noisy, tiny_folder, undisturbed, tmp_path, times):
     records = {x.output for x in read_records(manifest)}
     files = {p.name for p in (folder / "out").rglob("*") if p.is_file()}
     expected = {name.rpartition("/")[2] for name in records}
-    assert files == {*expected, "manifest.jsonl", "manifest.run.json"}
+    files -= {"manifest.jsonl", "manifest.run.json"}
+    # at once may be between the moving of a file and its line
+    assert expected <= files and len(files - expected) < times
     assert 7 <= len(records) < COUNT
     # the second one may come before the last file is counted
     counts = [len(records), len(records) - times + 1]

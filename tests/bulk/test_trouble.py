@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_while_tidying(made, monkeypatch):
 
     def close_full(self):
         with monkeypatch.context() as patch:
-            patch.setattr(manifests, "write_text", full)
+            patch.setattr(manifests, "write_whole_text", full)
             close(self)
         assert self.file is None
 

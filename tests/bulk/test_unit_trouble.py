@@ -120,10 +120,10 @@ def test_a_run_that_cannot_go_on(enhance, tmp_path, monkeypatch, capsys):
     write_inputs(f"{tmp_path}/in", 3)
     append = Manifest.append
 
-    def fail(ledger, *records):
-        if len(ledger.lines) == 2:
+    def fail(manifest, *records):
+        if len(manifest.lines) == 2:
             raise OSError(errno.EIO, "a disk's error")
-        append(ledger, *records)
+        append(manifest, *records)
 
     monkeypatch.setattr(Manifest, "append", fail)
     assert enhance(f"file://{tmp_path}/in", "--output", "out") == 3
