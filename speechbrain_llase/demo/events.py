@@ -7,7 +7,6 @@ Authors
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def connect_events(
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
     given = c[: Controls._fields.index("licence")]
     settings = [c.window_s, c.context_s, c.restore_level, c.guard, c.licence]
-    enhance, leave = enhance_for_visitors(shared, o)
+    visitors = VisitorQueue(shared, o)
 
     def choose(name: str, results: list[EnhancedFile]) -> list:
         found = [x for x in results if x.name == name]
@@ -87,7 +86,7 @@ def connect_events(
         show_nothing, None, [*o], queue=False, js=report.REVEAL, **hidden
     )
     work = clear.then(
-        enhance,
+        visitors.enhance,
         [*given],
         [*o],
         show_progress_on=o.report,
@@ -103,24 +102,35 @@ def connect_events(
         queue=False,
         **hidden,
     )
-    page.unload(leave)
+    page.unload(visitors.leave)
     shown = [o.report, o.picture]
     o.chosen.input(choose, [o.chosen, o.results], shown, **hidden)
     c.model.change(adapt, c.model, settings, **hidden)
 
 
-def enhance_for_visitors(
-    shared: Shared, outputs: Outputs
-) -> tuple[Callable, Callable]:
-    """What the button runs, and what ends it when a visitor leaves."""
-    stops: dict[str, threading.Event] = {}  # of who is at work
-    at_work = threading.Lock()  # who is stopped still finishes a window
+class VisitorQueue:
+    """Enhancement for one visitor at a time, who may leave before its end.
 
-    def enhance_in_turn(*given) -> EnhancedFiles:
-        with at_work:
+    Arguments
+    ---------
+    shared : Shared
+        Models, folder, limits.
+    outputs : Outputs
+        Where results are shown.
+    """
+
+    def __init__(self, shared: Shared, outputs: Outputs):
+        self.shared, self.outputs = shared, outputs
+        self.stops: dict[str, threading.Event] = {}  # of who is at work
+        self.at_work = threading.Lock()  # who left still finishes a window
+
+    def enhance_in_turn(self, *given) -> EnhancedFiles:
+        """Do what `enhance_uploads` does, once nobody else is at work."""
+        with self.at_work:
             return enhance_uploads(*given)
 
     async def enhance(
+        self,
         files: list[str] | None,
         recording: str | None,
         name: str,
@@ -133,34 +143,36 @@ def enhance_for_visitors(
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> list:
+        """Enhance what a visitor gave; Gradio cancels this for Stop."""
         uploads = [(path, Path(path).name) for path in files or []]
         uploads += [(recording, RECORDING)] if recording else []
         settings = VisitorSettings(
             window_s, context_s, restore_level, wet / 100, guard, score
         )
-        given = shared.models[name], uploads, settings, shared
-        stop = stops[request.session_hash] = threading.Event()
+        given = self.shared.models[name], uploads, settings, self.shared
+        stop = self.stops[request.session_hash] = threading.Event()
 
         def tell(share: float, words: str) -> None:
             progress(share, desc=words)
 
         try:
-            made = await asyncio.to_thread(enhance_in_turn, *given, tell, stop)
+            made = await asyncio.to_thread(
+                self.enhance_in_turn, *given, tell, stop
+            )
         except CAUGHT as err:
             words = escape(explain_error(err), quote=False)
             raise gr.Error(
                 words, duration=None, title="Not done", print_exception=False
             ) from err
-        finally:  # Stop and the end of the page cancel what is awaited
+        finally:  # cancelled, too: the thread ends at its next window
             stop.set()
-            stops.pop(request.session_hash, None)
-        return show_all(made, shared, outputs)
+            self.stops.pop(request.session_hash, None)
+        return show_all(made, self.shared, self.outputs)
 
-    def leave(request: gr.Request) -> None:
-        if request.session_hash in stops:
-            stops[request.session_hash].set()
-
-    return enhance, leave
+    def leave(self, request: gr.Request) -> None:
+        """End the work for a visitor whose tab is closed."""
+        if request.session_hash in self.stops:
+            self.stops[request.session_hash].set()
 
 
 def show_nothing() -> list:
