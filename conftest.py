@@ -1,8 +1,4 @@
-"""Doctests are collected from the package: leave out what cannot be imported.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Doctests are collected from the package: leave out what cannot be imported."""
 
 from importlib.util import find_spec
 

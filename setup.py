@@ -1,8 +1,4 @@
-"""Installation of speechbrain_llase.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Installation of speechbrain_llase."""
 
 import re
 from pathlib import Path

@@ -11,9 +11,6 @@ over the rate at which this machine multiplies matrices of such a width.
 
 The same batch with reports and without, in turn: 8 s each, medians, ratio. With
 --guard, the guard watches the entropy, which needs no other model.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -79,7 +76,7 @@ def compare_details(model: EnhanceLLaSE, args: argparse.Namespace) -> None:
 def main() -> None:
     """Time both ways and compare their results."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

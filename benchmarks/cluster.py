@@ -7,9 +7,6 @@ first output (starting Ray, loading models) and the speed between the first
 and the last output, which is what counts in a long run.
 
     python benchmarks/cluster.py [--files 32] [--seconds 30]
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -65,7 +62,7 @@ def run(
 def main() -> None:
     """Measure every engine."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

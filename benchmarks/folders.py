@@ -8,9 +8,6 @@ to find that nothing is left to do.
     python benchmarks/folders.py --files 1000 10000
     python benchmarks/folders.py --files 1000 --model identity
     python benchmarks/folders.py --files 8 --seconds 60 --batch-size 4
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -96,7 +93,7 @@ def rates(folder: Path) -> list[float]:
 def main() -> None:
     """Measure every number of files."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -17,9 +17,6 @@ folder      from_hparams of the same files after `speechbrain-llase convert`
 Peak memory is the resident set, the pages of mapped files among it. The files
 were read before, so their pages are in the system's cache: this measures
 copying and building, not the disk.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -6,9 +6,6 @@ process of its own.
     python benchmarks/memory.py --minutes 1 10 60
     python benchmarks/memory.py --minutes 1 60 --rate 44100 --channels 2 \\
         --format flac
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -49,7 +46,7 @@ def measure(source: str, path: Path, target: Path) -> tuple[float, float]:
 def main() -> None:
     """Measure every length and print a table."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

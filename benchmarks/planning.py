@@ -4,9 +4,6 @@ Makes empty files, a thousand in a folder, plans a run over them, and prints
 the seconds of CPU and the memory.
 
     python benchmarks/planning.py --files 1000000 --folder /dev/shm
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -34,7 +31,7 @@ def peak_mb() -> float:
 def main() -> None:
     """Measure one number of files."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--files", type=int, default=100_000)

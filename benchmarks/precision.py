@@ -7,9 +7,6 @@ rows named "fused" are those of `run_opts={"compile": True}`.
     python benchmarks/precision.py --noisy FOLDER
     python benchmarks/precision.py --noisy FOLDER --source models/llase
     python benchmarks/precision.py --noisy FOLDER --device cuda --no-scores
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -43,7 +40,7 @@ def share(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--noisy", type=Path, required=True, metavar="FOLDER")

@@ -6,9 +6,6 @@ disk and read back, a language model with its unused word head, all 65,536
 logits of all frames at once, hard joins. Random weights at the official
 dimensions; the encoding half of the codec and w2v-BERT, which it also loads,
 are left out.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import tempfile

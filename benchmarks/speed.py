@@ -15,9 +15,6 @@ Examples
   python benchmarks/speed.py --compute bfloat16 --window 10 2 joined
   python benchmarks/speed.py --device cuda --compute released bfloat16 \
       --window-batch 32 --items 32 --compile
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -47,7 +44,7 @@ PIECE = 700  # rows of a matrix product, and of a window, for the floor
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -6,9 +6,6 @@ Every file is fed in chunks of 20 ms, first with its peak and gain given, as
 `enhance_file` has them (a), then with causal estimates (b). Printed are the
 latency that follows from window and context, the longest and the mean time of
 a chunk that ran a window, seconds of work a second of audio, and DNSMOS.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse
@@ -52,7 +49,7 @@ def feed(stream, wav: torch.Tensor) -> tuple[torch.Tensor, list[float]]:
 def main() -> None:
     """Run all settings and print a table."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("Authors")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--noisy", type=Path, required=True)

@@ -6,9 +6,6 @@
 The files of FOLDER are joined to one of `--seconds`. Every setting is run on
 it, and compared with one window over the whole: share of equal tokens, and
 the jump of the spectrum at seams beside the jump everywhere else.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

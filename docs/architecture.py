@@ -2,9 +2,6 @@
 
 > python docs/architecture.py                # lines, functions, arrows
 > python docs/architecture.py --draw         # docs/architecture.svg, too
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -2,9 +2,6 @@
 
 SpeechBrain writes `Arguments` and `Example` where NumPy writes `Parameters`
 and `Examples`; the rest is NumPy's form.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import re
@@ -16,7 +13,6 @@ HEADING = re.compile(
     rf"^(?P<indent> *)(?P<name>{'|'.join(HEADINGS)})\n(?P=indent)-{{3,}}$",
     re.MULTILINE,
 )
-AUTHORS = re.compile(r"\n+Authors\n \* .*\Z", re.DOTALL)
 
 
 class SpeechBrainHeadings(griffe.Extension):
@@ -29,7 +25,7 @@ class SpeechBrainHeadings(griffe.Extension):
 
 
 def rewrite(docstring: str) -> str:
-    """Rename headings and leave the authors of a file out.
+    """Rename headings.
 
     Arguments
     ---------
@@ -55,4 +51,4 @@ def rewrite(docstring: str) -> str:
         name, indent = HEADINGS[match["name"]], match["indent"]
         return f"{indent}{name}\n{indent}{'-' * len(name)}"
 
-    return AUTHORS.sub("", HEADING.sub(rename, docstring))
+    return HEADING.sub(rename, docstring)

@@ -4,9 +4,6 @@ Needs Chromium, and pip install "speechbrain_llase[demo]" playwright. From the
 top of the repository:
 
     python docs/make_page_pictures.py
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

@@ -1,9 +1,6 @@
 """Make the pictures of README and docs again, from examples/noisy.wav.
 
-    python docs/make_pictures.py
-
-Authors
- * The speechbrain_llase contributors 2026
+python docs/make_pictures.py
 """
 
 from pathlib import Path

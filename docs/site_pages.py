@@ -3,9 +3,6 @@
 README, model card, changelog, benchmarks and recipes appear as they stand:
 nothing is copied. Links between files of the repository are turned into links
 between pages; a linked program or YAML becomes a page that shows it.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -1,8 +1,4 @@
-"""Enhance one file; show, score and time the result. `make demo` runs this.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Enhance one file; show, score and time the result. `make demo` runs this."""
 
 import argparse
 import sys

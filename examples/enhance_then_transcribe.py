@@ -6,9 +6,6 @@
 The recogniser is fetched from the Hugging Face hub unless --asr names a
 folder. Look at both readings before you rely on the second: a generative
 enhancer can change words. `speechbrain-llase evaluate --asr` measures it.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

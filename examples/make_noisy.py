@@ -7,9 +7,6 @@ recorded. With flite installed, this makes the clip of the repository:
     python examples/make_noisy.py
 
 Another voice or sentence: give a 16 kHz mono file with --speech.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -4,9 +4,6 @@ YAML files of published, converted and fine-tuned models name classes by the
 modules in which they stood when the file was written, and the documentation
 has shown some imports. `OLD_HOMES` lists these; other modules were private
 (see CHANGELOG.md).
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

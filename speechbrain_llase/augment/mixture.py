@@ -1,9 +1,6 @@
 """One noisy signal out of speech, noise and a room, and its signal steps.
 
 Pure functions on 1-D float32 signals; `mixing` draws what goes into them.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import dataclasses

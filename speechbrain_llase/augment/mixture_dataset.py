@@ -2,9 +2,6 @@
 
 `mix` is the arithmetic of one mixture, `NoiseMixer` draws noise and room,
 `MixtureSampler` the speech too, `MixtureDataset` numbers the draws.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Sequence

@@ -2,9 +2,6 @@
 
 Noise and rooms are waves in memory or files, which are read piece by piece
 and may be larger than memory.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Sequence

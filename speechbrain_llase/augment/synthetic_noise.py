@@ -2,9 +2,6 @@
 
 Everything here is drawn from a `numpy.random.Generator` handed in by the
 caller, so the same generator state gives the same samples.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import numpy as np

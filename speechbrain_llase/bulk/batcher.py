@@ -3,9 +3,6 @@
 Files are opened until their windows fill a batch, run stage by stage, and
 closed when they are through: memory grows neither with the length of a file
 nor with the number of files.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import time

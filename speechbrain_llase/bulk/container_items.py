@@ -3,9 +3,6 @@
 Both kinds of container are read once, from the front, and written in the same
 order, while their recordings share batches; what waits lies in
 temporary files, so memory does not grow with the container.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import os

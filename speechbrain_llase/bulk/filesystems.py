@@ -1,8 +1,4 @@
-"""File systems behind URLs: fsspec's, with errors told in one line.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""File systems behind URLs: fsspec's, with errors told in one line."""
 
 import io
 from collections.abc import Iterator

@@ -1,8 +1,4 @@
-"""A lock that a process holds while it lives.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""A lock that a process holds while it lives."""
 
 import errno
 import os

@@ -3,9 +3,6 @@
 Beside `manifest.jsonl`, one line for each file, lies `manifest.run.json`, which
 describes the models and settings and tells how far the run is; while a process
 works, a hidden lock file keeps others out.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import hashlib

@@ -4,9 +4,6 @@ The manifest lies on the machine that drives the run. It is copied to the
 results from time to time, so that another machine can go on. Copies are
 counted in `manifest.run.json`: the one with the higher number is the newer
 one, whatever clocks and sizes say.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import shutil

@@ -1,8 +1,4 @@
-"""All shards of a run, read together.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""All shards of a run, read together."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -1,8 +1,4 @@
-"""One file at work: read, run window by window, brought to its level.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""One file at work: read, run window by window, brought to its level."""
 
 import errno
 import tempfile

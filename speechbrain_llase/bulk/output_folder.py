@@ -1,8 +1,4 @@
-"""The output folder of a run: every result appears whole, or not at all.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The output folder of a run: every result appears whole, or not at all."""
 
 import errno
 import hashlib

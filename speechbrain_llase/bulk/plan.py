@@ -4,9 +4,6 @@ A unit is what is enhanced and resumed as one: a file, a tar shard or a table,
 on this machine or behind a URL. All decisions fall here, before a model is
 loaded: the inputs are found, every result gets a name, and a plan that would
 lose a file is refused. Nothing is written, no audio is opened.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import os

@@ -1,8 +1,4 @@
-"""Progress of a run: a bar on a terminal, else a line now and then.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Progress of a run: a bar on a terminal, else a line now and then."""
 
 import sys
 import time

@@ -1,8 +1,4 @@
-"""Which Ray cluster, and whether it can do the work.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Which Ray cluster, and whether it can do the work."""
 
 import logging
 import os

@@ -5,9 +5,6 @@ what is hard to get right: it feeds an actor only what it can take, starts
 actors again that died, on other nodes if need be, and gives their work to
 others. Groups of units go in, lines of the manifest come out; audio never
 passes through Ray, workers read and write it themselves.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import dataclasses

@@ -1,8 +1,4 @@
-"""What runs on a Ray worker: a model, and units for it.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What runs on a Ray worker: a model, and units for it."""
 
 import dataclasses
 import json

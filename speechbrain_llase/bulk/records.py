@@ -1,8 +1,4 @@
-"""Records: the manifest of a run, one line of JSON for each file.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Records: the manifest of a run, one line of JSON for each file."""
 
 import dataclasses
 import json

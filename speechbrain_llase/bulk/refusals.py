@@ -1,8 +1,4 @@
-"""Plans that would lose a file are refused before anything begins.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Plans that would lose a file are refused before anything begins."""
 
 import os
 from collections import Counter, defaultdict

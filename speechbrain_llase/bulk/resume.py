@@ -1,8 +1,4 @@
-"""What is left to do: the plan, the manifest and the results compared.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What is left to do: the plan, the manifest and the results compared."""
 
 import hashlib
 from collections.abc import Collection, Sequence

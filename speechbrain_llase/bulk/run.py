@@ -1,8 +1,4 @@
-"""A run at work: an engine's records become lines of the manifest.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""A run at work: an engine's records become lines of the manifest."""
 
 import time
 from collections.abc import Iterable, Iterator

@@ -1,8 +1,4 @@
-"""What a run is: the model and the settings that its outputs depend on.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a run is: the model and the settings that its outputs depend on."""
 
 import hashlib
 import json

@@ -1,8 +1,4 @@
-"""What stands beside a manifest: `manifest.run.json`.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What stands beside a manifest: `manifest.run.json`."""
 
 import glob
 import json

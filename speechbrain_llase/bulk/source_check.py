@@ -1,8 +1,4 @@
-"""A look into an input before it is read.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""A look into an input before it is read."""
 
 from pathlib import Path
 from typing import Any

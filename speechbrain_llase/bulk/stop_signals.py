@@ -1,8 +1,4 @@
-"""Ctrl-C and SIGTERM: first asked, then told.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Ctrl-C and SIGTERM: first asked, then told."""
 
 import os
 import signal

@@ -4,9 +4,6 @@ What is read from elsewhere comes as a stream. What is written is made on
 this machine first and appears at its place complete or not at all: a local
 file by fsync and rename, an object by one upload, a file of another system
 under a temporary name that is moved.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import io

@@ -1,8 +1,4 @@
-"""Which column of a table holds audio, and how the table describes it.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Which column of a table holds audio, and how the table describes it."""
 
 import json
 from typing import TYPE_CHECKING, Any

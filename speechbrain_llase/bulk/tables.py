@@ -3,9 +3,6 @@
 The column holds encoded audio as bytes, or a struct of bytes and path as
 Hugging Face datasets do. Rows are read in small batches and written in their
 order; other columns go through as they are. The result is a parquet file.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import tempfile

@@ -5,9 +5,6 @@ opens URLs by running shell commands (`pipe:`, curl, gsutil) instead of
 fsspec, and reads members into memory without their times and modes. Members
 are never extracted to the paths that they name, links are not followed, and
 nothing but audio is decoded: pickles are carried as bytes.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import re

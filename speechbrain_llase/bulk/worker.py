@@ -1,9 +1,6 @@
 """One model at work: units in, records out.
 
 It is the local engine, and what each actor of the Ray engine runs.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,8 +1,4 @@
-"""`speechbrain-llase benchmark-dns`: a model on the DNS-2020 test set.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase benchmark-dns`: a model on the DNS-2020 test set."""
 
 import argparse
 import dataclasses

@@ -1,9 +1,6 @@
 """What is installed, what a model folder holds, and whether it runs.
 
 Every check gives a finding: fine, or what is wrong and what to do.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import hashlib

@@ -1,8 +1,4 @@
-"""What sub-commands share: options, loading, printing, exit codes.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What sub-commands share: options, loading, printing, exit codes."""
 
 import argparse
 import sys

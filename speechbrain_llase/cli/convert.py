@@ -1,8 +1,4 @@
-"""`speechbrain-llase convert`: official files in, one slim folder out.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase convert`: official files in, one slim folder out."""
 
 import argparse
 from pathlib import Path

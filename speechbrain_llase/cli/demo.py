@@ -1,8 +1,4 @@
-"""`speechbrain-llase demo`: a page to listen on.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase demo`: a page to listen on."""
 
 import argparse
 import time

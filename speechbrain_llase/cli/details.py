@@ -1,8 +1,4 @@
-"""What `enhance` tells about confidence, guard and candidates.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What `enhance` tells about confidence, guard and candidates."""
 
 import argparse
 import json

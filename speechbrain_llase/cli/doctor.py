@@ -1,8 +1,4 @@
-"""`speechbrain-llase doctor`: the installation and a model, checked.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase doctor`: the installation and a model, checked."""
 
 import argparse
 import os

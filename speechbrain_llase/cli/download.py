@@ -1,8 +1,4 @@
-"""`speechbrain-llase download`: the official files, fetched and converted.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase download`: the official files, fetched and converted."""
 
 import argparse
 import sys

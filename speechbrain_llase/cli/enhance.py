@@ -1,8 +1,4 @@
-"""`speechbrain-llase enhance`: audio files in, enhanced files out.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase enhance`: audio files in, enhanced files out."""
 
 import argparse
 import signal

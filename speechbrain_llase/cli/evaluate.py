@@ -1,8 +1,4 @@
-"""`speechbrain-llase evaluate`: how good are enhanced files?
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase evaluate`: how good are enhanced files?"""
 
 import argparse
 import dataclasses

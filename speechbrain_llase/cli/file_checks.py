@@ -1,8 +1,4 @@
-"""Which official file a file is, and what of it is used.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Which official file a file is, and what of it is used."""
 
 from collections import Counter
 from collections.abc import Iterator

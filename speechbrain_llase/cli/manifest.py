@@ -1,8 +1,4 @@
-"""`speechbrain-llase manifest`: what became of a run, all shards together.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase manifest`: what became of a run, all shards together."""
 
 import argparse
 from collections import Counter

@@ -4,9 +4,6 @@ Results are printed on standard output, the progress bar, warnings and errors
 on standard error. Exit codes: 0 all done, 1 some files failed, 2 nothing was
 begun (wrong usage, or the model could not be loaded), 3 the run cannot go
 on (a full disk), 130 interrupted.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -1,8 +1,4 @@
-"""The sub-command `plot`: see what enhancement did to a file.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The sub-command `plot`: see what enhancement did to a file."""
 
 import argparse
 import json

@@ -1,8 +1,4 @@
-"""`speechbrain-llase publish`: a training in, a model folder out.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""`speechbrain-llase publish`: a training in, a model folder out."""
 
 import argparse
 from pathlib import Path

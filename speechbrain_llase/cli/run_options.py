@@ -1,8 +1,4 @@
-"""Options of `enhance` that concern many files, other places and machines.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Options of `enhance` that concern many files, other places and machines."""
 
 import argparse
 import re

@@ -1,8 +1,4 @@
-"""What a run of `enhance` has done, in words.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a run of `enhance` has done, in words."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING

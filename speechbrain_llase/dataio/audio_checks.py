@@ -2,9 +2,6 @@
 
 What cannot be used is named once, left out and counted, and too much of it
 stops, before a training begins that would stop at it later.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import os

@@ -1,8 +1,4 @@
-"""Audio files in folders: which endings count, and what lies below a folder.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Audio files in folders: which endings count, and what lies below a folder."""
 
 import os
 from collections import Counter

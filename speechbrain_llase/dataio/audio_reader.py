@@ -2,9 +2,6 @@
 
 Gives the samples that SpeechBrain's `AudioNormalizer` gives for the whole
 file: the same resampler runs on overlapping blocks.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import math

@@ -1,8 +1,4 @@
-"""Checked batches in, whole files out: no file is left half written.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Checked batches in, whole files out: no file is left half written."""
 
 import os
 import signal

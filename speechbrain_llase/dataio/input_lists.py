@@ -1,9 +1,6 @@
 """Lists of inputs: text, CSV, JSON and Kaldi's wav.scp.
 
 A list is read as text and nothing in it is run or expanded.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import csv

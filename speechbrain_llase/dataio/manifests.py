@@ -2,9 +2,6 @@
 
 An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav`, and
 `duration` in seconds.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import csv

@@ -1,8 +1,4 @@
-"""From a user's recordings to the lists that a training reads.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""From a user's recordings to the lists that a training reads."""
 
 import zlib
 from pathlib import Path

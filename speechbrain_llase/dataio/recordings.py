@@ -1,8 +1,4 @@
-"""Reading speech and pieces of noise from files, at one rate.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Reading speech and pieces of noise from files, at one rate."""
 
 import io
 from functools import lru_cache

@@ -1,8 +1,4 @@
-"""Samples put aside: in memory while they are few, else in a temporary file.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Samples put aside: in memory while they are few, else in a temporary file."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,8 +1,4 @@
-"""Names of places: URLs and paths, how they are joined and how they are shown.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Names of places: URLs and paths, how they are joined and how they are shown."""
 
 import os
 import re

@@ -1,8 +1,4 @@
-"""Files that appear whole or not at all.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Files that appear whole or not at all."""
 
 import errno
 import os

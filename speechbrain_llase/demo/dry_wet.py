@@ -1,8 +1,4 @@
-"""Dry and wet: how much of the enhanced wave is heard.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Dry and wet: how much of the enhanced wave is heard."""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,4 @@
-"""Some files, one after the other. No Gradio here.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Some files, one after the other. No Gradio here."""
 
 import errno
 import os

@@ -1,8 +1,4 @@
-"""One file: read, enhance, mix, score, draw. No Gradio here.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""One file: read, enhance, mix, score, draw. No Gradio here."""
 
 import copy
 import time

@@ -1,8 +1,4 @@
-"""What the controls of the page do.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What the controls of the page do."""
 
 import asyncio
 import os

@@ -1,8 +1,4 @@
-"""What stands where on the page.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What stands where on the page."""
 
 from typing import NamedTuple
 

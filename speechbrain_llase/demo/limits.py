@@ -1,8 +1,4 @@
-"""What a visitor may ask for, and what is refused before work begins.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a visitor may ask for, and what is refused before work begins."""
 
 import os
 from dataclasses import dataclass

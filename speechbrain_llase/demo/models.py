@@ -1,8 +1,4 @@
-"""The models of a page: those that the command line named, no others.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The models of a page: those that the command line named, no others."""
 
 import os
 import re

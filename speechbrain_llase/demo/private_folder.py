@@ -1,8 +1,4 @@
-"""The private folder: all that a page keeps, for as long as it runs.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The private folder: all that a page keeps, for as long as it runs."""
 
 import os
 import secrets

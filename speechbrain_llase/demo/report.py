@@ -1,8 +1,4 @@
-"""What a result looks like: plain HTML, every name escaped.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a result looks like: plain HTML, every name escaped."""
 
 from collections.abc import Sequence
 from html import escape

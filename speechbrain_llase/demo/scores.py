@@ -1,8 +1,4 @@
-"""DNSMOS of what was written, where the extra for it is installed.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""DNSMOS of what was written, where the extra for it is installed."""
 
 from importlib.util import find_spec
 from pathlib import Path

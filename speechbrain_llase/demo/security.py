@@ -1,8 +1,4 @@
-"""Who may use the page, and what a browser may load for it.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Who may use the page, and what a browser may load for it."""
 
 import os
 import stat

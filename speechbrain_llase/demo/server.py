@@ -1,8 +1,4 @@
-"""Serve the page until it is told to end, and leave nothing behind.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Serve the page until it is told to end, and leave nothing behind."""
 
 import ipaddress
 import os

@@ -4,7 +4,4 @@ The stages stand in files of their own, in that order: `clips`, `scoring`,
 `summary`, `report` and `picture`; `dns2020` knows one public test set.
 
 May import metrics and dataio, and what these may import in turn.
-
-Authors
- * The speechbrain_llase contributors 2026
 """

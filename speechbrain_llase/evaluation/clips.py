@@ -1,8 +1,4 @@
-"""Which files belong together: noisy, enhanced, clean and what was said.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Which files belong together: noisy, enhanced, clean and what was said."""
 
 import dataclasses
 from collections.abc import Mapping

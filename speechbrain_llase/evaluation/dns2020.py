@@ -8,9 +8,6 @@ interspeech2020/master, below `datasets/test_set`:
     real_recordings                        no clean originals
 
 Reddy et al., "The INTERSPEECH 2020 Deep Noise Suppression Challenge".
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import csv

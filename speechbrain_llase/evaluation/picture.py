@@ -1,8 +1,4 @@
-"""A picture of the scores: every clip a point, every row a colour.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""A picture of the scores: every clip a point, every row a colour."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,9 +1,6 @@
 """Pictures of enhancement: spectrograms, level and confidence over time.
 
 matplotlib is imported only where a picture is drawn, without its global state.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from __future__ import annotations

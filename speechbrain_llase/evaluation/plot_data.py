@@ -2,9 +2,6 @@
 
 Only what a picture can show is kept: at most 2000 columns of the spectrogram
 and one figure every 20 ms.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,6 @@
 
 All share one time axis, in seconds of the file. The colours are those of
 Okabe and Ito, which colour-blind readers can tell apart, and magma.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from __future__ import annotations

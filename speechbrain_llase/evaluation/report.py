@@ -1,8 +1,4 @@
-"""Scores on disk: a CSV a file, a JSON summary.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Scores on disk: a CSV a file, a JSON summary."""
 
 import csv
 import io

@@ -1,8 +1,4 @@
-"""Score many clips, in one process or in several.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Score many clips, in one process or in several."""
 
 import multiprocessing
 from collections.abc import Iterable, Iterator

@@ -1,8 +1,4 @@
-"""The scores of one clip: every row, every measure, every refusal.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The scores of one clip: every row, every measure, every refusal."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -1,8 +1,4 @@
-"""Means with bootstrap intervals, and what enhancement changes.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Means with bootstrap intervals, and what enhancement changes."""
 
 from collections.abc import Sequence
 

@@ -3,9 +3,6 @@
 The token LM gives a posterior; its arg max is one sequence among many. A few
 more are drawn from it, decoded, and judged with measures that need no clean
 original. The arg max is always among the candidates.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import dataclasses

@@ -1,8 +1,4 @@
-"""How sure the token LM is: entropy and margin of every frame's posterior.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""How sure the token LM is: entropy and margin of every frame's posterior."""
 
 import dataclasses
 import math

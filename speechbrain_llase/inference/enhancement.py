@@ -1,9 +1,6 @@
 """EnhanceLLaSE: noisy speech in, clean speech out.
 
 Read this file first, and stages.py next.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable

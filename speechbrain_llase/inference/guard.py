@@ -4,9 +4,6 @@ A generative enhancer can say other words or lend another voice. The guard
 looks at what it made, with measures that need no clean original, and passes
 the input through where a threshold is crossed. Every decision is reported.
 What each threshold saves and costs is measured in docs/evaluation.md.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import dataclasses

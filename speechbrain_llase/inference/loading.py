@@ -1,8 +1,4 @@
-"""Load a model for a device by the words of the command line.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Load a model for a device by the words of the command line."""
 
 from typing import TYPE_CHECKING
 

@@ -4,9 +4,6 @@ Three passes: read it (at the model's rate, in mono) and find its peak; run
 the windows; scale the result to the level of the speech in the input. What
 lies between the passes is put aside in temporary files, twice 64 kB a second
 of audio.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,4 @@
-"""What is told about enhancement: details, candidates and the guard.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What is told about enhancement: details, candidates and the guard."""
 
 import dataclasses
 import json

@@ -1,8 +1,4 @@
-"""What the name of a model or of an audio file means.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What the name of a model or of an audio file means."""
 
 import os
 import re

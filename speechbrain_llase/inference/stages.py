@@ -2,9 +2,6 @@
 
 Every network takes and gives a list of windows, each of any length, so that
 windows of several files may run together.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable

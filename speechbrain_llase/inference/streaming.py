@@ -1,8 +1,4 @@
-"""EnhancerStream: enhance audio while it is being recorded.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""EnhancerStream: enhance audio while it is being recorded."""
 
 import torch
 

@@ -4,9 +4,6 @@ Audio that has arrived, but is not final yet, is all that is kept: memory does
 not grow with the file. A stream runs no network itself. Its steps ask for a
 stage and wait: whoever drives them may run the windows of other files in the
 same batch.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable, Generator

@@ -8,9 +8,6 @@ keeps the rows [start, stop) and sees `left` rows before and `right` after:
               |------|------------|------|
                 left ^   kept      right
                      seam
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,6 @@
 """The forward pass of a LLaMA backbone, for packed rows.
 
 Weights, their names and their shapes are those of `transformers.LlamaModel`.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -4,9 +4,6 @@ Clean speech -> Xcodec2-like tokens -> speech. The quantiser and the decoder
 have Xcodec2's structure; the encoder is our own and small: a spectral stem
 and a projection to the eight digits. Needed for training and for measuring
 the codec's ceiling only.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

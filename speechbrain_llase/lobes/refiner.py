@@ -7,9 +7,6 @@ the noisy one, decides frame by frame and band by band how much of each to
 take, and corrects their envelope; phases are taken likewise and then brought
 in line with the magnitudes (fast Griffin-Lim: Perraudin et al., WASPAA 2013).
 A released model has none.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Sequence

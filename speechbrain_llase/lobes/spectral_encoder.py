@@ -4,9 +4,6 @@ Waveforms -> mel bands, low bins and autocorrelation -> ConvNeXt blocks (Liu
 et al., arXiv:2201.03545). The encoder of llase_mini's codec and its frontend
 both begin like this: from an hour of speech, convolutions over the waveform
 do not learn to hear what the encoder hears.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

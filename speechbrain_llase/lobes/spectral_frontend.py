@@ -5,9 +5,6 @@ learn: those of earlier weights of llase_mini, with clean speech to hear, told
 53 % of the digits that its codec's encoder finds. Here the encoder's own stem stands
 in their place; position embedding, transformer and rows are WavLM's (Chen et
 al., arXiv:2110.13900). w2v-BERT 2.0 hears mel bands, too.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

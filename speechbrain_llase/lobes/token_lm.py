@@ -4,9 +4,6 @@ The input stage of the released LLaSE (projection, sinusoidal positions and a
 layer norm whose scale and shift come from a stage embedding), a LLaMA
 backbone (run by llama.py), and a head: over all 65,536 tokens, as released,
 or over the eight 4-way digits of a token, which a small model can learn.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from functools import lru_cache

@@ -4,9 +4,6 @@ Weights, their names and their shapes are those of
 `transformers.models.wavlm` (Chen et al., arXiv:2110.13900). Convolutions keep
 channels last, and the gated relative position bias is one row of distances,
 laid out, instead of a table look-up for every pair of rows.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

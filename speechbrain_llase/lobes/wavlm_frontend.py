@@ -5,9 +5,6 @@ built from plain numbers; wavlm.py runs it. The released LLaSE feeds it the
 waveform as it is, although WavLM-Large was trained on normalised ones, and
 appends one row of zeros to every extraction; both are kept here, the latter
 in one place.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from itertools import groupby

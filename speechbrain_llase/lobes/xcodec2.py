@@ -4,9 +4,6 @@ Weights, their names and their shapes are those of
 `transformers.models.xcodec2` (Ye et al., arXiv:2502.04128). Its rotary
 embedding turns query and key of a head by the same angle whatever the row, so
 it cancels and is left out.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from functools import partial

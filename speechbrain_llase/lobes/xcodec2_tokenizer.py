@@ -4,9 +4,6 @@ The encoding half of Xcodec2 (Ye et al., arXiv:2502.04128), built from plain
 numbers: w2v-BERT 2.0 up to layer 16 and an adapter hear what is said, a
 convolutional encoder how it sounds; FSQ makes one token of both every 20 ms.
 Needed for training only. The layers are those of `transformers`.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -3,9 +3,6 @@
 The decoding half of Xcodec2 (Ye et al., arXiv:2502.04128): FSQ codes, a
 Vocos-like backbone and an inverse STFT head, built from plain numbers. The
 layers are those of `transformers.models.xcodec2`; xcodec2.py runs them.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

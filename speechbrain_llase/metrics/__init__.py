@@ -5,9 +5,6 @@ All take waves at 16 kHz, check them and never rescale or clip them. With
 `SpeechStats` every one of them is a SpeechBrain `MetricStats`.
 
 May import processing alone.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from speechbrain_llase.metrics.checks import check_rate, check_sha256

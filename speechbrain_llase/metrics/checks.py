@@ -1,8 +1,4 @@
-"""What all measures share: checked waves, packages, files and models.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What all measures share: checked waves, packages, files and models."""
 
 import hashlib
 import importlib

@@ -3,9 +3,6 @@
 Three scales go by that name: P.835 by `sig_bak_ovr.onnx` (here SIG, BAK and
 OVRL), P.835 by the older `sig.onnx` and `bak_ovr.onnx`, and P.808 by
 `model_v8.onnx` (here P808). Figures compare only within one of them.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from pathlib import Path

@@ -3,9 +3,6 @@
 They compare samples or short spectra, so they punish a generated wave that
 sounds right but is not the same wave: SI-SDR is unfit for generative output
 and PESQ and ESTOI are hard on it. They are here because people ask for them.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import warnings

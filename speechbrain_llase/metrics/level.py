@@ -1,8 +1,4 @@
-"""Level and clipping of one wave, to be printed beside the scores.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Level and clipping of one wave, to be printed beside the scores."""
 
 import numpy as np
 import torch

@@ -1,8 +1,4 @@
-"""Any measure of this package as a SpeechBrain `MetricStats`.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Any measure of this package as a SpeechBrain `MetricStats`."""
 
 from collections.abc import Callable, Sequence
 

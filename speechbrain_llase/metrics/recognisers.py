@@ -1,8 +1,4 @@
-"""Recognisers: what a wave says, offline or by a SpeechBrain model.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Recognisers: what a wave says, offline or by a SpeechBrain model."""
 
 import hashlib
 import os

@@ -1,8 +1,4 @@
-"""Speaker similarity: does the voice stay the same?
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Speaker similarity: does the voice stay the same?"""
 
 import numpy as np
 import torch

@@ -1,8 +1,4 @@
-"""Word edits between two readings of a recogniser, or reading and text.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Word edits between two readings of a recogniser, or reading and text."""
 
 import dataclasses
 import unicodedata

@@ -4,9 +4,6 @@ On a GPU, norms, rotations and activations wait for memory, not for
 arithmetic. Compiled, each run of them reads and writes its rows once. What is
 marked here sees rows and never where an item ends, so one compiled form
 serves all layers of a network and all lengths.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable, Iterator

@@ -3,9 +3,6 @@
 A token is ``sum(level_j * 4**j)``, digit 0 first, and the code of a digit is
 ``(level - 2) / 2``. Source: Mentzer et al., arXiv:2309.15505, in the form of
 the xcodec2 package. Pure functions of tensors, no parameters.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

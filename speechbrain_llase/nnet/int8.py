@@ -3,9 +3,6 @@
 Weights have one scale per output, the input has one per row, found when it
 arrives: nothing has to be calibrated. The product is oneDNN's, the kernel that
 PyTorch's compiler emits for quantised models on x86.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

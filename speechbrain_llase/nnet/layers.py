@@ -3,9 +3,6 @@
 The residual stream stays in float32 whatever the weights are held in; only
 what enters a matrix product is rounded. Each function has an eager form that
 trains, and the same form is what inference runs.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -4,9 +4,6 @@ Layers that treat every row alike (projections, norms over channels) run on
 all rows at once. Only what looks along time (convolutions, attention, norms
 over time) has to know where an item ends: it runs once for each *run*,
 neighbours of equal length. So a batch gives each item what it gets alone.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable, Sequence

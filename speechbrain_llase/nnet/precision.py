@@ -12,9 +12,6 @@
 
 A network that is loaded is built in that form at once, without random
 weights and without a float32 copy.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from argparse import Namespace

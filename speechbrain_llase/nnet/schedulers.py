@@ -1,8 +1,4 @@
-"""A learning-rate schedule for every step of a training.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""A learning-rate schedule for every step of a training."""
 
 import math
 

@@ -3,9 +3,6 @@
 The folder holds hyperparams.yaml, one safetensors file a module under the
 name that SpeechBrain's Pretrainer looks for, and a manifest. It is written
 beside its place, read back and compared, and only then moved there.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import hashlib

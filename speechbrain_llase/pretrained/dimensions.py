@@ -2,9 +2,6 @@
 
 What tensors cannot tell, the number of heads of LLaMA and of Xcodec2, has to
 be said: a wrong number loads without error and gives wrong tokens.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -3,9 +3,6 @@
 The hub's own client moves the bytes, but not through its cache, which forgets
 the part of a file that it got when a download breaks off: here the part stays,
 and the next run asks for the rest.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import hashlib

@@ -3,9 +3,6 @@
 Pretrainer renames every file to `<module>.ckpt`, so layouts are recognised by
 content. Every tensor of a file has its place in a module, or stands on a list
 of those that enhancement does not need.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 # Each list of rules turns the keys of one published layout into ours.

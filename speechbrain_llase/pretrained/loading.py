@@ -3,9 +3,6 @@
 `layouts.py` knows the names of the published layouts, `tensors.py` reads and
 loads. What a file holds beside the weights of a module is passed over where it
 is known, and an error where it is not.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import re

@@ -1,8 +1,4 @@
-"""The YAML of a converted folder: the packaged one, with its dimensions.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The YAML of a converted folder: the packaged one, with its dimensions."""
 
 import re
 from importlib import resources

@@ -1,8 +1,4 @@
-"""The official files: where they are, how large, and how to tell them apart.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The official files: where they are, how large, and how to tell them apart."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

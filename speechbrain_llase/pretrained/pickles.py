@@ -3,9 +3,6 @@
 `weights_only` stays on. Objects that are neither tensors nor plain values, such
 as the settings of a training, are passed over: torch's unpickler is given a
 class of ours in the place of theirs, which takes everything and does nothing.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import functools

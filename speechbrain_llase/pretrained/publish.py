@@ -2,9 +2,6 @@
 
 Low-rank updates are merged into the weights. The folder is written beside its
 place, read back and compared, and only then moved there.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import io

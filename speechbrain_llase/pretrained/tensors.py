@@ -3,9 +3,6 @@
 A file is opened for its keys and shapes; a tensor is read when it is copied
 into a module, one at a time, so what is not used is never read. A tensor that
 is missing, unknown or of another shape is an error that names it.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import re

@@ -1,8 +1,4 @@
-"""What a unilm checkpoint of WavLM says about its network, under `cfg`.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a unilm checkpoint of WavLM says about its network, under `cfg`."""
 
 import ast
 

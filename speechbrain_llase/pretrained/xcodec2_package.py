@@ -4,9 +4,6 @@ The same weights and the same interface as Xcodec2Vocoder, computed by the code
 that the codec's authors published. For those who want to compare; ours needs
 no further package. To use it, change the `!new:` line of `vocoder` in a model's
 YAML to ``!new:speechbrain_llase.pretrained.xcodec2_package.Xcodec2PackageVocoder``.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -1,8 +1,4 @@
-"""The grid of rows that all models share: rate, hop and shortest wave.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The grid of rows that all models share: rate, hop and shortest wave."""
 
 SAMPLE_RATE = 16000  # Hz
 HOP_LENGTH = 320  # samples from one row to the next: 50 rows a second

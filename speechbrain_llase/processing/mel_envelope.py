@@ -5,9 +5,6 @@ whose own spectra have another envelope than was asked for: onsets smear, and
 what is between words fills up. `keep_envelope` analyses the wave, compares
 the bands and corrects the magnitudes, as Griffin and Lim (IEEE TASSP 32,
 1984) correct phases.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable

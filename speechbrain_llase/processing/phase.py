@@ -8,9 +8,6 @@ noise where there is none and at the top of the spectrum, and its phases are
 taken: those of a source-filter vocoder (McAulay and Quatieri, IEEE TASSP 34,
 1986), without its filter. Every pulse is drawn out to a short chirp
 (Schroeder, IEEE Trans. Inf. Theory 16, 1970): bare ones buzz.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -1,8 +1,4 @@
-"""Level and length of waveforms: plain functions, no model.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Level and length of waveforms: plain functions, no model."""
 
 import numpy as np
 import torch

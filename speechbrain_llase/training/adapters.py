@@ -1,8 +1,4 @@
-"""Which weights of a loaded model learn: all, LoRA, the last layers, none.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Which weights of a loaded model learn: all, LoRA, the last layers, none."""
 
 from fnmatch import fnmatch
 

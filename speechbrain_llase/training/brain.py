@@ -3,9 +3,6 @@
 Frontend and vocoder are frozen and the codec's encoder is not there at all;
 what learns is decided by `FineTunedLM`. A run that is killed and started again
 goes on as if nothing had happened: same batches, same noise, same losses.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import speechbrain as sb

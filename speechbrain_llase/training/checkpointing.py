@@ -1,8 +1,4 @@
-"""What a training keeps when it is killed, beside weights and optimizer.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a training keeps when it is killed, beside weights and optimizer."""
 
 import os
 import shutil

@@ -5,9 +5,6 @@
 4 s) beside text, and each folder a meta.json. They are indexed and read
 through once, and then read in any order, so batches, ranks and resuming work
 as with files.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import io

@@ -2,9 +2,6 @@
 
 Item and epoch decide all randomness, whichever process makes the item, so
 that runs repeat and a resumed run sees what it would have seen.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import dataclasses

@@ -1,8 +1,4 @@
-"""Losses of spectra, of pitch and of digits, for the recipe of llase_mini.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Losses of spectra, of pitch and of digits, for the recipe of llase_mini."""
 
 import torch
 from torch.nn.functional import cross_entropy

@@ -1,8 +1,4 @@
-"""Batches of training: dynamic, shared by ranks, resumable.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Batches of training: dynamic, shared by ranks, resumable."""
 
 from collections.abc import Iterator
 from functools import partial

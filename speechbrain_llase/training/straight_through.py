@@ -5,9 +5,6 @@ the vocoder hears the codes of the chosen tokens, as in use, and the gradient
 is that of the mean of the codes over the posterior (Bengio et al.,
 arXiv:1308.3432, "straight-through"). A model whose decoder hears the mean
 itself needs no such step.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import torch

@@ -5,9 +5,6 @@ of audio that has changed or moved. A cache is a folder of safetensors shards
 that hold `keys` (R, 16), `ends` (R,) and `tokens` (all in one row, 2 bytes
 each: 5,000 h take 1.8 GB). A shard appears whole or not at all: after a kill,
 what was flushed is there and the rest is done again.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import hashlib

@@ -1,8 +1,4 @@
-"""Clean speech -> cache of tokens: resumable, shared by processes.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Clean speech -> cache of tokens: resumable, shared by processes."""
 
 import dataclasses
 import hashlib

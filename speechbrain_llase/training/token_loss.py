@@ -4,9 +4,6 @@ The logits of eight clips of ten seconds take 1 GB in float32, and a plain
 cross-entropy holds them several times. Here the head runs on a few rows at a
 time, keeps their loss and their best token, and runs again in the backward
 pass.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import dataclasses

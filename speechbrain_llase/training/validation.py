@@ -2,9 +2,6 @@
 
 The floor is the noisy signal, the ceiling clean speech through the codec;
 what the model makes of the noisy signal lies between them, or should.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 from collections.abc import Callable

@@ -5,9 +5,6 @@ language. A comment on the line above says what a block needs that a test does
 not have; it is then compiled or parsed, but not run:
 
     <!-- needs the hub -->
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import re

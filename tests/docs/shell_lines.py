@@ -1,8 +1,4 @@
-"""Commands of bash blocks: split, and checked without being run.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Commands of bash blocks: split, and checked without being run."""
 
 import ast
 import importlib.util

@@ -7,9 +7,6 @@ and, as models/llase, a tiny model in the official formats, in order. A page
 that is served is ended when it stands. A word in capitals (DATA) stands for
 something of the reader's. What a block needs beyond that stands above it, see
 doc_blocks.py.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import csv

@@ -1,8 +1,4 @@
-"""The notebook runs from top to bottom, and is stored without outputs.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""The notebook runs from top to bottom, and is stored without outputs."""
 
 import json
 import shutil

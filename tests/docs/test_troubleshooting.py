@@ -1,9 +1,6 @@
 """The messages on the page of symptoms are those that the code gives.
 
 A message of another project has a comment above it, <!-- of torch -->.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import ast

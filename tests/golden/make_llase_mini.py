@@ -3,9 +3,6 @@
 Run it after new weights were published, never to make a failing test pass:
 
 > python tests/golden/make_llase_mini.py
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import os

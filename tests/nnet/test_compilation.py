@@ -1,8 +1,4 @@
-"""Fused layers: the same results, one compiled form for all layers.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Fused layers: the same results, one compiled form for all layers."""
 
 import logging
 

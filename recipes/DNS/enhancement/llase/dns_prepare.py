@@ -1,8 +1,4 @@
-"""Checked lists of speech, noise and rooms for the DNS recipe.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""Checked lists of speech, noise and rooms for the DNS recipe."""
 
 from speechbrain_llase.dataio.preparation import prepare_manifests
 

@@ -10,9 +10,6 @@ To run this recipe, do one of the following:
 CLEAN and NOISE are folders or lists; see README.md. What has its tokens
 already is skipped, so start it again after a break. Several processes share
 the work by --shard=0/4 to --shard=3/4, or under torchrun.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

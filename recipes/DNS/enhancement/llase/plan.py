@@ -9,9 +9,6 @@ weights, and a few steps of training, the mixing and the extraction of tokens
 are timed, on one device. The tokens are those of the YAML's `base` where it
 names one, else of Xcodec2 with random weights. The plan is arithmetic on these figures: its hours
 hold if all GPUs are like the one measured and nothing else holds them up.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -10,9 +10,6 @@ To run this recipe, do one of the following, after extract_tokens.py:
 
 CLEAN and NOISE are what extract_tokens.py was given; see README.md. Started
 again, a run goes on where it stopped.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

@@ -12,9 +12,6 @@ so the mixtures are the same for everyone. Of both models it prints loss and
 accuracies against the clean tokens, DNSMOS, word changes and speaker
 similarity, and the difference with a 95 % interval: a bootstrap over
 utterances, whose repeats stay together.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

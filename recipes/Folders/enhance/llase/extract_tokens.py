@@ -7,9 +7,6 @@ To run this recipe, do the following:
 DATA holds `clean` and `noise`, or `clean` and `noisy`; see README.md. What
 has its tokens already is skipped, so start it again after a break. Several
 processes share the work by --shard=0/4 to --shard=3/4.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

@@ -8,9 +8,6 @@ SIRENS gets the folders `train` (40 files of 8 s), `valid` (12) and `test` (20).
 Every file is a siren of its own: lowest and highest tone, turns a second,
 wail, yelp or two tones, and harmonics are drawn at random, the same for
 everyone.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

@@ -6,9 +6,6 @@ To run this recipe, do the following, after extract_tokens.py:
 
 DATA is the folder that extract_tokens.py was given. Started again, a run goes
 on where it stopped.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

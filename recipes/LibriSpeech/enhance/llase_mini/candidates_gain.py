@@ -8,9 +8,6 @@ To run this script, do the following:
 Every clip is enhanced with the arg max and with N sampled sequences a
 temperature; then verifiers with several weights choose. What they choose is
 scored against the clean original, which no verifier sees.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

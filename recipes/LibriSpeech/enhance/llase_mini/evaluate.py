@@ -15,9 +15,6 @@ Mixture i is utterance i of `--clean` (sorted paths, repeated from the first),
 whole and at its own level, plus one noise without a room: a recording of
 `--noise` for even i, a synthesised noise for odd i. All of it is drawn from
 `numpy.random.default_rng([2026, i])`, so everyone measures the same mixtures.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -12,9 +12,6 @@ threshold is moved from passing nothing to passing everything, and for each
 threshold the clips are taken enhanced or as they came. For comparison, two
 curves that a guard cannot have: the expected one of passing clips at random,
 and one that looks at the clean original.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

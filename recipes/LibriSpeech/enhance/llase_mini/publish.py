@@ -11,9 +11,6 @@ the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder`
 takes the averaged decoder of another run of the same codec, and `--mend-bins`
 takes out bins of it that hum. `--refiner` adds what train_refiner.py made for
 the folder that was written without it. Everything is read back and compared.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import argparse

@@ -8,9 +8,6 @@ DATA holds `clean/train` and `clean/valid`, folders of 16 kHz speech. The
 decoder learns to predict magnitudes; phases are made of their pitch
 (speechbrain_llase/processing/phase.py). With a trained codec as `--codec_folder` a run
 goes on from it, and with `--train_encoder=False` the decoder does so alone.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

@@ -9,9 +9,6 @@ DATA holds `clean/{train,valid}`, `noise/{train,valid}` and `rir`; FOLDER is
 what publish.py wrote. The model there enhances mixtures made on the fly and
 learns nothing; the refiner hears the result beside the mixture and learns the
 spectra of the clean speech. `publish.py --refiner` puts it into the model.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

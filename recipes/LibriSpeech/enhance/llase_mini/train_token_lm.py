@@ -13,9 +13,6 @@ on the fly. The second one goes on through the decoder, which stays as it is:
 the spectra of the predicted tokens are compared with those of the clean
 speech, so an error counts for as much as it is heard. With
 `--train_vocoder=True` the decoder learns along; it hears the right tokens too.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

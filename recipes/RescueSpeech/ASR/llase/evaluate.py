@@ -7,9 +7,6 @@ To run this recipe, do the following:
 The recogniser reads the noisy speech, the enhanced speech and, where the list
 has it, the clean speech; word errors of all three go to results.json, every
 transcript with its errors to wer_noisy.txt and so on.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import json

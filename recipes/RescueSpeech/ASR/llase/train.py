@@ -9,9 +9,6 @@ Noisy speech is enhanced, the recogniser reads it, and its loss trains the
 recogniser, the enhancer's token LM, or both (`learns`). Frontend and vocoder
 stay as they are. At the end the best checkpoint is evaluated as by
 evaluate.py. Started again, a run goes on after its last whole epoch.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

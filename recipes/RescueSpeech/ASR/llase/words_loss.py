@@ -1,8 +1,4 @@
-"""What a SpeechBrain recogniser is trained with, found by what it is.
-
-Authors
- * The speechbrain_llase contributors 2026
-"""
+"""What a SpeechBrain recogniser is trained with, found by what it is."""
 
 import torch
 from speechbrain.nnet.losses import ctc_loss, nll_loss

@@ -6,9 +6,6 @@ To run this recipe, do the following:
 
 DATA is Voicebank-DEMAND at 16 kHz; see README.md. What has its tokens already
 is skipped, so start it again after a break.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

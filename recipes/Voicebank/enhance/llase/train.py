@@ -7,9 +7,6 @@ To run this recipe, do one of the following, after extract_tokens.py:
 
 DATA is Voicebank-DEMAND at 16 kHz; see README.md. Started again, a run goes
 on where it stopped. At the end the best checkpoint is tested.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import sys

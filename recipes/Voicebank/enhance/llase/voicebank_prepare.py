@@ -3,9 +3,6 @@
 The folder is that of SpeechBrain's `download_vctk`, at 16 kHz. Lists that its
 `prepare_voicebank` wrote can be used as they are, with --skip_prep=True; the
 phones that it adds are not needed here.
-
-Authors
- * The speechbrain_llase contributors 2026
 """
 
 import json
