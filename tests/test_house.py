@@ -4,6 +4,7 @@ The rule is read from the source, so imports inside functions count, too.
 """
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -179,6 +180,37 @@ def test_docstrings_tell_the_rule(package):
     else:
         assert named == set(MAY_IMPORT[package])
         assert ("none of the other packages" in said) == (not named)
+
+
+@pytest.fixture(scope="module")
+def architecture():
+    """The program behind docs/architecture.svg."""
+    file = ROOT.with_name("docs") / "architecture.py"
+    spec = importlib.util.spec_from_file_location("architecture", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_picture_is_of_these_imports(architecture):
+    """`python docs/architecture.py --draw` draws it again."""
+    found = {(own, other) for _, own, other in arrows()}
+    assert architecture.arrows() == found
+    picture = (ROOT.with_name("docs") / "architecture.svg").read_text("utf-8")
+    assert picture == architecture.draw(found)
+    assert "arrows between packages" in architecture.counts()
+
+
+def test_page_names_what_is_there():
+    """Every package has its row, and every file that is named exists."""
+    page = (ROOT.with_name("docs") / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert set(rows) == MAY_IMPORT.keys()
+    files = re.findall(r"`((?:speechbrain_llase/)?\w+/\w+\.py)`", page)
+    assert len(files) > 20
+    for file in files:
+        where = [ROOT / file, ROOT.parent / file]
+        assert any(path.is_file() for path in where), file
 
 
 def test_names_have_one_meaning():
