@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.pretrained import loading
 from speechbrain_llase.pretrained.dimensions import network_dimensions
 from speechbrain_llase.pretrained.model_yaml import write_yaml
-from speechbrain_llase.pretrained.official import LICENCES
+from speechbrain_llase.pretrained.official import DTYPES, LAYER, LICENCES
 from speechbrain_llase.pretrained.tensors import (
     load_strictly,
     open_tensors,
@@ -37,17 +38,12 @@ from speechbrain_llase.pretrained.tensors import (
 )
 from speechbrain_llase.pretrained.unilm_config import read_config
 
-DTYPES = ("bfloat16", "float16", "float32")
 ENHANCING = ("frontend", "token_lm", "vocoder")  # the others are for training
 NETWORKS = {  # name -> its file, its class, what it takes of the file
     "frontend": ("wavlm", WavLMFrontend, loading.frontend_tensors),
     "token_lm": ("lm", TokenLM, loading.token_lm_tensors),
     "vocoder": ("codec", Xcodec2Vocoder, loading.vocoder_tensors),
-    "semantic_encoder": (
-        "w2v_bert",
-        SemanticEncoder,
-        loading.semantic_tensors,
-    ),
+    "semantic_encoder": ("w2v_bert", SemanticEncoder, loading.semantic_tensors),
     "codec_encoder": ("codec", CodecEncoder, loading.codec_encoder_tensors),
 }
 
@@ -58,44 +54,40 @@ def convert(
     dtype: str = "bfloat16",
     lm_heads: int | None = None,
     codec_heads: int | None = None,
-    layer: int = 6,
+    layer: int = LAYER,
     ignore: Sequence[str] = (),
 ) -> dict:
-    """Write a model folder from official files.
+    """Write a model folder from official files; give what manifest.json says.
 
-    Arguments
-    ---------
-    files : dict
-        `wavlm`, `lm` and `codec`, and `w2v_bert` for the encoding half too;
-        any published layout, whatever the names.
-    output : Path
-        The folder; it must not exist, or be empty.
-    dtype : str
-        Of the weights written: bfloat16, float16 or float32.
-    lm_heads, codec_heads : int, optional
-        Attention heads; 16 at the official widths, required at others.
-    layer : int
-        WavLM's layer whose output the LM hears.
-    ignore : sequence of str
-        Patterns (``*`` and ``?``) of names in the files that are left out
-        where nobody knows them.
+    `files` are `wavlm`, `lm` and `codec`, and `w2v_bert` for the encoding half
+    too, in any published layout. Attention heads are 16 at the official widths
+    and required at others, `layer` is WavLM's whose output the LM hears,
+    `ignore` has patterns (``*`` and ``?``) of names in the files that are left
+    out where nobody knows them.
 
-    Returns
-    -------
-    manifest : dict
-        What manifest.json says.
-
-    Raises
-    ------
-    ValueError
-        A file does not fit, or a weight does not fit into the dtype.
-    FileExistsError
-        The output holds something.
-    OSError
-        A file cannot be read or written; nothing is left at the output.
+    A ValueError if a file does not fit, or a weight the dtype; a
+    FileExistsError if the output holds something; an OSError if a file cannot
+    be read or written. Nothing is left at the output then.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}; choose one of {', '.join(DTYPES)}.")
+    with new_folder(output) as folder:
+        networks = build(files, lm_heads, codec_heads, layer, ignore)
+        write_weights(networks, folder, dtype)
+        write_yaml(networks, folder)
+        dims = {name: about for name, (_, about) in networks.items()}
+        about = {"sources": describe_sources(files), "dimensions": dims}
+        manifest = write_about(folder, dtype, about)
+        compare(networks, folder, dtype)
+    return manifest
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """Yield a folder that takes the place of the output if nothing fails.
+
+    A FileExistsError if the output holds something.
+    """
     output = Path(output).resolve()  # a link is followed, not replaced
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -104,17 +96,10 @@ def convert(
     ) as scratch:
         folder = Path(scratch) / output.name
         folder.mkdir()
-        networks = build(files, lm_heads, codec_heads, layer, ignore)
-        write_weights(networks, folder, dtype)
-        write_yaml(networks, folder)
-        manifest = describe(files, networks, folder, dtype)
-        text = json.dumps(manifest, indent=2) + "\n"
-        (folder / "manifest.json").write_text(text, encoding="utf-8")
-        compare(networks, folder, dtype)
+        yield folder
         if output.exists():
             output.rmdir()
         os.replace(folder, output)
-    return manifest
 
 
 def check_output(output: Path) -> None:
@@ -143,9 +128,8 @@ def build(
     networks = {}
     for name, (part, kind, select) in NETWORKS.items():
         if part in files and (name in ENHANCING or "w2v_bert" in files):
-            dims = network_dimensions(
-                name, opened[part], config, lm_heads, codec_heads, layer
-            )
+            heads = lm_heads, codec_heads
+            dims = network_dimensions(name, opened[part], config, *heads, layer)
             module = kind(**dims)
             tensors = select(module, opened[part])
             load_strictly(module, tensors, path[part], ignore)
@@ -183,30 +167,36 @@ def write_weights(networks: dict, folder: Path, dtype: str) -> None:
         path.chmod(mode)
 
 
-def describe(
-    files: dict[str, Path], networks: dict, folder: Path, dtype: str
-) -> dict:
-    """Say where the weights come from and what was written."""
-    packages = ("torch", "transformers", "speechbrain", "safetensors")
+def describe_sources(files: dict[str, Path]) -> dict[str, dict]:
+    """Say where the weights come from, and under which licences."""
     return {
+        part: {
+            "file": Path(file).name,
+            **describe_file(Path(file)),
+            "licence": LICENCES[part],
+        }
+        for part, file in files.items()
+    }
+
+
+def describe_file(path: Path) -> dict:
+    """Size and checksum."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def write_about(folder: Path, dtype: str, about: dict) -> dict:
+    """Write manifest.json: versions, what is said of the weights, the files."""
+    packages = ("torch", "transformers", "speechbrain", "safetensors")
+    manifest = {
         "speechbrain_llase": __version__,
         "versions": {name: metadata.version(name) for name in packages},
         "dtype": dtype,
-        "sources": {
-            name: {
-                "file": Path(file).name,
-                "bytes": Path(file).stat().st_size,
-                "sha256": sha256(Path(file)),
-                "licence": LICENCES[name],
-            }
-            for name, file in files.items()
-        },
-        "dimensions": {name: dims for name, (_, dims) in networks.items()},
-        "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-            for path in sorted(folder.iterdir())
-        },
+        **about,
+        "files": {p.name: describe_file(p) for p in sorted(folder.iterdir())},
     }
+    text = json.dumps(manifest, indent=2) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    return manifest
 
 
 def sha256(path: Path) -> str:

@@ -27,16 +27,10 @@ MAX_DISTANCE = 800  # rows; WavLM-Large, where the file does not say
 
 
 class Shapes:
-    """The shapes of a file's tensors, asked for by key.
+    """The shapes of a file's tensors, asked for by our keys.
 
-    Arguments
-    ---------
-    tensors : dict
-        Key -> StoredTensor, of one published layout.
-    rules : list
-        Turn its keys into ours.
-    what : str
-        Named in the error if a key is not there.
+    `rules` turn the file's keys into ours; `what` is named in the error if
+    one is not there.
     """
 
     def __init__(self, tensors: dict, rules: list, what: str):
@@ -70,31 +64,11 @@ def network_dimensions(
     codec_heads: int | None,
     layer: int,
 ) -> dict:
-    """Arguments of one network.
+    """Arguments of one network, a key of `convert.NETWORKS`, by its file.
 
-    Arguments
-    ---------
-    name : str
-        `frontend`, `token_lm`, `vocoder`, `semantic_encoder` or
-        `codec_encoder`.
-    tensors : dict
-        Of its file.
-    config : dict
-        What unilm's file of WavLM says under `cfg`; empty for others.
-    lm_heads, codec_heads : int or None
-        Attention heads; None for the official ones.
-    layer : int
-        WavLM's layer whose output the LM hears.
-
-    Returns
-    -------
-    dimensions : dict
-        Name -> plain number or list.
-
-    Raises
-    ------
-    ValueError
-        It is another file, or a network of another structure.
+    `config` is what unilm's file of WavLM says under `cfg`, heads are None for
+    the official ones, `layer` is WavLM's whose output the LM hears. A
+    ValueError for another file, or a network of another structure.
     """
     if name == "frontend":
         return frontend_dimensions(tensors, config, layer)

@@ -1,11 +1,10 @@
 """The official files: fetched once, resumable, their checksums compared.
 
-The hub's own client moves the bytes, but not through its cache, which forgets
-the part of a file that it got when a download breaks off: here the part stays,
-and the next run asks for the rest.
+The hub's own client moves the bytes, but not by `hf_hub_download`, which deletes
+the part of a file that it got when a download breaks off (huggingface_hub 2.4):
+here the part stays, and the next run asks for the rest.
 """
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,15 +16,18 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
 
 from speechbrain_llase.pretrained.convert import sha256
-from speechbrain_llase.pretrained.official import MODELS, ON_HUB, OfficialFile
+from speechbrain_llase.pretrained.official import (
+    DTYPES,
+    ENCODER_WEIGHTS,
+    MODELS,
+    ON_HUB,
+    WEIGHTS,
+    OfficialFile,
+)
 
 # What the hub's HTTP client raises when a connection fails; the client is
 # httpx or httpx2, by huggingface_hub's version.
 ConnectionFailed = HfHubHTTPError.__bases__[0]
-BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-# How many weights a folder holds, if the official files have their sizes.
-WEIGHTS = {"wavlm": 88_708_368, "lm": 271_678_464, "codec": 186_983_682}
-ENCODER_WEIGHTS = 442_297_000  # and with the encoding half
 BESIDE_WEIGHTS = 1_000_000  # bytes: YAML, manifest, names
 
 
@@ -42,8 +44,19 @@ class Download:
     @property
     def partial(self) -> Path:
         """Where the bytes are gathered; the name belongs to the content."""
-        version = hashlib.sha256(self.etag.encode()).hexdigest()[:12]
-        return self.path.with_name(f"{self.path.name}.{version}.part")
+        return self.path.with_name(f"{self.path.name}.{self.etag[:12]}.part")
+
+    @property
+    def checksum_file(self) -> Path:
+        """For ``sha256sum -c``; only whole files have one."""
+        return self.path.with_name(f"{self.path.name}.sha256")
+
+    def is_whole(self) -> bool:
+        """Is the file there, with the checksum that was noted?"""
+        if not self.path.is_file() or not self.checksum_file.is_file():
+            return False
+        noted = self.checksum_file.read_text("utf-8").split()[:1]
+        return noted == [sha256(self.path)]
 
     @property
     def remaining(self) -> int:
@@ -62,34 +75,16 @@ def plan(
 ) -> Iterator[Download]:
     """Look up every file of a model, in the cache first, then on the hub.
 
-    Arguments
-    ---------
-    name : str
-        A key of MODELS.
-    cache : Path
-        Folder of the files; a file whose checksum holds is not looked up.
-    endpoint : str, optional
-        Of the hub or of a mirror; HF_ENDPOINT, else huggingface.co, if None.
-    take : sequence of str
-        Keys of ON_HUB: files to take in the place of those of their part.
-
-    Yields
-    ------
-    download : Download
-        For each file, in order.
-
-    Raises
-    ------
-    OSError
-        The hub cannot be reached, or does not have the file.
-    ValueError
-        What answers is no hub.
+    Files in `take`, keys of ON_HUB, come in the place of those of their part.
+    Without an endpoint HF_ENDPOINT is asked, else huggingface.co. An OSError
+    if the hub cannot be reached or has no such file, a ValueError if what
+    answers is no hub.
     """
     sources = {source.part: source for source in MODELS[name]}
     sources |= {ON_HUB[other].part: ON_HUB[other] for other in take}
     for source in sources.values():
         path = cache / source.repo.replace("/", "--") / source.name
-        if is_whole(path):
+        if Download(source, path, 0).is_whole():
             yield Download(source, path, path.stat().st_size)
             continue
         url = hf_hub_url(source.repo, source.name, endpoint=endpoint)
@@ -107,24 +102,11 @@ def plan(
 
 
 def fetch(download: Download) -> Path:
-    """Fetch one file, or the rest of it, and check it.
+    """Fetch one file, or the rest of it, check it and note its checksum.
 
-    Arguments
-    ---------
-    download : Download
-        Of `plan`.
-
-    Returns
-    -------
-    path : Path
-        The whole file; beside it, a `.sha256` for ``sha256sum -c``.
-
-    Raises
-    ------
-    OSError
-        The connection fails or the disk is full; the part that came stays.
-    ValueError
-        Something else came than the hub announced; it was deleted.
+    An OSError if the connection fails or the disk is full: the part that came
+    stays. A ValueError if something else came than the hub announced: it was
+    deleted.
     """
     if not download.url:
         return download.path
@@ -160,22 +142,9 @@ def fetch(download: Download) -> Path:
             f"{download.etag}; it was deleted. Try again, without a mirror if "
             "you used one."
         )
-    note = checksum_file(download.path)
-    note.write_text(f"{digest}  {download.path.name}\n", encoding="utf-8")
+    note = f"{digest}  {download.path.name}\n"
+    download.checksum_file.write_text(note, encoding="utf-8")
     return partial.replace(download.path)
-
-
-def is_whole(path: Path) -> bool:
-    """Is the file there, with the checksum that was noted?"""
-    note = checksum_file(path)
-    if not path.is_file() or not note.is_file():
-        return False
-    return note.read_text("utf-8").split()[:1] == [sha256(path)]
-
-
-def checksum_file(path: Path) -> Path:
-    """Where the checksum of a file is noted."""
-    return path.with_name(f"{path.name}.sha256")
 
 
 def unreachable(url: str, err: Exception) -> OSError:
@@ -201,31 +170,19 @@ def folder_size(downloads: list[Download], dtype: str, encoder: bool) -> int:
     """
     weights = ENCODER_WEIGHTS if encoder else 0
     for download in downloads:
-        if download.source.differs(download.size):
-            weights += download.size // 4
-        else:
-            weights += WEIGHTS.get(download.source.part, 0)
-    return weights * BYTES[dtype] + BESIDE_WEIGHTS
+        known = WEIGHTS.get(download.source.part, 0)
+        is_other = download.source.differs(download.size)
+        weights += download.size // 4 if is_other else known
+    return weights * DTYPES[dtype] + BESIDE_WEIGHTS
 
 
 def check_space(
     downloads: list[Download], cache: Path, output: Path, folder: int
 ) -> None:
-    """Refuse before anything is fetched if the disk is too small.
+    """Refuse by an OSError, before anything is fetched, if a disk is too small.
 
-    Arguments
-    ---------
-    downloads : list of Download
-        What is to be fetched.
-    cache, output : Path
-        Where the files and the converted folder go.
-    folder : int
-        Bytes of the latter, at most.
-
-    Raises
-    ------
-    OSError
-        There is too little room.
+    The files go to the cache, the converted folder of at most `folder` bytes
+    to the output.
     """
     wanted = {}
     missing = sum(d.remaining for d in downloads)
@@ -247,7 +204,7 @@ def check_space(
 def discard(downloads: list[Download], cache: Path) -> None:
     """Delete what was fetched, and the folders that are empty then."""
     for download in downloads:
-        checksum_file(download.path).unlink(missing_ok=True)
+        download.checksum_file.unlink(missing_ok=True)
         download.path.unlink(missing_ok=True)
         for folder in download.path.parents:
             if not folder.is_relative_to(cache) or any(folder.iterdir()):

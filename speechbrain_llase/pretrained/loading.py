@@ -152,16 +152,8 @@ def semantic_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
 def check_computed(tensors: Tensors) -> None:
     """Compare what Xcodec2's own files store with what the code computes.
 
-    Arguments
-    ---------
-    tensors : dict
-        Under the names of the file.
-
-    Raises
-    ------
-    ValueError
-        The window or a filter is another: the weights belong to another
-        architecture.
+    A ValueError if the window or a filter is another: the weights belong to
+    another architecture.
     """
     for pattern, compute in COMPUTED:
         for name in filter(re.compile(pattern).match, tensors):

@@ -4,8 +4,6 @@ import re
 from importlib import resources
 from pathlib import Path
 
-import torch
-
 TOKENIZER_YAML = """\
 # Clean speech -> Xcodec2 tokens, for training only; see
 # speechbrain_llase.lobes.xcodec2_tokenizer.load_tokenizer.
@@ -29,12 +27,7 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 def write_yaml(networks: dict, folder: Path) -> None:
     """Write hyperparams.yaml, and tokenizer.yaml where there is one.
 
-    Arguments
-    ---------
-    networks : dict
-        Name -> (module, its dimensions).
-    folder : Path
-        Where to.
+    `networks` holds (module, its dimensions) by name.
     """
     packaged = resources.files("speechbrain_llase.hparams")
     text = packaged.joinpath("llase", "hyperparams.yaml").read_text("utf-8")
@@ -51,11 +44,12 @@ def write_yaml(networks: dict, folder: Path) -> None:
         text = block.sub(lambda found, d=dims: fill(found[0], d), text)
     (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
     if "semantic_encoder" in networks:
-        entries = [
-            entry(*networks[name], name)
-            for name in ("semantic_encoder", "codec_encoder")
-        ]
-        text = TOKENIZER_YAML.format(networks="".join(entries))
+        entries = ""
+        for name in ("semantic_encoder", "codec_encoder"):
+            module, dims = networks[name]
+            kind = f"{type(module).__module__}.{type(module).__name__}"
+            entries += fill(f"{name}: !new:{kind}", dims)
+        text = TOKENIZER_YAML.format(networks=entries)
         (folder / "tokenizer.yaml").write_text(text, encoding="utf-8")
 
 
@@ -67,9 +61,3 @@ def fill(block: str, dims: dict) -> str:
         lines.append(f"    {key}: {rest.pop(key)}" if key in rest else line)
     lines += [f"    {key}: {value}" for key, value in rest.items()]
     return "\n".join(lines) + "\n"
-
-
-def entry(module: torch.nn.Module, dims: dict, name: str) -> str:
-    """One network as HyperPyYAML."""
-    kind = type(module)
-    return fill(f"{name}: !new:{kind.__module__}.{kind.__name__}", dims)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 LICENCES = {
     "wavlm": "see huggingface.co/microsoft/wavlm-large",
@@ -9,29 +10,22 @@ LICENCES = {
     "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
     "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
 }
+DTYPES = {"bfloat16": 2, "float16": 2, "float32": 4}  # bytes a weight
+LAYER = 6  # of WavLM, whose output the LM hears
+# How many weights are used, if the official files have their sizes.
+WEIGHTS = {"wavlm": 88_708_368, "lm": 271_678_464, "codec": 186_983_682}
+ENCODER_WEIGHTS = 442_297_000  # and of the encoding half
 NEAR = 0.01  # how far a size that is known roughly may be off
 
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One published file.
+    """One published file."""
 
-    Arguments
-    ---------
-    part : str
-        As `convert` calls it; "" if it is known and not read.
-    address : str
-        ORG/NAME/FILE on the Hugging Face hub; a bare name elsewhere.
-    size : int
-        In bytes; whole millions if it is known roughly, 0 if nobody said it.
-    mark : str
-        A tensor that this file has, and none of another layout.
-    """
-
-    part: str
-    address: str
-    size: int
-    mark: str
+    part: str  # as `convert` calls it; "" if it is known and not read
+    address: str  # ORG/NAME/FILE on the Hugging Face hub; else a bare name
+    size: int  # bytes; whole millions if known roughly, 0 if nobody said it
+    mark: str  # a tensor that it has, and no file of another layout
 
     def __str__(self) -> str:
         return self.address
@@ -68,7 +62,7 @@ UNILM = "encoder.layers.0.self_attn.grep_a"
 TRANSFORMERS = "encoder.layers.0.attention.gru_rel_pos_const"
 LM = "module.predict_layer.weight"
 CODEC = "acoustic_decoder.embed.weight"
-PACKAGE = "generator.backbone.embed.weight"
+XCODEC2 = "generator.backbone.embed.weight"
 W2V_BERT = "encoder.layers.0.ffn1.intermediate_dense.weight"
 G1 = "module.predict_layer_x.weight"
 FILES = [
@@ -84,10 +78,10 @@ FILES = [
         "codec", "HKUSTAudio/xcodec2-hf/model.safetensors", 2_517_231_448, CODEC
     ),
     OfficialFile(
-        "codec", "HKUSTAudio/xcodec2/model.safetensors", 3_291_000_000, PACKAGE
+        "codec", "HKUSTAudio/xcodec2/model.safetensors", 3_291_000_000, XCODEC2
     ),
     OfficialFile(
-        "codec", "HKUSTAudio/xcodec2/ckpt/epoch=4-step=1400000.ckpt", 0, PACKAGE
+        "codec", "HKUSTAudio/xcodec2/ckpt/epoch=4-step=1400000.ckpt", 0, XCODEC2
     ),
     OfficialFile(
         "w2v_bert",
@@ -98,6 +92,7 @@ FILES = [
     OfficialFile("", "ASLP-lab/LLaSE-G1/ckpt/model.pt.tar", 4_291_575_808, G1),
 ]
 ON_HUB = {str(f): f for f in FILES if "/" in f.address and f.part}
+FILE_ENDINGS = tuple({Path(file.name).suffix for file in FILES})
 MODELS = {  # what `download` fetches
     "llase": [
         ON_HUB["microsoft/wavlm-large/pytorch_model.bin"],
@@ -108,20 +103,10 @@ MODELS = {  # what `download` fetches
 
 
 def recognise(keys: Collection[str], is_pickle: bool) -> OfficialFile | None:
-    """Tell which official file has such tensors.
+    """Tell which official file has tensors of these names, if any has.
 
-    Arguments
-    ---------
-    keys : collection of str
-        Names of its tensors.
-    is_pickle : bool
-        Whether torch.save wrote it.
-
-    Returns
-    -------
-    file : OfficialFile or None
-        None if it is none of them. Of two with the same tensors, the one in
-        the same container.
+    Of two with the same tensors, it is the one in the same container:
+    `is_pickle` says whether torch.save wrote it.
     """
     found = [file for file in FILES if file.mark in keys]
     found.sort(key=lambda f: f.name.endswith(".safetensors") == is_pickle)

@@ -51,34 +51,17 @@ class PassedOver(metaclass=LikeOrderedDict):
 def load_pickle(path: str) -> object:
     """Open what torch.save wrote, mapped into memory if it is an archive.
 
-    Arguments
-    ---------
-    path : str
-        The file.
-
-    Returns
-    -------
-    loaded : object
-        Tensors and plain values; `PassedOver` in the place of anything else.
-
-    Raises
-    ------
-    ValueError
-        What it holds cannot be passed over; nothing of it was run.
-    RuntimeError, EOFError, OSError
-        It is damaged.
+    Gives tensors and plain values, and `PassedOver` in the place of anything
+    else. A ValueError if that is impossible (nothing was run), a RuntimeError,
+    EOFError or OSError if the file is damaged.
     """
     try:
         names = passed_over(path)
         if names:
-            report(path, names)
+            warn_passed_over(path, names)
         with safe_globals([(PassedOver, name) for name in names]):
-            return torch.load(
-                path,
-                map_location="cpu",
-                weights_only=True,
-                mmap=is_archive(path),
-            )
+            mapped = is_archive(path)
+            return torch.load(path, "cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, EOFError, OSError, MemoryError):
         raise
     except Exception as err:  # whatever a hostile or an odd pickle leads to
@@ -101,7 +84,7 @@ def passed_over(path: str) -> tuple[str, ...]:
 
 
 @functools.cache  # once for a file, however often it is opened
-def report(path: str, names: tuple[str, ...]) -> None:
+def warn_passed_over(path: str, names: tuple[str, ...]) -> None:
     """Say what was passed over, in one line."""
     logger.warning(
         "%s: passed over, and not run: objects of %s", path, ", ".join(names)
@@ -128,9 +111,7 @@ def unwrap(loaded: object, path: str) -> dict[str, torch.Tensor]:
         raise ValueError(
             f"{path} holds {type(loaded).__name__}, not tensors{hint}"
         )
-    others = [
-        key for key, value in loaded.items() if not torch.is_tensor(value)
-    ]
+    others = [key for key in loaded if not torch.is_tensor(loaded[key])]
     if others:
         hint = ""
         if any(isinstance(loaded[key], PassedOver) for key in others):

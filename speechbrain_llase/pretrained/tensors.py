@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,23 +36,11 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
 def open_tensors(path: str) -> dict[str, StoredTensor]:
     """Find the tensors of a checkpoint, recognised by its first bytes.
 
-    Arguments
-    ---------
-    path : str
-        A safetensors file, or one that torch.save wrote; of the latter,
-        tensors under "model_state_dict", "state_dict" or "model" are taken.
-        Nothing but tensors and plain values is unpickled.
-
-    Returns
-    -------
-    tensors : dict
-        Key -> StoredTensor. Only files in torch.save's old form, which is no
-        archive, have been read at this point.
-
-    Raises
-    ------
-    ValueError
-        The file is empty, truncated, of another kind, or holds no tensors.
+    Of a file that torch.save wrote, tensors under "model_state_dict",
+    "state_dict" or "model" are taken, and nothing but tensors and plain values
+    is unpickled; its old form, which is no archive, is read at once. A
+    ValueError if the file is empty, truncated, of another kind or without
+    tensors.
     """
     with open(path, "rb") as file:
         head = file.read(9)
@@ -61,7 +50,10 @@ def open_tensors(path: str) -> dict[str, StoredTensor]:
             return open_safetensors(path)
         if head[:2] == b"PK" or head[:1] == b"\x80":
             tensors = unwrap(load_pickle(path), path)
-            return {key: stored(key, tensors[key]) for key in tensors}
+            return {
+                key: StoredTensor(x.shape, lambda x=x: x, frozenset([key]))
+                for key, x in tensors.items()
+            }
     except (SafetensorError, RuntimeError, EOFError, OSError) as err:
         reason = str(err).partition("\n")[0].partition(". ")[0]
         raise ValueError(
@@ -87,26 +79,18 @@ def open_safetensors(path: str) -> dict[str, StoredTensor]:
     the tensor, and does not add up to the whole file.
     """
 
-    def reader(key: str) -> Callable[[], torch.Tensor]:
-        """A function that reads one tensor."""
-
-        def read() -> torch.Tensor:
-            with safe_open(path, framework="pt") as file:
-                return file.get_tensor(key)
-
-        return read
+    def read(key: str) -> torch.Tensor:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(key)
 
     with safe_open(path, framework="pt") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
     return {
-        key: StoredTensor(torch.Size(shape), reader(key), frozenset([key]))
+        key: StoredTensor(
+            torch.Size(shape), partial(read, key), frozenset([key])
+        )
         for key, shape in shapes.items()
     }
-
-
-def stored(key: str, tensor: torch.Tensor) -> StoredTensor:
-    """Wrap a tensor that is in memory, or mapped into it."""
-    return StoredTensor(tensor.shape, lambda: tensor, frozenset([key]))
 
 
 def rename(
@@ -136,20 +120,9 @@ def misfits(
 ) -> dict[str, list[str]]:
     """Compare tensors with what a module wants.
 
-    Arguments
-    ---------
-    module : torch.nn.Module
-        What is to be filled.
-    tensors : dict
-        Key -> StoredTensor.
-    ignore : sequence of str
-        Patterns (``*`` and ``?``) of names in the file that may be unknown.
-
-    Returns
-    -------
-    problems : dict
-        `missing` keys of the module, `unknown` names of the file, `misshapen`
-        keys with both shapes; only what there is.
+    Gives `missing` keys of the module, `unknown` names of the file that match
+    no pattern (``*`` and ``?``) of `ignore`, `misshapen` keys with both
+    shapes; only what there is.
     """
     wanted = module.state_dict()
     unknown = {
@@ -177,23 +150,10 @@ def load_strictly(
     path: str,
     ignore: Sequence[str] = (),
 ) -> None:
-    """Read tensors into a module; all must be there and nothing else.
+    """Read tensors into a module, one by one, converted to its dtypes.
 
-    Arguments
-    ---------
-    module : torch.nn.Module
-        What is filled; tensors are converted to its dtypes.
-    tensors : dict
-        Key -> StoredTensor; each is read, copied and let go.
-    path : str
-        Named in the error.
-    ignore : sequence of str
-        As `misfits` takes it.
-
-    Raises
-    ------
-    ValueError
-        Keys are missing, unknown or of another shape; nothing was copied.
+    A ValueError, before anything is copied, if keys are missing, of another
+    shape, or unknown and not among the patterns to `ignore`.
     """
     problems = misfits(module, tensors, ignore)
     if problems:

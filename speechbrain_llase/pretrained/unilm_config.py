@@ -43,23 +43,9 @@ def check_structure(config: dict) -> None:
 
 
 def parse_layers(text: str) -> list[tuple[int, ...]]:
-    """Read a list of (dim, kernel, stride), without evaluating it.
+    """Read lists of (dim, kernel, stride), joined by + and repeated by *.
 
-    Arguments
-    ---------
-    text : str
-        Such as ``[(512,10,5)] + [(512,3,2)] * 4``: lists of tuples of whole
-        numbers, joined by + and repeated by *.
-
-    Returns
-    -------
-    layers : list of tuple
-        In order.
-
-    Raises
-    ------
-    ValueError
-        The text says anything else.
+    Nothing is evaluated: a ValueError if the text says anything else.
 
     Example
     -------

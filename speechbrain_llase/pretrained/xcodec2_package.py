@@ -129,12 +129,12 @@ def package_keys(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
         if all(name in tensors for name in names):
             parts = [tensors.pop(name) for name in names]
             joined = key.replace("self_attn.q_proj", "att.c_attn")
-            tensors[joined] = join(parts)
+            tensors[joined] = one_below_another(parts)
     return tensors
 
 
-def join(parts: list[StoredTensor]) -> StoredTensor:
-    """Tensors one after another, along their first axis."""
+def one_below_another(parts: list[StoredTensor]) -> StoredTensor:
+    """Tensors joined along their first axis."""
     rows = sum(part.shape[0] for part in parts)
     return StoredTensor(
         torch.Size([rows, *parts[0].shape[1:]]),

@@ -136,7 +136,7 @@ def test_interrupted(stand_in_files, tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        "speechbrain_llase.pretrained.convert.describe", interrupt
+        "speechbrain_llase.pretrained.convert.write_about", interrupt
     )
     assert main(arguments(stand_in_files, tmp_path / "model")) == 130
     assert not list(tmp_path.iterdir())
