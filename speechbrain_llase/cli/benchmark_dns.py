@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 from speechbrain_llase.cli.common import (
+    add_command,
+    add_folder,
     add_model_options,
-    check_writable,
+    make_output,
     model_options,
     one_line,
     refuse,
@@ -42,28 +43,14 @@ exit codes: 0 all clips scored, 1 some could not be, 2 nothing was begun.
 
 def add_parser(subparsers) -> None:
     """Describe the sub-command `benchmark-dns`."""
-    parser = subparsers.add_parser(
-        "benchmark-dns",
-        help="score a model on the DNS-2020 test set",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    summary = "score a model on the DNS-2020 test set"
+    parser = add_command(
+        subparsers, "benchmark-dns", run, summary, HELP, EPILOG
     )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--testset",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="datasets/test_set of the Challenge's repository",
+    add_folder(
+        parser, "--testset", "datasets/test_set of the Challenge's repository"
     )
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="folder of the report, made if missing",
-    )
+    add_folder(parser, "--output", "folder of the report, made if missing")
     add_model_options(parser)
     add_measure_options(parser)
 
@@ -76,14 +63,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = leave_out(args, read_settings(args))
         subsets = find_subsets(args.testset)
-        check_writable(args.output)
+        make_output(args.output)
         enhancer = load_enhancer(**model_options(args))
         for name, clips in subsets.items():
             enhanced = enhance(enhancer, clips)
             scores[name] = score(enhanced, settings, args.jobs, name)
     except (ValueError, OSError, ImportError) as err:
         return refuse(f"{one_line(err)} (or see --without)")
-    return report(args, scores, settings)
+    return write_tables(args, scores, settings)
 
 
 def enhance(enhancer, clips: list) -> Iterator:
@@ -105,7 +92,7 @@ def enhance(enhancer, clips: list) -> Iterator:
         yield dataclasses.replace(clip, waves=first | waves)
 
 
-def report(args: argparse.Namespace, scores: dict[str, list], settings) -> int:
+def write_tables(args: argparse.Namespace, scores: dict, settings) -> int:
     """Write the reports, print the tables; return the exit code."""
     from speechbrain_llase.evaluation.dns2020 import comparison
     from speechbrain_llase.evaluation.report import (

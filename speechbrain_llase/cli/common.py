@@ -9,6 +9,26 @@ from typing import Any
 from speechbrain_llase.bulk.records import one_line as one_line
 
 
+def add_command(subparsers, name: str, run, summary: str, about: str, end: str):
+    """Add the parser of a sub-command, whose texts keep their lines."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=about,
+        epilog=end,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_folder(parser: argparse.ArgumentParser, option: str, text: str) -> None:
+    """Add an option that needs a folder."""
+    parser.add_argument(
+        option, required=True, type=Path, metavar="DIR", help=text
+    )
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `load_enhancer` reads."""
     add_device_options(parser)
@@ -81,14 +101,7 @@ def model_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
-def find_model(name: str) -> str:
-    """Folder, URL or id of a model; a ValueError for an unknown name."""
-    from speechbrain_llase.inference.sources import resolve_source
-
-    return resolve_source(name)
-
-
-def check_writable(folder: Path) -> None:
+def make_output(folder: Path) -> None:
     """Make the output folder and try to write in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

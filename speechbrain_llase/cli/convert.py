@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from speechbrain_llase.cli.common import one_line, positive, refuse, say
+from speechbrain_llase.cli.common import (
+    add_command,
+    add_folder,
+    one_line,
+    positive,
+    refuse,
+    say,
+)
+from speechbrain_llase.pretrained.official import DTYPES
 
 HELP = """\
 Make one self-contained folder of the official files.
@@ -11,7 +19,8 @@ Make one self-contained folder of the official files.
 Any published layout is taken, recognised by content, whatever the files are
 called: WavLM-Large in unilm's or Hugging Face's form, LLaSE's best.pt.tar,
 Xcodec2 as published by transformers or by its authors. `speechbrain-llase
-doctor FILE` says what a file is. Only what enhancement uses is written. The result is read back and compared before it appears.
+doctor FILE` says what a file is. Only what enhancement uses is written. The
+result is read back and compared before it appears.
 """
 EPILOG = """\
 example:
@@ -24,7 +33,7 @@ exit codes: 0 done, 1 a file does not fit or cannot be written, 2 usage.
 licence: the Xcodec2 weights are CC-BY-NC-4.0 (no commercial use), and so is
 what is converted from them; manifest.json in the folder says so.
 """
-FILES = {  # option -> what it takes
+TAKEN = {  # option -> what it takes
     "--wavlm": "WavLM-Large: pytorch_model.bin or WavLM-Large.pt",
     "--lm": "LLaSE's token LM: best.pt.tar",
     "--codec": "Xcodec2: model.safetensors or the training checkpoint",
@@ -34,15 +43,9 @@ FILES = {  # option -> what it takes
 
 def add_parser(subparsers) -> None:
     """Describe the sub-command `convert`."""
-    parser = subparsers.add_parser(
-        "convert",
-        help="make one slim folder of the official files",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    for option, file in FILES.items():
+    summary = "make one slim folder of the official files"
+    parser = add_command(subparsers, "convert", run, summary, HELP, EPILOG)
+    for option, file in TAKEN.items():
         parser.add_argument(
             option,
             required=option != "--w2v-bert",
@@ -53,21 +56,21 @@ def add_parser(subparsers) -> None:
     add_conversion_options(parser)
 
 
-def add_conversion_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `download` takes too: the output and its form."""
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="folder to make; it must not exist, or be empty",
-    )
+def add_new_folder(parser: argparse.ArgumentParser, dtype: str) -> None:
+    """Add --output and --dtype of a model folder to make."""
+    text = "folder to make; it must not exist, or be empty"
+    add_folder(parser, "--output", text)
     parser.add_argument(
         "--dtype",
-        default="bfloat16",
-        choices=["bfloat16", "float16", "float32"],
+        default=dtype,
+        choices=list(DTYPES),
         help="of the weights written (default: %(default)s)",
     )
+
+
+def add_conversion_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `download` takes too: the output and its form."""
+    add_new_folder(parser, "bfloat16")
     for option, owner in (("--lm-heads", "LM"), ("--codec-heads", "codec")):
         parser.add_argument(
             option,
@@ -95,27 +98,25 @@ def run(args: argparse.Namespace) -> int:
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         return refuse(f"there is no file {', '.join(missing)}")
-    from speechbrain_llase.pretrained import convert as converter
-
     try:
-        manifest = converter.convert(
-            files,
-            args.output,
-            args.dtype,
-            args.lm_heads,
-            args.codec_heads,
-            ignore=args.ignore,
-        )
+        print_made(convert_files(args, files), args.output)
     except FileExistsError as err:
         return refuse(one_line(err))
     except (ValueError, OSError) as err:
         say(f"error: {one_line(err)}")
         return 1
-    report(manifest, args.output)
     return 0
 
 
-def report(manifest: dict, output: Path) -> None:
+def convert_files(args: argparse.Namespace, files: dict[str, Path]) -> dict:
+    """Convert as the options say; give the manifest."""
+    from speechbrain_llase.pretrained.convert import convert
+
+    how = args.dtype, args.lm_heads, args.codec_heads
+    return convert(files, args.output, *how, ignore=args.ignore)
+
+
+def print_made(manifest: dict, output: Path) -> None:
     """Print what was written, and the licences."""
     for name, about in manifest["files"].items():
         print(f"{output / name}  {about['bytes'] / 1e6:.1f} MB")

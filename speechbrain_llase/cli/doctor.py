@@ -1,33 +1,67 @@
-"""`speechbrain-llase doctor`: the installation and a model, checked."""
+"""`speechbrain-llase doctor`: the installation and a model, checked.
+
+Every check gives a finding: fine, worth a look, or wrong and what to do.
+"""
 
 import argparse
+import hashlib
+import importlib
+import json
 import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from packaging.version import Version
 
 from speechbrain_llase.cli.common import (
+    add_command,
     add_device_options,
-    find_model,
     non_empty,
     one_line,
     refuse,
 )
 from speechbrain_llase.inference.loading import pick_device
+from speechbrain_llase.pretrained.official import FILE_ENDINGS
 
-if TYPE_CHECKING:
-    from speechbrain_llase.cli.checks import Finding
+HELP = """\
+Check versions, a model's files and that it runs. Of a file as downloaded, say
+which official file it is and what of it is used.
+"""
+EPILOG = "exit codes: 0 all is well, 1 something is wrong, 2 usage"
+TESTED = "constraints.txt of the repository names the tested set"
+NEEDED = {  # package -> (at least, below or None)
+    "torch": ("2.7.1", None),
+    "torchaudio": ("2.7.1", None),
+    "transformers": ("5.13", None),
+    "speechbrain": ("1.1", "1.2"),
+    "huggingface_hub": ("1.31", None),
+    "hyperpyyaml": ("1.2", None),
+    "safetensors": ("0.4", None),
+    "soundfile": ("0.12.1", None),
+}
+OPTIONAL = ["xcodec2", "speechmos", "onnxruntime", "matplotlib"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; what is good may still deserve a warning."""
+
+    good: bool
+    text: str
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        mark = "BAD" if not self.good else "warn" if self.is_warning else "ok"
+        return f"{mark:<4} {self.text}"
 
 
 def add_parser(subparsers) -> None:
     """Describe the sub-command `doctor`."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="check the installation and a model",
-        description="Check versions, a model's files and that it runs. Of a file"
-        " as downloaded, say which official file it is and what of it is used.",
-        epilog="exit codes: 0 all is well, 1 something is wrong, 2 usage",
-    )
-    parser.set_defaults(run=run)
+    summary = "check the installation and a model"
+    parser = add_command(subparsers, "doctor", run, summary, HELP, EPILOG)
     parser.add_argument(
         "source",
         nargs="?",
@@ -42,25 +76,140 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase doctor`; return the exit code."""
-    from speechbrain_llase.cli import checks, file_checks
-
-    findings = [*checks.check_packages()]
+    findings = [*check_packages()]
     if os.path.isfile(args.source):
-        findings += file_checks.check_file(Path(args.source))
-        return report(findings)
-    try:
-        device = pick_device(args.device)
-        source = find_model(args.source)
-    except ValueError as err:
-        return refuse(one_line(err))
-    if os.path.isdir(source):
-        findings += checks.check_folder(Path(source))
-    findings += checks.check_run(args.source, device, args.precision)
-    return report(findings)
+        from speechbrain_llase.cli.file_checks import check_file
 
+        findings += check_file(Path(args.source))
+    elif args.source.endswith(FILE_ENDINGS) and not os.path.isdir(args.source):
+        return refuse(f"there is no file {args.source}")
+    else:
+        from speechbrain_llase.inference.sources import resolve_source
 
-def report(findings: "list[Finding]") -> int:
-    """Print what was found; return the exit code."""
+        try:
+            device = pick_device(args.device)
+            source = resolve_source(args.source)
+        except ValueError as err:
+            return refuse(one_line(err))
+        if os.path.isdir(source):
+            findings += check_folder(Path(source))
+        findings += check_run(args.source, device, args.precision)
     for finding in findings:
-        print(f"{'ok ' if finding.good else 'BAD'}  {finding.text}")
+        print(finding)
     return 0 if all(finding.good for finding in findings) else 1
+
+
+def check_packages() -> Iterator[Finding]:
+    """Versions, and the pairs that break one another."""
+    for name, (least, below) in NEEDED.items():
+        version = installed(name)
+        if version is None:
+            yield Finding(False, f"{name} is missing: pip install {name}")
+            continue
+        good = Version(version) >= Version(least)
+        good &= below is None or Version(version) < Version(below)
+        wanted = f"{least} or newer" + (f", below {below}" if below else "")
+        advice = "" if good else f", needed is {wanted} ({TESTED})"
+        yield Finding(good, f"{name} {version}{advice}")
+    yield from check_pairs()
+    for name in OPTIONAL:
+        yield Finding(True, f"{name} {installed(name) or 'not installed'}")
+
+
+def check_pairs() -> Iterator[Finding]:
+    """torch with torchaudio, and what xcodec2 pins."""
+    torch, audio = installed("torch"), installed("torchaudio")
+    if torch and audio:
+        if Version(torch).release[:2] != Version(audio).release[:2]:
+            yield Finding(
+                False,
+                f"torchaudio {audio} is built for another torch than {torch}: "
+                f"install both of one release ({TESTED})",
+            )
+        try:
+            importlib.import_module("torchaudio")
+        except (ImportError, OSError, RuntimeError) as err:
+            yield Finding(
+                False, f"torchaudio does not load beside torch {torch}: {err}"
+            )
+    if installed("xcodec2") and torch and not torch.startswith("2.5.0"):
+        yield Finding(
+            True,
+            "xcodec2 pins torch 2.5.0; beside this torch it works only if it "
+            "was installed with pip install --no-deps",
+            is_warning=True,
+        )
+
+
+def installed(name: str) -> str | None:
+    """Version of a distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_folder(folder: Path) -> Iterator[Finding]:
+    """Files of a model, and their checksums where a manifest states them."""
+    if not (folder / "hyperparams.yaml").is_file():
+        yield Finding(False, f"{folder} has no hyperparams.yaml: no model")
+        return
+    listed = {}
+    manifest = folder / "manifest.json"
+    if manifest.is_file():
+        listed = json.loads(manifest.read_text("utf-8"))["files"]
+    for name, about in listed.items():
+        path = folder / name
+        if not path.is_file():
+            yield Finding(False, f"{name} is missing: convert again")
+            continue
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        good = digest == about["sha256"]
+        advice = "checksum holds" if good else "was changed: convert again"
+        yield Finding(good, f"{name} {size(path)}, {advice}")
+    for path in sorted(folder.glob("*.ckpt")):
+        if path.name not in listed:
+            yield Finding(True, f"{path.name} {size(path)}, no checksum known")
+
+
+def size(path: Path) -> str:
+    """File size in MB."""
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+def check_run(source: str, device: str, precision: str) -> Iterator[Finding]:
+    """Load a model and enhance one second of noise."""
+    import torch
+
+    from speechbrain_llase import EnhanceLLaSE
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    yield Finding(
+        True, f"device {device} (CPU {capability}), precision {precision}"
+    )
+    start = time.perf_counter()
+    try:
+        enhancer = EnhanceLLaSE.from_hparams(
+            source, run_opts={"device": device, "precision": precision}
+        )
+    except (ValueError, OSError, RuntimeError, KeyError) as err:
+        reason = " ".join(str(err).split())
+        yield Finding(False, f"{source} does not load: {reason}")
+        return
+    loaded_s = time.perf_counter() - start
+    weights = sum(p.numel() for p in enhancer.mods.parameters())
+    yield Finding(
+        True,
+        f"{source} loaded in {loaded_s:.1f} s, {weights / 1e6:.1f} M weights",
+    )
+    noise = torch.randn(1, enhancer.hparams.sample_rate)
+    enhancer.enhance_batch(noise)  # warm-up
+    start = time.perf_counter()
+    enhanced = enhancer.enhance_batch(noise)
+    spent = time.perf_counter() - start
+    good = enhanced.shape == noise.shape and bool(enhanced.isfinite().all())
+    text = f"one second of noise enhanced in {spent:.2f} s"
+    if not good:
+        text = "the result of the self-test is not finite or of another length"
+    yield Finding(good, text)

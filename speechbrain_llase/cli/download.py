@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechbrain_llase.cli.common import one_line, refuse, say
-from speechbrain_llase.cli.convert import add_conversion_options, report
+from speechbrain_llase.cli.common import add_command, one_line, refuse, say
+from speechbrain_llase.cli.convert import (
+    add_conversion_options,
+    convert_files,
+    print_made,
+)
 from speechbrain_llase.pretrained.official import ON_HUB
 
 if TYPE_CHECKING:
@@ -35,14 +39,8 @@ asked before anything is fetched; --accept-licences answers yes.
 
 def add_parser(subparsers) -> None:
     """Describe the sub-command `download`."""
-    parser = subparsers.add_parser(
-        "download",
-        help="fetch a model's official files and convert them",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
+    summary = "fetch a model's official files and convert them"
+    parser = add_command(subparsers, "download", run, summary, HELP, EPILOG)
     add = parser.add_argument
     add("name", choices=["llase"], help="which model")
     add_conversion_options(parser)
@@ -82,19 +80,19 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase download`; return the exit code."""
-    from speechbrain_llase.pretrained import convert as converter, download
+    from speechbrain_llase.pretrained import download
+    from speechbrain_llase.pretrained.convert import check_output
 
     cache = args.cache or args.output.parent / "official_files"
     try:
-        converter.check_output(args.output)
+        check_output(args.output)
     except FileExistsError as err:
         return refuse(one_line(err))
     try:
-        downloads = list(
-            download.plan(args.name, cache, args.endpoint, args.take)
-        )
+        source = args.name, cache, args.endpoint, args.take
+        downloads = list(download.plan(*source))
         folder = download.folder_size(downloads, args.dtype, args.encoder)
-        show(downloads, folder, is_kept=args.cache is not None)
+        print_plan(downloads, folder, is_kept=args.cache is not None)
         if not accepted(args):
             return refuse(
                 "the licences were not accepted: say yes, or --accept-licences"
@@ -104,24 +102,17 @@ def run(args: argparse.Namespace) -> int:
         if args.encoder:
             files.setdefault("w2v_bert", files["codec"])
         say(f"converting; until that is done, the files stay in {cache}")
-        manifest = converter.convert(
-            files,
-            args.output,
-            args.dtype,
-            args.lm_heads,
-            args.codec_heads,
-            ignore=args.ignore,
-        )
+        manifest = convert_files(args, files)
     except (ValueError, OSError) as err:
         say(f"error: {one_line(err)}")
         return 1
     if not args.cache:
         download.discard(downloads, cache)
-    report(manifest, args.output)
+    print_made(manifest, args.output)
     return 0
 
 
-def show(downloads: "list[Download]", folder: int, is_kept: bool) -> None:
+def print_plan(downloads: "list[Download]", folder: int, is_kept: bool) -> None:
     """Print each file with its size and licence, and the room they take."""
     for download in downloads:
         source = download.source

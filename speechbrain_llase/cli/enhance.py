@@ -19,7 +19,7 @@ from speechbrain_llase.bulk.run_state import state_path
 from speechbrain_llase.bulk.stop_signals import Stopper
 from speechbrain_llase.cli.common import (
     add_model_options,
-    check_writable,
+    make_output,
     model_options,
     non_empty,
     one_line,
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_run(args.inputs, args.output, args.column)
         refuse_details(args, plan.units)
         if folder := local_path(args.output):
-            check_writable(folder)
+            make_output(folder)
         name = manifest_name(args.shard)
         path = Path(args.manifest or manifest_path(args.output, name))
         refuse_taken([path, state_path(path)], args.inputs, plan.units)

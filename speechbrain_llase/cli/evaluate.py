@@ -5,7 +5,9 @@ import dataclasses
 from pathlib import Path
 
 from speechbrain_llase.cli.common import (
-    check_writable,
+    add_command,
+    add_folder,
+    make_output,
     one_line,
     positive,
     refuse,
@@ -46,31 +48,17 @@ warning: a hub model's YAML runs code: use only those you trust.
 
 DEFAULT_ASR = "speechbrain/asr-crdnn-rnnlm-librispeech"
 DEFAULT_SPEAKER = "speechbrain/spkrec-ecapa-voxceleb"
-MEASURE_NAMES = (
-    "dnsmos",
-    "pesq",
-    "estoi",
-    "si-sdr",
-    "words",
-    "speaker",
-    "level",
-)
+MEASURE_NAMES = "dnsmos pesq estoi si-sdr words speaker level".split()
 AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
 
 
 def add_parser(subparsers) -> None:
     """Describe the sub-command `evaluate`."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="score enhanced files",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
+    summary = "score enhanced files"
+    parser = add_command(subparsers, "evaluate", run, summary, HELP, EPILOG)
+    add_folder(parser, "--noisy", "the inputs")
+    add_folder(parser, "--enhanced", "results")
     add = parser.add_argument
-    add("--noisy", required=True, type=Path, metavar="DIR", help="the inputs")
-    add("--enhanced", required=True, type=Path, metavar="DIR", help="results")
     add("--clean", type=Path, metavar="DIR", help="the clean originals")
     add(
         "--text",
@@ -78,13 +66,7 @@ def add_parser(subparsers) -> None:
         metavar="FILE",
         help="what is said: on each line a name and the words",
     )
-    add(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="folder of the report, made if missing",
-    )
+    add_folder(parser, "--output", "folder of the report, made if missing")
     add_measure_options(parser)
 
 
@@ -158,12 +140,12 @@ def run(args: argparse.Namespace) -> int:
                 f"No name in {args.text} is that of a file; they begin with "
                 f"{unknown[0]!r}, the files with {clips[0].name!r}."
             )
-        check_writable(args.output)
+        make_output(args.output)
         settings = leave_out(args, read_settings(args))
         scores = score(clips, settings, args.jobs)
     except (ValueError, OSError, ImportError) as err:
         return refuse(f"{one_line(err)} (or see --without)")
-    return report(args, scores, skipped, settings)
+    return write_report(args, scores, skipped, settings)
 
 
 def read_settings(args: argparse.Namespace):
@@ -187,10 +169,7 @@ def read_settings(args: argparse.Namespace):
 def leave_out(args: argparse.Namespace, settings):
     """Leave out what cannot be measured for want of a package, and say so.
 
-    Raises
-    ------
-    ImportError
-        If such a measure was asked for by name.
+    An ImportError if such a measure was asked for by name.
     """
     from speechbrain_llase.evaluation.scoring import find_missing
 
@@ -217,7 +196,7 @@ def score(clips, settings, jobs: int, desc: str = "score") -> list:
     return list(tqdm(scored, desc=desc, unit="clip", total=total, disable=None))
 
 
-def report(
+def write_report(
     args: argparse.Namespace, scores: list, skipped: list, settings
 ) -> int:
     """Write the report, print its table; return the exit code."""
@@ -242,18 +221,13 @@ def report(
     scored = sum(1 for x in scores if x.rows)
     print(f"{scored} clips, {len(whole)} skipped; mean (95 % interval)\n")
     print(table(summary))
-    say_clipped(scores)
-    figures = [skip for skip in skipped if skip.row]
-    if figures:
-        print(f"\n{len(figures)} figures skipped; summary.json says why.")
-    return 1 if whole else 0
-
-
-def say_clipped(scores: list) -> None:
-    """Say how much was clipped, if anything was."""
     counts = [count for x in scores for count in x.beyond.values()]
     if counts:
         print(
             f"\n{len(counts)} waves reach beyond full scale, in "
             f"{sum(counts)} samples, which were clipped."
         )
+    figures = [skip for skip in skipped if skip.row]
+    if figures:
+        print(f"\n{len(figures)} figures skipped; summary.json says why.")
+    return 1 if whole else 0

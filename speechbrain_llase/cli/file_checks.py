@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_llase.cli.checks import Finding
 from speechbrain_llase.cli.common import one_line
+from speechbrain_llase.cli.doctor import Finding
 from speechbrain_llase.pretrained.convert import ENHANCING, NETWORKS, sha256
 from speechbrain_llase.pretrained.dimensions import network_dimensions
-from speechbrain_llase.pretrained.official import OfficialFile, recognise
+from speechbrain_llase.pretrained.official import LAYER, recognise
 from speechbrain_llase.pretrained.pickles import listed, passed_over
 from speechbrain_llase.pretrained.tensors import (
     StoredTensor,
@@ -20,22 +20,12 @@ from speechbrain_llase.pretrained.tensors import (
 )
 from speechbrain_llase.pretrained.unilm_config import read_config
 
-LAYER = 6  # of WavLM, whose output the LM hears
-
 
 def check_file(path: Path) -> Iterator[Finding]:
     """Compare a file as it was downloaded with the official ones.
 
-    Arguments
-    ---------
-    path : Path
-        The file.
-
-    Yields
-    ------
-    Finding
-        What it is, its size and checksum, the networks that it fills, the
-        rest.
+    Says what it is, its size and checksum, the networks that it fills, the
+    rest.
     """
     try:
         tensors = open_tensors(str(path))
@@ -51,7 +41,14 @@ def check_file(path: Path) -> Iterator[Finding]:
         )
         return
     yield Finding(True, f"{path} has the tensors of {official}")
-    yield Finding(True, size_of(path, official))
+    size = path.stat().st_size
+    if differs := official.differs(size):
+        yield Finding(True, differs, is_warning=True)
+    else:
+        known = (
+            "as published" if official.size else "the published size is unknown"
+        )
+        yield Finding(True, f"{size:,} bytes, {known}")
     yield Finding(True, f"SHA-256 {sha256(path)}")
     if official.part:
         yield from check_networks(path, official.part, tensors)
@@ -59,15 +56,6 @@ def check_file(path: Path) -> Iterator[Finding]:
         yield Finding(False, "this version reads no such file")
     if objects := passed_over(str(path)):
         yield Finding(True, f"not run: objects of {', '.join(objects)}")
-
-
-def size_of(path: Path, official: OfficialFile) -> str:
-    """Compare the file's size with the published one."""
-    size = path.stat().st_size
-    if differs := official.differs(size):
-        return f"warning: {differs}"
-    known = "as published" if official.size else "the published size is unknown"
-    return f"{size:,} bytes, {known}"
 
 
 def check_networks(
@@ -86,10 +74,8 @@ def check_networks(
         else:
             yield finding
             used |= names
-    rest = Counter(
-        name.removeprefix("module.").split(".")[0]
-        for name in tensors.keys() - used
-    )
+    unused = (name.removeprefix("module.") for name in tensors.keys() - used)
+    rest = Counter(name.split(".")[0] for name in unused)
     if rest:
         groups = [f"{name} ({count})" for name, count in rest.most_common()]
         yield Finding(

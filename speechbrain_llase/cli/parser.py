@@ -30,18 +30,10 @@ COMMANDS = [
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line with these arguments, or those of the process.
 
-    Arguments
-    ---------
-    argv : sequence of str, optional
-        The arguments after the command's name; those of the process if None.
-
-    Returns
-    -------
-    int
-        The exit code. After a Ctrl-C a process whose own arguments these
-        are lets no second one in: it ends now, without a traceback.
+    Gives the exit code. After a Ctrl-C a process whose own arguments these
+    are lets no second one in: it ends now, without a traceback.
 
     Example
     -------

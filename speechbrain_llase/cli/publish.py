@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from speechbrain_llase.cli.common import one_line, refuse, say
+from speechbrain_llase.cli.common import add_command, one_line, refuse, say
+from speechbrain_llase.cli.convert import add_new_folder, print_made
 
 HELP = """\
 Write the best weights of a training as a model folder.
@@ -25,33 +26,15 @@ exit codes: 0 done, 1 the checkpoint does not fit or cannot be written, 2 usage.
 
 def add_parser(subparsers) -> None:
     """Describe the sub-command `publish`."""
-    parser = subparsers.add_parser(
-        "publish",
-        help="make a model folder of a training",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
+    summary = "make a model folder of a training"
+    parser = add_command(subparsers, "publish", run, summary, HELP, EPILOG)
     parser.add_argument(
         "source",
         type=Path,
         metavar="RUN",
         help="output folder of a training, or one CKPT+ folder in it",
     )
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="folder to make; it must not exist, or be empty",
-    )
-    parser.add_argument(
-        "--dtype",
-        default="float16",
-        choices=["bfloat16", "float16", "float32"],
-        help="of the weights written (default: %(default)s)",
-    )
+    add_new_folder(parser, "float16")
     parser.add_argument(
         "--share",
         type=float,
@@ -78,6 +61,5 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as err:
         say(f"error: {one_line(err)}")
         return 1
-    for name, about in manifest["files"].items():
-        print(f"{args.output / name}  {about['bytes'] / 1e6:.1f} MB")
+    print_made(manifest, args.output)
     return 0
