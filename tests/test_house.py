@@ -42,7 +42,6 @@ INTERFACES = {  # names that several modules define on purpose
     "before_attention",
     "run_layer",
 }
-DONE = set(MAY_IMPORT) - {"cli", "pretrained"}
 
 
 def sources():
@@ -214,14 +213,8 @@ def test_page_names_what_is_there():
 
 
 def test_names_have_one_meaning():
-    """No two modules define the same name, where packages are tidied."""
-    shared = shared_names()
-    wrong = {
-        name: homes
-        for name, homes in shared.items()
-        if sum(home.partition("/")[0] in DONE for home in homes) > 1
-    }
-    assert not wrong, wrong
+    """No two modules define the same name."""
+    assert not shared_names()
 
 
 if __name__ == "__main__":
