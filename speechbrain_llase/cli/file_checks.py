@@ -9,7 +9,10 @@ import torch
 from speechbrain_llase.cli.common import one_line
 from speechbrain_llase.cli.doctor import Finding
 from speechbrain_llase.pretrained.convert import ENHANCING, NETWORKS, sha256
-from speechbrain_llase.pretrained.dimensions import network_dimensions
+from speechbrain_llase.pretrained.dimensions import (
+    network_dimensions,
+    read_config,
+)
 from speechbrain_llase.pretrained.official import LAYER, recognise
 from speechbrain_llase.pretrained.pickles import listed, passed_over
 from speechbrain_llase.pretrained.tensors import (
@@ -18,7 +21,6 @@ from speechbrain_llase.pretrained.tensors import (
     misfits,
     open_tensors,
 )
-from speechbrain_llase.pretrained.unilm_config import read_config
 
 
 def check_file(path: Path) -> Iterator[Finding]:

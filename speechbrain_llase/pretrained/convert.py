@@ -28,7 +28,10 @@ from speechbrain_llase.lobes.xcodec2_tokenizer import (
 )
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.pretrained import loading
-from speechbrain_llase.pretrained.dimensions import network_dimensions
+from speechbrain_llase.pretrained.dimensions import (
+    network_dimensions,
+    read_config,
+)
 from speechbrain_llase.pretrained.model_yaml import write_yaml
 from speechbrain_llase.pretrained.official import DTYPES, LAYER, LICENCES
 from speechbrain_llase.pretrained.tensors import (
@@ -36,7 +39,6 @@ from speechbrain_llase.pretrained.tensors import (
     open_tensors,
     read_tensors,
 )
-from speechbrain_llase.pretrained.unilm_config import read_config
 
 ENHANCING = ("frontend", "token_lm", "vocoder")  # the others are for training
 NETWORKS = {  # name -> its file, its class, what it takes of the file

@@ -4,6 +4,8 @@ What tensors cannot tell, the number of heads of LLaMA and of Xcodec2, has to
 be said: a wrong number loads without error and gives wrong tokens.
 """
 
+import re
+
 import torch
 
 from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, VOCAB_SIZE
@@ -14,16 +16,19 @@ from speechbrain_llase.pretrained.layouts import (
     VOCODER_RULES,
     WAVLM_RULES,
 )
-from speechbrain_llase.pretrained.tensors import StoredTensor, rename
-from speechbrain_llase.pretrained.unilm_config import (
-    CONVOLUTIONS,
-    check_structure,
+from speechbrain_llase.pretrained.pickles import PassedOver, load_pickle, trust
+from speechbrain_llase.pretrained.tensors import (
+    StoredTensor,
+    is_safetensors,
+    rename,
 )
 
 OFFICIAL_WIDTH = 1024  # of the LM and of the codec; both have 16 heads there
 OFFICIAL_HEADS = 16
 SEMANTIC_LAYERS = 16  # of w2v-BERT that Xcodec2 hears
 MAX_DISTANCE = 800  # rows; WavLM-Large, where the file does not say
+CONVOLUTIONS = [(10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)]
+REPEATED = r"\[((?:\(\d+,\d+,\d+\),?)+)\](?:\*(\d{1,2}))?"  # [(8,3,2)]*4
 
 
 class Shapes:
@@ -48,12 +53,8 @@ class Shapes:
 
     def count(self, prefix: str) -> int:
         """Number of layers `prefix.0.`, `prefix.1.` and so on."""
-        indices = {
-            int(key.removeprefix(prefix + ".").split(".")[0])
-            for key in self.shapes
-            if key.startswith(prefix + ".")
-        }
-        return len(indices)
+        found = map(re.compile(rf"{prefix}\.(\d+)\.").match, self.shapes)
+        return len({layer[1] for layer in found if layer})
 
 
 def network_dimensions(
@@ -108,6 +109,65 @@ def frontend_dimensions(
         "num_buckets": shapes.of(f"{layer}attention.rel_attn_embed.weight")[0],
         "max_distance": config.get("max_distance", MAX_DISTANCE),
     }
+
+
+def read_config(path: str) -> dict:
+    """Read what unilm's file of WavLM says under `cfg`; {} for other files."""
+    if is_safetensors(path):
+        return {}
+    loaded = load_pickle(path)
+    config = loaded.get("cfg", {}) if isinstance(loaded, dict) else {}
+    values = config.values() if isinstance(config, dict) else [config]
+    if any(isinstance(value, PassedOver) for value in values):
+        raise ValueError(
+            f"{path} holds an object under cfg, which says how the network is "
+            f"built; {trust(path)}"
+        )
+    return config if isinstance(config, dict) else {}
+
+
+def check_structure(config: dict) -> None:
+    """Refuse a unilm configuration that WavLMFrontend does not build."""
+    if "conv_feature_layers" in config:
+        layers = parse_layers(config["conv_feature_layers"])
+        found = [layer[1:] for layer in layers]
+        if found != CONVOLUTIONS:
+            raise ValueError(
+                f"The file's convolutions (kernel, stride) are {found}; only "
+                f"{CONVOLUTIONS} is supported."
+            )
+    wanted = {"extractor_mode": "layer_norm", "layer_norm_first": True}
+    for key, value in wanted.items():
+        if config.get(key, value) != value:
+            raise ValueError(
+                f"The file says {key}={config[key]!r}; only {value!r} (WavLM-"
+                "Large) is supported."
+            )
+
+
+def parse_layers(text: str) -> list[tuple[int, ...]]:
+    """Read lists of (dim, kernel, stride), joined by + and repeated by *.
+
+    Nothing is evaluated: a ValueError if the text says anything else.
+
+    Example
+    -------
+    >>> parse_layers("[(8,10,5)] + [(8,3,2)] * 2")
+    [(8, 10, 5), (8, 3, 2), (8, 3, 2)]
+    """
+    bare = re.sub(r"\s", "", str(text))
+    if not re.fullmatch(rf"{REPEATED}(\+{REPEATED})*", bare):
+        raise ValueError(
+            f"conv_feature_layers is {text!r}; expected lists of (dim, kernel, "
+            "stride) joined by + and repeated by *."
+        )
+    layers = []
+    for few, times in re.findall(REPEATED, bare):
+        numbers = re.findall(r"(\d+),(\d+),(\d+)", few)
+        layers += [tuple(map(int, layer)) for layer in numbers] * int(
+            times or 1
+        )
+    return layers
 
 
 def token_lm_dimensions(

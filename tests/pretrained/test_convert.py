@@ -14,7 +14,7 @@ from speechbrain.utils.fetching import FetchConfig
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.lobes.xcodec2_tokenizer import load_tokenizer
 from speechbrain_llase.pretrained.convert import convert, sha256
-from speechbrain_llase.pretrained.unilm_config import parse_layers
+from speechbrain_llase.pretrained.dimensions import parse_layers
 
 HEADS = {"lm_heads": 4, "codec_heads": 2}
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from speechbrain_llase.lobes.token_lm import TokenLM
 from speechbrain_llase.lobes.xcodec2_tokenizer import CodecEncoder
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained.dimensions import read_config
 from speechbrain_llase.pretrained.loading import (
     load_codec_encoder,
     load_token_lm,
@@ -21,7 +22,6 @@ from speechbrain_llase.pretrained.loading import (
 )
 from speechbrain_llase.pretrained.pickles import PassedOver, load_pickle
 from speechbrain_llase.pretrained.tensors import read_tensors
-from speechbrain_llase.pretrained.unilm_config import read_config
 
 WEIGHTS = {"a": torch.arange(3.0)}
 PASSED = [  # names that a stray object gives away
