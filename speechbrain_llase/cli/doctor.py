@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from speechbrain_llase.cli.common import (
@@ -32,16 +33,6 @@ which official file it is and what of it is used.
 """
 EPILOG = "exit codes: 0 all is well, 1 something is wrong, 2 usage"
 TESTED = "constraints.txt of the repository names the tested set"
-NEEDED = {  # package -> (at least, below or None)
-    "torch": ("2.7.1", None),
-    "torchaudio": ("2.7.1", None),
-    "transformers": ("5.13", None),
-    "speechbrain": ("1.1", "1.2"),
-    "huggingface_hub": ("1.31", None),
-    "hyperpyyaml": ("1.2", None),
-    "safetensors": ("0.4", None),
-    "soundfile": ("0.12.1", None),
-}
 OPTIONAL = ["xcodec2", "speechmos", "onnxruntime", "matplotlib"]
 
 
@@ -100,15 +91,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_packages() -> Iterator[Finding]:
-    """Versions, and the pairs that break one another."""
-    for name, (least, below) in NEEDED.items():
-        version = installed(name)
-        if version is None:
+    """Versions as pyproject.toml wants them, and pairs that break one another."""
+    for needed in map(Requirement, metadata.requires("speechbrain_llase")):
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        name, wanted = needed.name, needed.specifier
+        if (version := installed(name)) is None:
             yield Finding(False, f"{name} is missing: pip install {name}")
             continue
-        good = Version(version) >= Version(least)
-        good &= below is None or Version(version) < Version(below)
-        wanted = f"{least} or newer" + (f", below {below}" if below else "")
+        good = wanted.contains(version, prereleases=True)
         advice = "" if good else f", needed is {wanted} ({TESTED})"
         yield Finding(good, f"{name} {version}{advice}")
     yield from check_pairs()

@@ -37,8 +37,8 @@ def test_this_installation_is_good():
 @pytest.mark.parametrize(
     ("name", "version", "message"),
     [
-        ("transformers", "5.12.1", "needed is 5.13 or newer"),
-        ("speechbrain", "1.2.0", "below 1.2"),
+        ("transformers", "5.12.1", "needed is >=5.13"),
+        ("speechbrain", "1.2.0", "needed is <1.2,>=1.1"),
         ("torchaudio", "2.10.0", "both of one release"),
         ("soundfile", None, "soundfile is missing"),
     ],
