@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from speechbrain_llase import metrics
 from speechbrain_llase.inference.confidence import LOGIT_ROWS, Details
+from speechbrain_llase.inference.measures import Measures
 from speechbrain_llase.metrics.checks import within_scale
-from speechbrain_llase.metrics.word_edits import word_share
 from speechbrain_llase.nnet.fsq import levels_to_tokens
 
 TERMS = ("confidence", "speaker", "dnsmos", "words")
@@ -126,8 +125,7 @@ class Candidates:
             )
         self.num_candidates = num_candidates
         self.temperature, self.top_k, self.seed = temperature, top_k, seed
-        self.asr, self.speaker_model = asr, speaker_model
-        self._measures = {}  # built when first needed
+        self._measures = Measures(asr, speaker_model)
 
     def draw(
         self, token_lm: torch.nn.Module, windows: list[torch.Tensor]
@@ -198,25 +196,8 @@ class Candidates:
         """Measure one candidate; higher is better."""
         if term == "confidence":
             return details.summary().log_prob
-        measure = self._measure(term)
         if term == "dnsmos":
-            return measure(wave)["OVRL"]
+            return self._measures.overall(wave)
         if term == "words":
-            return 1 - word_share(measure.read(wave), measure.read(noisy))
-        try:
-            return measure(wave, noisy)
-        except ValueError:  # no voice is found: not the speaker's
-            return 0.0
-
-    def _measure(self, term):
-        """Build a measure when it is first needed."""
-        build = {
-            "dnsmos": lambda: metrics.DNSMOS(num_threads=1),
-            "speaker": lambda: metrics.load_speaker(self.speaker_model),
-            "words": lambda: metrics.WordDifference(
-                metrics.load_reader(self.asr)
-            ),
-        }
-        if term not in self._measures:
-            self._measures[term] = build[term]()
-        return self._measures[term]
+            return 1 - self._measures.word_share(wave, noisy)
+        return self._measures.similarity(wave, noisy) or 0.0  # none found

@@ -209,9 +209,12 @@ class EnhanceLLaSE(Pretrained):
     ) -> EnhancerStream:
         """Begin to enhance audio that arrives in chunks.
 
-        `peak` and `gain` are those of the whole recording, where known; see
-        `EnhancerStream`. Windows shorter than the model's, in seconds, lower
-        the latency and the quality.
+        Arguments
+        ---------
+        peak, gain : float, optional
+            Of the whole recording, if known; see `EnhancerStream`.
+        window_s, context_s, crossfade_s : float, optional
+            None means the model's; shorter ones cost quality.
         """
         reports.refuse_watched(self)
         sizes = {"window_s": window_s, "context_s": context_s}

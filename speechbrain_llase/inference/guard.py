@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import torch
 
-from speechbrain_llase import metrics
 from speechbrain_llase.inference.confidence import Details
+from speechbrain_llase.inference.measures import Measures
 from speechbrain_llase.metrics.checks import within_scale
-from speechbrain_llase.metrics.word_edits import word_share
 from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.processing.signal_processing import fit_length
 
@@ -111,8 +110,7 @@ class Guard:
         self.min_entropy, self.max_entropy = min_entropy, max_entropy
         self.min_speaker = min_speaker
         self.max_words = max_words
-        self.asr, self.speaker = asr, speaker
-        self._dnsmos = self._words = self._voices = None  # built when needed
+        self._measures = Measures(asr, speaker)
 
     def __call__(
         self,
@@ -157,15 +155,16 @@ class Guard:
         """Measure what is watched; None for what cannot be."""
         noisy, enhanced = (within_scale(x) for x in (noisy, enhanced))
         gain = entropy = speaker = words = None
+        measures = self._measures
         if self.min_gain is not None and len(noisy):
-            gain = self._opinion(enhanced) - self._opinion(noisy)
+            gain = measures.overall(enhanced) - measures.overall(noisy)
         limits = self.min_entropy, self.max_entropy
         if limits != (None, None) and len(details):
             entropy = details.summary().entropy
         if self.min_speaker is not None and noisy.any() and enhanced.any():
-            speaker = self._similarity(enhanced, noisy)
+            speaker = measures.similarity(enhanced, noisy)
         if self.max_words is not None:
-            words = self._word_share(enhanced, noisy)
+            words = measures.word_share(enhanced, noisy)
         found = {"gain": gain, "entropy": entropy}
         return {**found, "speaker": speaker, "words": words}
 
@@ -179,25 +178,6 @@ class Guard:
             "words": is_below(self.max_words, words),
         }
         return tuple(name for name, is_crossed in crossed.items() if is_crossed)
-
-    def _opinion(self, wav):
-        if self._dnsmos is None:
-            self._dnsmos = metrics.DNSMOS(num_threads=1)
-        return self._dnsmos(wav)["OVRL"]
-
-    def _similarity(self, enhanced, noisy):
-        if self._voices is None:
-            self._voices = metrics.load_speaker(self.speaker)
-        try:
-            return self._voices(enhanced, noisy)
-        except ValueError:  # no voice is found in one of them
-            return None
-
-    def _word_share(self, enhanced, noisy):
-        if self._words is None:
-            reader = metrics.load_reader(self.asr)
-            self._words = metrics.WordDifference(reader)
-        return word_share(*(self._words.read(x) for x in (enhanced, noisy)))
 
 
 def is_below(value: float | None, limit: float | None) -> bool:

@@ -74,7 +74,7 @@ class Stages:
     ):
         self.mods, self.hparams, self.device = mods, hparams, device
         self.inference_ctx = inference_ctx or nullcontext()
-        self.fuses = fuses
+        self.fuses, self.learns = fuses, False
         scheme = hparams.context_from
         if scheme not in SCHEMES:
             raise ValueError(
@@ -111,12 +111,17 @@ class Stages:
             )
         self.crossfade = round(own.crossfade_s * own.sample_rate)
 
-    def having(self, **settings) -> "Stages":
-        """Give the same stages with other settings; None keeps the model's."""
+    def having(self, learns: bool = False, **settings) -> "Stages":
+        """Give the same stages with other settings; None keeps the model's.
+
+        Gradients flow through those that learn, and no autocast is theirs.
+        """
         given = {k: x for k, x in settings.items() if x is not None}
         hparams = SimpleNamespace(**{**vars(self.hparams), **given})
-        run = self.device, self.inference_ctx, self.fuses
-        return type(self)(self.mods, hparams, *run)
+        run = () if learns else (self.inference_ctx, self.fuses)
+        stages = type(self)(self.mods, hparams, self.device, *run)
+        stages.learns = learns
+        return stages
 
     # -- from files to windows: lists of all windows, file after file --------
 
@@ -276,18 +281,19 @@ class Stages:
             wav = stitch(pieces, plans[k], HOP_LENGTH, self.crossfade)
             wav = fit_length(wav, len(noisy[k]))
             if self.hparams.restore_level:
-                wav = wav * match_gain(wav, noisy[k].float())
+                wav = wav * match_gain(wav.detach(), noisy[k].float())
             enhanced[k] = wav
         return enhanced
 
-    @torch.no_grad()
     def _run(self, network: Callable, windows: list) -> list:
         """Run a network, `window_batch` windows at a time, alike ones first."""
         results = [None] * len(windows)
+        learns = self.learns and torch.is_grad_enabled()
         order = sorted(range(len(windows)), key=lambda k: len(windows[k]))
         for at in range(0, len(order), self.hparams.window_batch):
             some = order[at : at + self.hparams.window_batch]
-            with self.inference_ctx, fusing(self.fuses):
+            grad = torch.set_grad_enabled(learns)
+            with grad, self.inference_ctx, fusing(self.fuses):
                 outputs = network([windows[k] for k in some])
             for k, output in zip(some, outputs, strict=True):
                 results[k] = output

@@ -9,20 +9,14 @@ itself needs no such step.
 
 import torch
 
-from speechbrain_llase.lobes.refiner import pair
 from speechbrain_llase.lobes.xcodec2_vocoder import tokens_to_codes
-from speechbrain_llase.nnet.fsq import (
-    NUM_LEVELS,
-    VOCAB_SIZE,
-    levels_to_codes,
-    mean_codes,
+from speechbrain_llase.nnet.fsq import NUM_LEVELS, VOCAB_SIZE, levels_to_codes
+from speechbrain_llase.processing.framing import (
+    HOP_LENGTH,
+    SAMPLE_RATE,
+    num_rows,
 )
-from speechbrain_llase.processing.framing import MIN_SAMPLES
-from speechbrain_llase.processing.signal_processing import (
-    fit_length,
-    match_gain,
-    to_peak,
-)
+from speechbrain_llase.processing.signal_processing import fit_length
 
 
 def straight_through_codes(logits: torch.Tensor, head: str) -> torch.Tensor:
@@ -74,29 +68,24 @@ def enhance_with_gradient(
     if lengths is None:
         lengths = torch.ones(len(noisy))
     counts = (lengths.cpu() * noisy.shape[1]).round().long().tolist()
-    waves = [
-        enhance_one(model, wav[:count].to(model.device).float())
+    whole = max(num_rows(noisy.shape[1]), 1) * HOP_LENGTH / SAMPLE_RATE
+    stages = model.stages.having(
+        learns=True, window_s=whole, context_s=0.0, crossfade_s=0.0
+    )
+    items = [
+        wav[:count].to(model.device).float()
         for wav, count in zip(noisy, counts, strict=True)
     ]
-    return torch.stack([fit_length(wav, noisy.shape[1]) for wav in waves])
+    plans = [stages.plan(item) for item in items]
+    windows = stages.cut(items, plans)
+    codes, posteriors = stages.score(stages.extract(windows, plans))
+    if not stages.decodes_mean:
+        codes = [choose(model.mods.token_lm, x.hidden) for x in posteriors]
+    waves = stages.refine(stages.decode(codes), windows)
+    enhanced = stages.restore(waves, plans, items)
+    return torch.stack([fit_length(wav, noisy.shape[1]) for wav in enhanced])
 
 
-def enhance_one(model, noisy: torch.Tensor) -> torch.Tensor:
-    """Enhance (T,); see `enhance_with_gradient`."""
-    if len(noisy) < MIN_SAMPLES or not noisy.any():
-        return torch.zeros_like(noisy)
-    feats = model.mods.frontend(to_peak(noisy).unsqueeze(0))
-    token_lm = model.mods.token_lm
-    logits = token_lm(feats)[0]
-    if model.stages.decodes_mean:
-        codes = mean_codes(logits)
-    else:
-        codes = straight_through_codes(logits, token_lm.head)
-    wav = model.mods.vocoder.decode_codes(codes.unsqueeze(0))[0].float()
-    if model.stages.refines:
-        both = pair(wav, to_peak(noisy))
-        wav = model.mods.refiner.refine_each([both])[0]
-    wav = fit_length(wav, len(noisy))
-    if not model.hparams.restore_level:
-        return wav
-    return wav * match_gain(wav.detach(), noisy)
+def choose(token_lm: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """Choose codes (N, 8) of hidden states (N, D); see the module."""
+    return straight_through_codes(token_lm.logits(hidden), token_lm.head)

@@ -8,7 +8,7 @@ import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.bulk.batcher import enhance_many
-from speechbrain_llase.demo.detailed_model import Settings
+from speechbrain_llase.demo.limits import VisitorSettings
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.long_files import enhance_blocks
 from speechbrain_llase.nnet.fsq import levels_to_codes, mean_codes
@@ -82,7 +82,9 @@ def test_every_way_gives_the_same_wave(models, choice, speech_like, tmp_path):
     torch.testing.assert_close(learning, plain, rtol=1e-3, atol=1e-4)
     path, waves, details = tmp_path / "noisy.wav", [], []
     soundfile.write(path, noisy, 16000, "PCM_16")
-    blocks = enhance_blocks(Settings().stages(model), path, details=details)
+    blocks = enhance_blocks(
+        VisitorSettings().stages(model), path, details=details
+    )
     page = torch.cat(list(blocks))
     torch.testing.assert_close(page, plain, rtol=1e-3, atol=1e-4)
     assert torch.equal(Details.cat(details).tokens, report.details.tokens)
@@ -107,7 +109,7 @@ def test_reports_run_the_token_lm_once(models, choice, speech_like, tmp_path):
     soundfile.write(path, speech_like, 16000)
     try:
         model.enhance_batch(speech_like[None], return_details=True)
-        list(enhance_blocks(Settings().stages(model), path, details=[]))
+        list(enhance_blocks(VisitorSettings().stages(model), path, details=[]))
     finally:
         hook.remove()
     assert len(runs) == 2
