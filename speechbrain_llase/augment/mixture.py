@@ -1,6 +1,6 @@
 """One noisy signal out of speech, noise and a room, and its signal steps.
 
-Pure functions on 1-D float32 signals; `mixing` draws what goes into them.
+Pure functions on 1-D float32 signals; noise_mixer.py draws what goes into them.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ _MARGIN = 256  # samples on both sides that a circular filter may touch
 class Mixture:
     """One noisy signal and what it is made of.
 
-    `noisy` is `heard` plus the noise, unless the sampler added a fault.
+    `noisy` is `reverberant` plus the noise, unless the sampler added a fault.
     """
 
     noisy: torch.Tensor  # (T,) float32
     clean: torch.Tensor  # (T,) float32, the direct path alone: the target
-    heard: torch.Tensor  # (T,) float32, the speech in the room, within noisy
-    snr_db: float  # mean power of heard over mean power of the noise
+    reverberant: torch.Tensor  # (T,) float32, the speech in the room
+    snr_db: float  # mean power of reverberant over that of the noise
     level_db: float  # RMS of noisy in dBFS
     kind: str  # what the noise is
 
@@ -44,34 +44,26 @@ def mix(
     rir: torch.Tensor | np.ndarray | None = None,
     kind: str = "given",
 ) -> Mixture:
-    """Mix speech with noise at an exact ratio and level.
+    """Mix speech with noise, (T,) floating, at an exact ratio and level.
 
-    The ratio is that of the mean powers, over the whole signal, of the speech
-    as heard (in the room, where one is given) and of the noise. The largest
-    magnitude of the room response is taken as the direct path: the response
-    is shifted and scaled so that this sample is 1 at time 0, and the target
-    is the dry speech with the delay and the level of the direct path.
+    The ratio is that of the mean powers, over the whole signal, of the
+    reverberant speech (dry, where no room is given) and of the noise. The
+    largest magnitude of the room response is taken as the direct path: the
+    response is shifted and scaled so that this sample is 1 at time 0, and the
+    target is the dry speech with the delay and the level of the direct path.
 
     Arguments
     ---------
-    clean : torch.Tensor or np.ndarray
-        (T,) floating, dry speech.
-    noise : torch.Tensor or np.ndarray
-        (T,) floating.
+    clean, noise, rir : torch.Tensor or np.ndarray
+        Dry speech (T,), noise (T,) and, if there is a room, its response (R,).
     snr_db : float
         Speech-to-noise ratio in dB.
     level_db : float, optional
         RMS of the noisy signal in dBFS; None keeps the level of `clean`.
         Where a signal would exceed 0.99, all are scaled down together and
         `Mixture.level_db` is the level reached.
-    rir : torch.Tensor or np.ndarray, optional
-        (R,) floating, room response.
     kind : str
         Name of the noise, passed on.
-
-    Returns
-    -------
-    mixture : Mixture
 
     Raises
     ------
@@ -93,24 +85,24 @@ def mix(
             f"clean has {clean.size} samples and noise {noise.size}; crop or "
             "repeat the noise to the length of the speech."
         )
-    heard = clean
+    speech = clean
     if rir is not None:
         rir = check_audible(rir, "rir")
         direct = int(np.argmax(np.abs(rir)))
-        heard = oaconvolve(clean, rir / rir[direct])
-        heard = heard[direct : direct + clean.size]
-    noise_gain = np.sqrt(power(heard) / power(noise) * 10 ** (-snr_db / 10))
-    noisy = heard + np.float32(noise_gain) * noise
+        speech = oaconvolve(clean, rir / rir[direct])
+        speech = speech[direct : direct + clean.size]
+    noise_gain = np.sqrt(power(speech) / power(noise) * 10 ** (-snr_db / 10))
+    noisy = speech + np.float32(noise_gain) * noise
     gain = 1.0
     if level_db is not None:
         gain = 10 ** (level_db / 20) / np.sqrt(power(noisy))
-    peak = max(np.abs(wave).max() for wave in (noisy, heard, clean))
+    peak = max(np.abs(wave).max() for wave in (noisy, speech, clean))
     gain = np.float32(min(gain, PEAK / peak))
     noisy = noisy * gain
     return Mixture(
         noisy=torch.from_numpy(noisy),
         clean=torch.from_numpy(clean * gain),
-        heard=torch.from_numpy(heard * gain),
+        reverberant=torch.from_numpy(speech * gain),
         snr_db=float(snr_db),
         level_db=level(noisy),
         kind=kind,
@@ -125,10 +117,8 @@ def vary(draw, num_samples: int, sample_rate: int, speed, eq_db, rng):
     draw : callable
         Called with the number of samples needed (about `speed` times as
         many), returns that many, (N,) float32.
-    num_samples : int
-        Length of the result.
-    sample_rate : int
-        In Hz.
+    num_samples, sample_rate : int
+        Length of the result, (num_samples,) float32, and its rate in Hz.
     speed : tuple
         Lowest and highest factor of playback speed; lengths are rounded to
         fast ones, which can add up to 3 %.
@@ -137,11 +127,6 @@ def vary(draw, num_samples: int, sample_rate: int, speed, eq_db, rng):
         one bell of one octave, both of random sign; 0 leaves the spectrum.
     rng : np.random.Generator
         Source of all randomness.
-
-    Returns
-    -------
-    varied : np.ndarray
-        (num_samples,) float32.
     """
     size_out = next_fast_len(num_samples + 2 * _MARGIN, real=True)
     factor = rng.uniform(*speed)
@@ -163,22 +148,9 @@ def with_fault(
 ) -> Mixture:
     """Clip or low-pass the noisy signal of a mixture, and nothing else.
 
-    Arguments
-    ---------
-    mixture : Mixture
-        Left unchanged.
-    sample_rate : int
-        In Hz.
-    rng : np.random.Generator
-        Source of all randomness.
-
-    Returns
-    -------
-    faulty : Mixture
-        With a new `noisy` and its `level_db`; `snr_db` is that before the
-        fault. Clipping is at 0.1 to 0.6 of the peak, the low-pass falls
-        within 10 % above a corner of a quarter to three quarters of half the
-        rate.
+    Gives a copy with a new `noisy` and its `level_db`; `snr_db` is that before
+    the fault. Clipping is at 0.1 to 0.6 of the peak, the low-pass falls within
+    10 % above a corner of a quarter to three quarters of half the rate (Hz).
     """
     noisy = mixture.noisy.numpy()
     if rng.random() < 0.5:

@@ -155,13 +155,7 @@ class MixtureDataset(torch.utils.data.Dataset):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's items are given from now on.
-
-        Arguments
-        ---------
-        epoch : int
-            Not negative.
-        """
+        """Choose which epoch's items are given from now on; not negative."""
         if epoch < 0:
             raise ValueError(f"epoch is {epoch}; it must be at least 0.")
         self._epoch.fill_(epoch)
@@ -171,17 +165,10 @@ class MixtureDataset(torch.utils.data.Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict:
-        """Make one item.
+        """Make item `index`, from 0 to length - 1.
 
-        Arguments
-        ---------
-        index : int
-            From 0 to length - 1.
-
-        Returns
-        -------
-        item : dict
-            id (str), noisy and clean ((T,) float32 tensors), snr_db (float).
+        A dict of id (str), noisy and clean ((T,) float32 tensors), snr_db
+        (float).
         """
         if not 0 <= index < self.length:
             raise IndexError(f"Item {index} of {self.length}.")

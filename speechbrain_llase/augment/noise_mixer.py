@@ -126,19 +126,9 @@ class NoiseMixer:
     def __call__(
         self, clean: torch.Tensor, rng: np.random.Generator
     ) -> Mixture:
-        """Mix one utterance.
+        """Mix one utterance, float32 (T,), not silent.
 
-        Arguments
-        ---------
-        clean : torch.Tensor
-            float32 (T,), not silent.
-        rng : np.random.Generator
-            Source of all randomness.
-
-        Returns
-        -------
-        mixture : Mixture
-            As long as `clean`, whose samples it scales at most.
+        The mixture is as long, and scales the samples of `clean` at most.
         """
         noise, kind = self.draw_noise(len(clean), rng)
         rir = self.draw_room(rng)
@@ -148,23 +138,9 @@ class NoiseMixer:
     def draw_noise(
         self, size: int, rng: np.random.Generator, talker: int | None = None
     ) -> tuple[np.ndarray, str]:
-        """Draw one noise or the sum of two.
+        """Draw one noise or the sum of two, float32 (size,), and its kind.
 
-        Arguments
-        ---------
-        size : int
-            How many samples.
-        rng : np.random.Generator
-            Source of all randomness.
-        talker : int, optional
-            The one of `talkers` who is not to babble.
-
-        Returns
-        -------
-        noise : np.ndarray
-            float32 (size,).
-        kind : str
-            What it is.
+        `talker` is the one of `talkers` who is not to babble.
         """
         noise, kind = self._one_noise(size, rng, talker)
         if rng.random() < self.two_noise_prob:

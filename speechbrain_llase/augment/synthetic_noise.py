@@ -69,30 +69,11 @@ def synthesise_rir(
 ) -> np.ndarray:
     """Draw a room response: direct path, early reflections, decaying noise.
 
-    The direct path is sample 0 and exactly 1. Three to eight reflections of
-    either sign follow between 2.5 and 30 ms. The tail is low-passed noise
-    that loses 60 dB in `rt60_s`; its energy lies 3 to 15 dB below that of
-    the direct path.
-
-    Arguments
-    ---------
-    rt60_s : float
-        Reverberation time in seconds, over 0.01; the response is as long.
-    sample_rate : int
-        In Hz.
-    rng : np.random.Generator
-        Source of all randomness.
-
-    Returns
-    -------
-    rir : np.ndarray
-        (round(rt60_s * sample_rate),) float32, the largest magnitude is the
-        direct path.
-
-    Raises
-    ------
-    ValueError
-        If the reverberation time is 0.01 s or less.
+    The direct path is sample 0 and exactly 1, the largest magnitude. Three to
+    eight reflections of either sign follow between 2.5 and 30 ms. The tail is
+    low-passed noise that loses 60 dB in `rt60_s`; its energy lies 3 to 15 dB
+    below that of the direct path. float32, as long as the reverberation time,
+    which is in seconds, over 0.01 (else a ValueError).
     """
     if not rt60_s > 0.01:
         raise ValueError(f"rt60_s is {rt60_s}; it must be over 0.01 s.")

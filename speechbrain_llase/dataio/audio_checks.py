@@ -37,7 +37,8 @@ def check_entries(
     sample_rate : int
         The rate wanted, in Hz.
     most_bad : float
-        Share of entries that may be left out, from 0 to 1.
+        Share of entries that may be left out, from 0 to 1; a ValueError, if
+        more cannot be used, or nothing can.
     resample : bool
         Take other rates and several channels too: `read_speech` will
         resample and average.
@@ -48,11 +49,6 @@ def check_entries(
     -------
     good : dict
         As entries, with `duration` in seconds.
-
-    Raises
-    ------
-    ValueError
-        More than that share cannot be used, or nothing can.
     """
     return keep_good(
         entries,
@@ -68,14 +64,8 @@ def keep_good(
 ) -> dict[str, dict]:
     """Leave out, name and count the entries that cannot be used.
 
-    Arguments
-    ---------
-    entries : dict
-        ID -> entry.
-    look : callable
-        Entry -> duration in seconds, or what is wrong; run in threads.
-    most_bad : float
-        See `check_entries`, also for what is returned and raised.
+    `look` gives the duration of an entry in seconds, or what is wrong; it is
+    run in threads. For the rest see `check_entries`.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         checked = pool.map(look, entries.values())
@@ -116,27 +106,10 @@ def look_into(
 
 
 def measure(path: str, sample_rate: int, resample: bool) -> float:
-    """Decode a file to its end.
+    """Decode a file to its end: its duration in seconds.
 
-    Arguments
-    ---------
-    path : str
-        The file.
-    sample_rate : int
-        The rate wanted, in Hz.
-    resample : bool
-        Take other rates and several channels too.
-
-    Returns
-    -------
-    duration : float
-        In seconds.
-
-    Raises
-    ------
-    ValueError
-        It cannot be used: it is missing, damaged, cut off, too short, of
-        another rate, not finite or silent.
+    A ValueError, if it is missing, damaged, cut off, too short, not finite or
+    silent, or, unless it is to be resampled, of another rate (Hz).
     """
     if not os.path.isfile(path):
         raise ValueError(f"there is no file {path}")

@@ -25,26 +25,11 @@ MAX_TERM = 1000  # of the reduced fraction of two rates; kernels grow with it
 def read_blocks(
     path: str | Path | BinaryIO, sample_rate: int
 ) -> Iterator[torch.Tensor]:
-    """Read a file.
+    """Read what libsndfile reads, at the sample rate (Hz) that is wanted.
 
-    Arguments
-    ---------
-    path : str, Path or binary file
-        What libsndfile reads: WAV, FLAC, OGG, MP3 and others. An open file
-        has to be seekable.
-    sample_rate : int
-        Wanted, in Hz.
-
-    Yields
-    ------
-    block : torch.Tensor
-        float32 (T,), channels averaged.
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read as audio, holds no samples, or holds NaN or
-        infinite ones, or its rate has too little in common with the model's.
+    Yields float32 (T,), channels averaged. An open file has to be seekable. A
+    ValueError, if it cannot be read as audio, holds no samples, or NaN or
+    infinite ones, or if its rate has too little in common with the wanted one.
     """
     count = 0
     try:
@@ -111,10 +96,7 @@ def to_tensor(block: np.ndarray) -> torch.Tensor:
 class BlockResampler:
     """Resample a signal given in blocks, as if it were given whole.
 
-    Arguments
-    ---------
-    source, target : int
-        Rates in Hz.
+    `source` and `target` are rates in Hz.
     """
 
     def __init__(self, source: int, target: int):

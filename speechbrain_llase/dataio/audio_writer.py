@@ -93,24 +93,11 @@ def write_whole(
 def write_blocks(
     path: Path, blocks: Iterable[torch.Tensor], sample_rate: int
 ) -> None:
-    """Write a new file, and return once it is on the disk.
+    """Write a file of (T,) each, in [-1, 1]; return once it is on the disk.
 
-    Arguments
-    ---------
-    path : Path
-        Its ending says the format.
-    blocks : iterable of torch.Tensor
-        (T,) each, in [-1, 1].
-    sample_rate : int
-        In Hz.
-
-    Raises
-    ------
-    OSError, RuntimeError
-        The system's reason, such as a full disk, or none that is known. The
-        file may exist, incomplete.
-    ValueError
-        The ending is unknown.
+    The path's ending says the format; a ValueError, if it is unknown. An
+    OSError or RuntimeError gives the system's reason, such as a full disk, or
+    none that is known; the file may exist then, incomplete.
     """
     with path.open("wb", buffering=0) as raw:
         file = NotedFile(raw, path.name)
@@ -176,15 +163,9 @@ def signals_later() -> Iterator[None]:
 class NotedFile:
     """A file that libsndfile writes through; it keeps the system's errors.
 
-    libsndfile itself would only say that there was one, and would wait for
-    the disk once more.
-
-    Arguments
-    ---------
-    file : binary file
-        Open for writing, not buffered.
-    name : str
-        Its ending says the format.
+    libsndfile itself would only say that there was one, and would wait for the
+    disk once more. `file` is open for writing, not buffered; the ending of
+    `name` says the format.
     """
 
     def __init__(self, file: BinaryIO, name: str):

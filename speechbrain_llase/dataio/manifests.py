@@ -21,26 +21,11 @@ NAMES_SHOWN = 10  # files named in a message; the others are counted
 
 
 def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
-    """List the audio below a folder.
+    """List the audio below a folder, hidden files left out.
 
-    Arguments
-    ---------
-    folder : str or Path
-        Searched to the bottom, hidden files left out.
-    key : str
-        The entry's name of the file.
-
-    Returns
-    -------
-    entries : dict
-        Path below the folder, without its ending -> {key: path}.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder, or no audio in it.
-    ValueError
-        Two files differ in their ending alone.
+    Gives the path below the folder, without its ending -> {key: path}. A
+    FileNotFoundError, if there is no such folder, or no audio in it; a
+    ValueError, if two files differ in their ending alone.
     """
     folder = Path(folder)
     files = sorted(audio_below(folder))
@@ -71,21 +56,8 @@ def audio_below(folder: Path) -> Iterator[Path]:
 def pair_folders(clean: str | Path, noisy: str | Path) -> dict[str, dict]:
     """List recordings that have the same name in two folders.
 
-    Arguments
-    ---------
-    clean, noisy : str or Path
-        Folders.
-
-    Returns
-    -------
-    entries : dict
-        As `list_folder`, with clean_wav and noisy_wav; a name that only one
-        folder has is left out, with a warning.
-
-    Raises
-    ------
-    ValueError
-        No name is in both.
+    As `list_folder`, with clean_wav and noisy_wav; a name that only one folder
+    has is left out, with a warning. A ValueError, if no name is in both.
     """
     ours, theirs = list_folder(clean), list_folder(noisy, "noisy_wav")
     alone = sorted(ours.keys() ^ theirs.keys())

@@ -94,17 +94,8 @@ def hold_out(
 ) -> tuple[dict[str, dict], dict[str, dict]]:
     """Put some entries aside, the same ones in every run.
 
-    Arguments
-    ---------
-    entries : dict
-        ID -> entry.
-    share : float
-        About how much is put aside; at least one, if there are two.
-
-    Returns
-    -------
-    kept, held : dict
-        Where there is one entry, both hold it.
+    About that share, at least one, if there are two; where there is one entry,
+    both parts hold it.
     """
     ranked = sorted(entries, key=lambda n: zlib.crc32(n.encode()) % SLOTS)
     if len(ranked) < 2:
@@ -140,20 +131,9 @@ def find_parts(data_folder: str | Path, kind: str) -> tuple[str | None, ...]:
 def folder_sources(data_folder: str | Path) -> dict:
     """Say what `prepare_manifests` is to read for a user's own folder.
 
-    Arguments
-    ---------
-    data_folder : str or Path
-        Holds `clean` and either `noisy` (files of the same names) or `noise`,
-        each perhaps in `train` and `valid`, and perhaps `rir`.
-
-    Returns
-    -------
-    sources : dict
-
-    Raises
-    ------
-    FileNotFoundError
-        One of them is missing.
+    It holds `clean` and either `noisy` (files of the same names) or `noise`,
+    each perhaps in `train` and `valid`, and perhaps `rir`. A
+    FileNotFoundError, if one of them is missing.
     """
     clean = find_parts(data_folder, "clean")
     noisy = find_parts(data_folder, "noisy")

@@ -17,28 +17,10 @@ def read_speech(
 ) -> tuple[bytes, torch.Tensor]:
     """Read a file once, for its hash and for its samples.
 
-    Arguments
-    ---------
-    path : str or Path
-        The file.
-    sample_rate : int
-        The rate wanted, in Hz.
-    resample : bool
-        Resample and average channels where the file differs; else that is an
-        error.
-
-    Returns
-    -------
-    content : bytes
-        The file as it is.
-    wav : torch.Tensor
-        float32 (T,).
-
-    Raises
-    ------
-    ValueError
-        The rate or the number of channels differs, a sample is NaN or
-        infinite, or this is no audio; the file is named.
+    Gives the file as it is, and float32 (T,) at the sample rate (Hz). With
+    `resample`, other rates and channels are resampled and averaged. A
+    ValueError names the file, if rate or channels differ, if a sample is NaN
+    or infinite, or if this is no audio.
     """
     content = Path(path).read_bytes()
     try:
@@ -68,30 +50,11 @@ def read_piece(
     resample: bool,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Read a random piece of a long file, and no more of it.
+    """Read a random piece of a long file and no more: (num_samples,).
 
-    Arguments
-    ---------
-    path : str or Path
-        The file; a short one is repeated from a random place on.
-    num_samples : int
-        How long the piece is, at `sample_rate`.
-    sample_rate : int
-        In Hz.
-    resample : bool
-        See `read_speech`.
-    rng : np.random.Generator
-        Source of all randomness.
-
-    Returns
-    -------
-    piece : np.ndarray
-        float32 (num_samples,).
-
-    Raises
-    ------
-    ValueError
-        The file cannot be used; it is named.
+    A short file is repeated from a random place on. For rate (Hz) and
+    `resample` see `read_speech`; a ValueError names a file that cannot be
+    used.
     """
     try:
         with soundfile.SoundFile(path) as file:

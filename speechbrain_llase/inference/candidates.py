@@ -24,24 +24,11 @@ def sample_tokens(
     top_k: int,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Draw a token for every frame.
+    """Draw a token (N,) for every frame of logits (N, 65536) or (N, 8, 4).
 
-    Arguments
-    ---------
-    logits : torch.Tensor
-        float (N, 65536) of the softmax head or (N, 8, 4) of the digits head;
-        digits are drawn one by one.
-    temperature : float
-        Above 0; below 1 stays nearer to the arg max.
-    top_k : int
-        Draw among the k most likely tokens, or levels of a digit.
-    generator : torch.Generator
-        On the CPU; a seed gives the same tokens on every device.
-
-    Returns
-    -------
-    tokens : torch.Tensor
-        int64 (N,).
+    Digits are drawn one by one, each among the `top_k` most likely. A
+    temperature below 1 stays nearer to the arg max. The generator is on the
+    CPU: a seed gives the same tokens on every device.
 
     Example
     -------
@@ -132,17 +119,8 @@ class Candidates:
     ) -> list[list[torch.Tensor]]:
         """Draw the candidates of one file but the first, which is the arg max.
 
-        Arguments
-        ---------
-        token_lm : TokenLM
-            Its head makes the logits, some rows at a time.
-        windows : list of torch.Tensor
-            float32 (N, D) of each window, the output of `TokenLM.hidden`.
-
-        Returns
-        -------
-        drawn : list of list of torch.Tensor
-            Candidates, each the tokens, int64 (N,), of all windows.
+        Of hidden states, float32 (N, D) of each window; gives the candidates,
+        each the tokens, int64 (N,), of all windows.
         """
         rng = torch.Generator().manual_seed(self.seed)
         drawn = [[] for _ in range(self.num_candidates - 1)]
@@ -163,23 +141,9 @@ class Candidates:
         waves: Sequence[torch.Tensor],
         details: Sequence[Details],
     ) -> tuple[int, list[Verdict]]:
-        """Judge the candidates of one file.
+        """Judge the candidates (T,) of one file, the first from the arg max.
 
-        Arguments
-        ---------
-        noisy : torch.Tensor
-            float (T,), the input.
-        waves : sequence of torch.Tensor
-            float (T,) each, the first from the arg max.
-        details : sequence of Details
-            Of each candidate's tokens.
-
-        Returns
-        -------
-        best : int
-            Index of the best one; the first of equals.
-        verdicts : list of Verdict
-            Of all of them.
+        Gives the index of the best one, the first of equals, and all verdicts.
         """
         noisy = within_scale(noisy)
         used = [term for term in TERMS if self.weights[term]]

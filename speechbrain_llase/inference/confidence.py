@@ -70,22 +70,12 @@ class Details:
 
 
 def measure_logits(logits: torch.Tensor, tokens: torch.Tensor) -> Details:
-    """Measure the posterior of every frame.
+    """Measure the posterior of every frame of logits (N, 65536) or (N, 8, 4).
 
-    The eight digits of a token are predicted independently, so the entropy
-    of a token is the sum of theirs, and the second-best token differs from
-    the best in the one digit that is most in doubt.
-
-    Arguments
-    ---------
-    logits : torch.Tensor
-        float (N, 65536) of the softmax head or (N, 8, 4) of the digits head.
-    tokens : torch.Tensor
-        int64 (N,), those that are decoded.
-
-    Returns
-    -------
-    details : Details
+    The eight digits of a token are predicted independently, so the entropy of
+    a token is the sum of theirs, and the second-best token differs from the
+    best in the one digit that is most in doubt. Tokens, int64 (N,), are those
+    that are decoded.
 
     Example
     -------
@@ -110,20 +100,9 @@ def measure_logits(logits: torch.Tensor, tokens: torch.Tensor) -> Details:
 def measure_hidden(
     token_lm: torch.nn.Module, hidden: torch.Tensor, tokens: torch.Tensor
 ) -> Details:
-    """Measure the posteriors that hidden states give, some rows at a time.
+    """Measure the posteriors of hidden states (N, D), some rows at a time.
 
-    Arguments
-    ---------
-    token_lm : TokenLM
-        Its head makes the logits.
-    hidden : torch.Tensor
-        (N, D), the output of `TokenLM.hidden`.
-    tokens : torch.Tensor
-        int64 (N,), those that are decoded.
-
-    Returns
-    -------
-    details : Details
+    Tokens, int64 (N,), are those that are decoded.
     """
     parts = zip(hidden.split(LOGIT_ROWS), tokens.split(LOGIT_ROWS), strict=True)
     return Details.cat(
@@ -134,21 +113,10 @@ def measure_hidden(
 def pick_scored(
     token_lm: torch.nn.Module, hidden: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pick the most likely tokens and say how likely they are.
+    """Pick the most likely tokens of hidden states (N, D): int64 (N,).
 
-    Arguments
-    ---------
-    token_lm : TokenLM
-        Its head makes the logits, once, some at a time.
-    hidden : torch.Tensor
-        (N, D), the output of `TokenLM.hidden`.
-
-    Returns
-    -------
-    tokens : torch.Tensor
-        int64 (N,), those of `TokenLM.pick`.
-    log_prob : torch.Tensor
-        float32 (N,), nats, of each token.
+    And say how likely they are: float32 (N,), nats. The head makes the logits
+    once, some at a time.
     """
     if token_lm.head == "digits":
         log_probs = token_lm.logits(hidden).float().log_softmax(-1)
@@ -176,23 +144,11 @@ def score_each(
     mean: bool = False,
     likely: bool = False,
 ) -> list[tuple[torch.Tensor, Posterior]]:
-    """Predict what is decoded of each item, and what is known of it.
+    """Predict what is decoded of features (N, D) each, and how surely.
 
-    Arguments
-    ---------
-    token_lm : TokenLM
-        Predicts.
-    feats : list of torch.Tensor
-        float (N, D) each.
-    mean : bool
-        Give the mean codes (N, 8), not the most likely tokens (N,).
-    likely : bool
-        Say how likely the tokens are, at the cost of some more arithmetic.
-
-    Returns
-    -------
-    pairs : list of tuple
-        Tokens or codes, and the posterior.
+    With `mean`, the codes (N, 8) of the mean, not the most likely tokens (N,);
+    with `likely`, it is said how likely the tokens are, at the cost of some
+    more arithmetic.
     """
     rows, runs = pack(feats)
     hidden = token_lm.hidden(rows, runs)

@@ -214,7 +214,7 @@ class EnhanceLLaSE(Pretrained):
         peak, gain : float, optional
             Of the whole recording, if known; see `EnhancerStream`.
         window_s, context_s, crossfade_s : float, optional
-            None means the model's; shorter ones cost quality.
+            Seconds (or the model's; shorter ones lower latency and quality).
         """
         reports.refuse_watched(self)
         sizes = {"window_s": window_s, "context_s": context_s}

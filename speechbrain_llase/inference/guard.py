@@ -119,25 +119,11 @@ class Guard:
         details: Details,
         sample_rate: int = 16000,
     ) -> tuple[torch.Tensor, list[Decision]]:
-        """Guard one file.
+        """Guard one file (T,), its output at the level of the input's speech.
 
-        Arguments
-        ---------
-        noisy : torch.Tensor
-            float (T,), the input.
-        enhanced : torch.Tensor
-            float (T,), the output at the level that speech has in the input.
-        details : Details
-            Of the file, 50 frames a second; may be empty.
-        sample_rate : int
-            In Hz.
-
-        Returns
-        -------
-        guarded : torch.Tensor
-            float (T,), on the device of `enhanced`.
-        decisions : list of Decision
-            In the order of the file.
+        The details, 50 frames a second, may be empty. Gives the wave (T,) that
+        is kept, on the device of `enhanced`, and the decisions in the file's
+        order.
         """
         decisions = []
         window = round((self.window_s or 0) * sample_rate) or len(noisy)
@@ -188,17 +174,8 @@ def is_below(value: float | None, limit: float | None) -> bool:
 def split(num_samples: int, window: int) -> list[tuple[int, int]]:
     """Cut a file into windows; a rest below half a window joins the last.
 
-    Arguments
-    ---------
-    num_samples : int
-        Length of the file.
-    window : int
-        Length of a window, in samples; 0 only for an empty file.
-
-    Returns
-    -------
-    parts : list of tuple of int
-        Start and end of each, in samples.
+    All in samples; a window is 0 only for an empty file. Gives start and end
+    of each.
 
     Example
     -------
@@ -221,21 +198,10 @@ def blend(
     decisions: Sequence[Decision],
     fade: int,
 ) -> torch.Tensor:
-    """Mix input and output with the shares that were decided.
+    """Mix input and output (T,) with the shares that were decided.
 
-    Arguments
-    ---------
-    noisy, enhanced : torch.Tensor
-        float (T,).
-    decisions : sequence of Decision
-        They cover the file without gaps.
-    fade : int
-        Samples over which two shares are blended, around their border.
-
-    Returns
-    -------
-    mixed : torch.Tensor
-        float32 (T,), on the device of `enhanced`.
+    The decisions cover the file without gaps; two shares are blended over
+    `fade` samples around their border. float32, on the device of `enhanced`.
     """
     noisy = fit_length(noisy.to(enhanced).float(), len(enhanced))
     if not decisions:

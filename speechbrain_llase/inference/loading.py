@@ -15,27 +15,12 @@ def load_enhancer(
     threads: int | None = None,
     guard: bool = False,
 ) -> "EnhanceLLaSE":
-    """Load a model.
+    """Load a model; None leaves a setting to the model, or threads to PyTorch.
 
-    Arguments
-    ---------
-    source, precision : str
-        As for `EnhanceLLaSE.from_hparams`.
-    device : str
-        cpu, cuda, cuda:1, …; auto is a CUDA device if there is one.
-    compute : str, optional
-        What weights are held in; the model's own if None.
-    batch_size : int, optional
-        Windows that run together; the model's own if None.
-    threads : int, optional
-        Of the CPU, for the whole process; PyTorch's choice if None.
-    guard : bool
-        Switch the model's guard on.
-
-    Raises
-    ------
-    ValueError
-        The device is not here, or the source is unknown.
+    `device` may be auto: a CUDA device, if there is one. `batch_size` counts
+    the windows that run together; `threads` are for the whole process; `guard`
+    switches the model's guard on. A ValueError, if the device is not here or
+    the source is unknown.
     """
     import torch
 

@@ -38,30 +38,12 @@ def enhance_blocks(
     progress: Callable[[int, int], None] | None = None,
     details: list[Details] | None = None,
 ) -> Iterator[torch.Tensor]:
-    """Enhance a local file.
+    """Enhance a local file: float32 (T,) each, on the CPU, in [-1, 1].
 
-    Arguments
-    ---------
-    stages : Stages
-        Of the model that enhances.
-    path : str or Path
-        The file.
-    progress : callable, optional
-        Called with the samples done and the samples in all, at the model's
-        rate, while windows run.
-    details : list, optional
-        Gets the details of all windows, in order.
-
-    Yields
-    ------
-    block : torch.Tensor
-        float32 (T,), on the CPU, in [-1, 1]: a result over full scale is
-        scaled down, with a warning.
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read; see `read_blocks`. Nothing was yielded.
+    A result over full scale is scaled down, with a warning. `progress` is
+    called with the samples done and the samples in all, at the model's rate; a
+    list of details gets those of all windows, in order. A ValueError before
+    any block, if the file cannot be read.
     """
     with ExitStack() as stack:
         noisy = stack.enter_context(SampleSpool())
@@ -112,19 +94,7 @@ def output_gain(
 ) -> tuple[float, float]:
     """Factor of the result, at most to full scale, and its peak without that.
 
-    Arguments
-    ---------
-    stages : Stages
-        Say whether the level is restored.
-    noisy, enhanced : SampleSpool
-        Input and output.
-
-    Returns
-    -------
-    gain : float
-        For every sample.
-    peak : float
-        What the result would peak at; above 1 it is scaled down.
+    Above a peak of 1 the result is scaled down.
     """
     gain = restoring_gain(stages, noisy, enhanced)
     peak = gain * enhanced.peak

@@ -60,14 +60,8 @@ class Report:
 class Reviewer:
     """Look at enhanced files; choose between candidates; let the guard decide.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        With its stages, guard and candidates.
-    noisy : list of torch.Tensor
-        float (T,) each, the files.
-    plans, windows, posteriors : list
-        What the stages made of them on the way; see `Stages`.
+    `noisy` are the files (T,); plans, windows and posteriors are what the
+    stages made of them on the way.
     """
 
     def __init__(
@@ -86,20 +80,9 @@ class Reviewer:
     def __call__(
         self, enhanced: list[torch.Tensor], log: bool
     ) -> tuple[list[torch.Tensor], list[Report]]:
-        """Review files.
+        """Review files, float32 (T,) each: give what is kept, and the reports.
 
-        Arguments
-        ---------
-        enhanced : list of torch.Tensor
-            float32 (T,) each, what enhancement alone gives.
-        log : bool
-            Say what the guard did, where nobody asked for reports.
-
-        Returns
-        -------
-        enhanced : list of torch.Tensor
-            float32 (T,) each, what is kept.
-        reports : list of Report
+        With `log`, say what the guard did, where nobody asked for reports.
         """
         stages, known = self.stages, (self.posteriors, self.plans)
         waves, details = [enhanced], [stages.measure(*known)]
@@ -153,26 +136,9 @@ def enhance_file(
 ) -> tuple[torch.Tensor, Report]:
     """Enhance a local file and report; the file is held in memory.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        With its guard and candidates.
-    source : str, Path or binary file
-        The file.
-    log : bool
-        Say what the guard did.
-
-    Returns
-    -------
-    enhanced : torch.Tensor
-        float32 (T,), on the CPU; over full scale it is scaled down, with a
-        warning.
-    report : Report
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read; see `read_blocks`.
+    float32 (T,), on the CPU; over full scale it is scaled down, with a
+    warning. With `log`, say what the guard did. A ValueError, if the file
+    cannot be read.
     """
     noisy = torch.cat(list(read_blocks(source, enhancer.hparams.sample_rate)))
     wavs, (report,) = enhancer.enhance_batch(noisy[None], return_details=True)

@@ -10,18 +10,7 @@ from speechbrain.utils.fetching import FetchSource, fetch
 
 
 def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
-    """Find what a model's source means.
-
-    Arguments
-    ---------
-    source : str, Path or FetchSource
-        See `EnhanceLLaSE.from_hparams`.
-
-    Returns
-    -------
-    source : str or FetchSource
-        What SpeechBrain can fetch from.
-    """
+    """Find what a model's source means, for SpeechBrain to fetch."""
     if not isinstance(source, str | Path):
         return source
     name = str(source)
@@ -44,24 +33,9 @@ def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
 
 
 def fetch_audio(filename: str | Path, **kwargs) -> str:
-    """Find a local file, or fetch one from a URL or the hub.
+    """Find a local file; fetch it with ``savedir``, or if it is a URL.
 
-    Arguments
-    ---------
-    filename : str or Path
-        A local file; with ``savedir``, or as a URL, what SpeechBrain fetches.
-    **kwargs : dict
-        Forwarded to SpeechBrain's `fetch`.
-
-    Returns
-    -------
-    path : str
-        The local file.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such local file.
+    Gives the local path; a FileNotFoundError, if there is no such local file.
     """
     filename = str(filename)
     remote = "savedir" in kwargs or filename.startswith("http")

@@ -76,24 +76,11 @@ class EnhancerStream:
         return rows * HOP_LENGTH + stages.crossfade // 2
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
-        """Take the next samples.
+        """Take the next samples: float (T,), 16 kHz, any T.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            float (T,), 16 kHz, any T.
-
-        Returns
-        -------
-        enhanced : torch.Tensor
-            float32 (S,): the next samples that are final, often none.
-
-        Raises
-        ------
-        TypeError
-            The samples are not floating point.
-        ValueError
-            wav is not one channel, is not finite, or the stream is closed.
+        Gives the next that are final, float32 (S,), often none. A TypeError,
+        if they are not floating point; a ValueError, if they are not one
+        channel or not finite, or the stream is closed.
         """
         self.check(wav)
         wav = wav.to(self.stages.device).float()

@@ -51,18 +51,10 @@ def drive(steps: Steps[Returned]) -> Returned:
 class WindowStream:
     """Turn audio into enhanced audio, window by window.
 
-    Arguments
-    ---------
-    stages : Stages
-        They are run by `push` and `finish`; `take` and `end` leave them to
-        the caller.
-    batch : int
-        Windows that are awaited before they run together; 0 means the
-        model's `window_batch`.
-    details : list, optional
-        Gets the details of every window, in order and without context.
-    scored : bool
-        Note how likely the tokens are, see `confidence`.
+    The stages are run by `push` and `finish`, `batch` windows together (0: the
+    model's `window_batch`); `take` and `end` leave them to the caller. A list
+    of details gets those of every window, in order and without context;
+    `scored` notes how likely the tokens are.
     """
 
     def __init__(
@@ -94,17 +86,9 @@ class WindowStream:
         return self.log_prob / self.num_scored if self.num_scored else None
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
-        """Take the next samples.
+        """Take the next samples (T,), as the model is fed.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            float (T,), T at least 0, as the model is fed.
-
-        Returns
-        -------
-        enhanced : torch.Tensor
-            What is final now, at the model's level; often nothing.
+        Gives what is final now, at the model's level; often nothing.
         """
         return drive(self.take(wav))
 

@@ -22,15 +22,7 @@ from speechbrain_llase.processing.signal_processing import fit_length
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a file, in rows.
-
-    Arguments
-    ---------
-    start, stop : int
-        The rows that are kept.
-    left, right : int
-        Context rows in front and behind.
-    """
+    """A window of a file, in rows: those kept, and context on both sides."""
 
     start: int
     stop: int
@@ -43,21 +35,10 @@ class Window:
 
 
 def plan_windows(num_rows: int, window: int, context: int) -> list[Window]:
-    """Cut a file into windows.
+    """Cut a file into windows whose kept rows follow one another without a gap.
 
-    Arguments
-    ---------
-    num_rows : int
-        Rows of the file.
-    window : int
-        Rows kept of each window, at least 1; the last one keeps what is left.
-    context : int
-        Rows of context on both sides, as far as the file has them.
-
-    Returns
-    -------
-    plan : list of Window
-        In order; their kept rows follow one another without a gap.
+    Each keeps `window` rows, at least 1, the last one what is left, and has
+    `context` rows on both sides, as far as the file has them.
 
     Example
     -------
@@ -102,19 +83,10 @@ def audio_span(window: Window, context: int) -> tuple[int, int]:
 def join_context(
     feats: list[torch.Tensor], plan: list[Window]
 ) -> list[torch.Tensor]:
-    """Give each window its neighbours' rows as context.
+    """Give each window its neighbours' rows as context: the released scheme.
 
-    Arguments
-    ---------
-    feats : list of torch.Tensor
-        (rows, D) of each window's own extraction.
-    plan : list of Window
-        What `plan_windows` gave.
-
-    Returns
-    -------
-    feats : list of torch.Tensor
-        (left + kept + right, D): the released two-stage scheme.
+    Of the rows (rows, D) of each window's own extraction; gives
+    (left + kept + right, D) each.
     """
     if not plan:
         return []
@@ -131,13 +103,8 @@ def by_file(windows: Sequence, plans: list[list[Window]]) -> list[list]:
 class Stitcher:
     """Join the decoded windows of a file, one after the other.
 
-    Arguments
-    ---------
-    hop_length : int
-        Samples a row.
-    crossfade : int
-        Samples over which two windows are faded linearly, centred on their
-        seam; fewer where the file ends sooner. 0 joins them hard.
+    Two windows are faded linearly over `crossfade` samples, centred on their
+    seam; fewer where the file ends sooner. 0 joins them hard.
     """
 
     def __init__(self, hop_length: int, crossfade: int):
@@ -148,23 +115,11 @@ class Stitcher:
     def add(
         self, piece: torch.Tensor, window: Window, coming: int | None
     ) -> torch.Tensor:
-        """Take the next window; return what is final now.
+        """Take the wave (samples,) of the next window and its context.
 
-        Arguments
-        ---------
-        piece : torch.Tensor
-            The wave (samples,) of the window with its context, or more
-            behind.
-        window : Window
-            Its place.
-        coming : int or None
-            Context rows in front of the next window; None after the last.
-
-        Returns
-        -------
-        wav : torch.Tensor
-            (samples,) that follow what was returned before, up to the fade
-            with the next window.
+        `coming` counts the context rows in front of the next window, None
+        after the last. Gives what is final: the samples that follow those
+        returned before, up to the fade with the next window.
         """
         start = window.left * self.hop_length
         stop = start + (window.stop - window.start) * self.hop_length
@@ -193,13 +148,7 @@ def stitch(
     hop_length: int,
     crossfade: int,
 ) -> torch.Tensor:
-    """Join all decoded windows of a file; see `Stitcher`.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        (num_rows * hop_length,).
-    """
+    """Join all decoded windows of a file, to (num_rows * hop_length,)."""
     stitcher = Stitcher(hop_length, crossfade)
     coming = [w.left for w in plan[1:]] + [None]
     parts = zip(pieces, plan, coming, strict=True)
@@ -207,26 +156,9 @@ def stitch(
 
 
 def seconds_to_rows(key: str, seconds: float, hop_s: float) -> int:
-    """Turn a duration into rows.
+    """Turn a duration into rows of `hop_s` seconds.
 
-    Arguments
-    ---------
-    key : str
-        Name of the setting, for the error.
-    seconds : float
-        The duration; a multiple of hop_s.
-    hop_s : float
-        Seconds a row.
-
-    Returns
-    -------
-    rows : int
-        At least 0.
-
-    Raises
-    ------
-    ValueError
-        The duration is negative or no multiple of a row.
+    A ValueError with the setting's name, if it is negative or no multiple.
     """
     rows = round(seconds / hop_s)
     if seconds < 0 or abs(rows * hop_s - seconds) > 1e-6:

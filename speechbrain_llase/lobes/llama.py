@@ -20,21 +20,10 @@ from speechbrain_llase.nnet.packing import Runs
 def run_llama(
     backbone: torch.nn.Module, rows: torch.Tensor, runs: Runs
 ) -> torch.Tensor:
-    """Run all layers and the final norm.
+    """Run all layers and the final norm: float32 (total, D) to the same.
 
-    Arguments
-    ---------
-    backbone : transformers.LlamaModel
-        As many key as query heads.
-    rows : torch.Tensor
-        float32 (total, D), the embedded rows.
-    runs : list of (int, int)
-        Where items end; positions begin anew in each.
-
-    Returns
-    -------
-    rows : torch.Tensor
-        float32 (total, D).
+    Positions begin anew in each item of the runs. A `LlamaModel` has as many
+    key as query heads.
     """
     turn = rotation(backbone, rows, runs)
     for layer in backbone.layers:

@@ -82,13 +82,7 @@ class SpectralStem(torch.nn.Module):
 
 
 class ConvNeXtBlock(torch.nn.Module):
-    """Depthwise convolution and feed-forward layer with a residual.
-
-    Arguments
-    ---------
-    width : int
-        Channels in and out.
-    """
+    """Depthwise convolution and feed-forward layer with a residual."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -121,18 +115,10 @@ def magnitudes(wavs: torch.Tensor) -> torch.Tensor:
 
 
 def autocorrelation(wavs: torch.Tensor) -> torch.Tensor:
-    """Autocorrelation of windows of 64 ms, normalised.
+    """Autocorrelation of windows of 64 ms of (B, 320 N) at 16 kHz, normalised.
 
-    Arguments
-    ---------
-    wavs : torch.Tensor
-        float32 (B, 320 N) at 16 kHz.
-
-    Returns
-    -------
-    lags : torch.Tensor
-        (B, N, 228), at lags from 40 to 267 samples: pitch of 400 to 60 Hz.
-        Near 1 at the period of a vowel.
+    (B, N, 228), at lags from 40 to 267 samples: pitch of 400 to 60 Hz. Near 1
+    at the period of a vowel.
     """
     window = torch.hann_window(LAG_WINDOW, device=wavs.device)
     frames = centred_frames(wavs, LAG_WINDOW, 2 * MEL_HOP)

@@ -102,16 +102,9 @@ class TokenLM(torch.nn.Module):
     def forward(self, feats: torch.Tensor) -> torch.Tensor:
         """Compute the logits of every frame's clean token.
 
-        Arguments
-        ---------
-        feats : torch.Tensor
-            float (B, N, input_size), the output of the frontend. Padding on
-            the right changes nothing before it: the backbone is causal.
-
-        Returns
-        -------
-        logits : torch.Tensor
-            (B, N, 65536) for the softmax head, (B, N, 8, 4) for digits.
+        Of features (B, N, input_size): (B, N, 65536) for the softmax head,
+        (B, N, 8, 4) for digits. Padding on the right changes nothing before
+        it: the backbone is causal.
         """
         rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
         hidden = self.hidden(rows, runs).unflatten(0, feats.shape[:2])
@@ -174,13 +167,7 @@ class TokenLM(torch.nn.Module):
 
 
 class StageNorm(torch.nn.Module):
-    """Layer norm with scale and shift projected from an embedding.
-
-    Arguments
-    ---------
-    d_model : int
-        Width of the input and of the embedding.
-    """
+    """Layer norm with scale and shift projected from an embedding."""
 
     def __init__(self, d_model: int):
         super().__init__()
@@ -206,22 +193,10 @@ def sinusoid_on(
 
 
 def sinusoid(num_frames: int, d_model: int) -> torch.Tensor:
-    """Sinusoidal positions as the released model has them.
+    """Sinusoidal positions as the released model has them: (N, D), in [-1, 1].
 
     Every dimension i has a frequency of its own, ``10000 ** (-i / d_model)``,
     unlike the usual pairing; even ones are sines, odd ones cosines.
-
-    Arguments
-    ---------
-    num_frames : int
-        Number of positions N.
-    d_model : int
-        Number of dimensions D.
-
-    Returns
-    -------
-    positions : torch.Tensor
-        float32 (N, D), in [-1, 1].
     """
     dims = torch.arange(d_model, dtype=torch.float32)
     rate = torch.pow(10000.0, -dims / d_model)

@@ -62,21 +62,10 @@ def wavlm_config(
 
 
 def run_wavlm(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
-    """Run the convolutions and the transformer.
+    """Run the convolutions and the transformer on runs of equal lengths.
 
-    Arguments
-    ---------
-    wavlm : transformers.WavLMModel
-        With "stable layer norm" and no final norm.
-    wavs : list of torch.Tensor
-        (B, T) each, T at least 400: a run of equal lengths.
-
-    Returns
-    -------
-    rows : torch.Tensor
-        float32 (total, D).
-    runs : list of (int, int)
-        Items and rows of each run.
+    A `WavLMModel` with "stable layer norm" and no final norm, on (B, T) each,
+    T at least 400; gives float32 (total, D), and items and rows of each run.
     """
     blocks = [convolve_wav(wavlm.feature_extractor, wav) for wav in wavs]
     runs = [tuple(block.shape[:2]) for block in blocks]

@@ -27,26 +27,11 @@ class Frontend(torch.nn.Module):
     def forward(
         self, wavs: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Extract features.
+        """Extract features (B, N, D) of waves (B, T) at 16 kHz, in [-1, 1].
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
-        lengths : torch.Tensor, optional
-            (B,), relative, in (0, 1]; each item must hold 400 samples. None
-            means that all items are full.
-
-        Returns
-        -------
-        feats : torch.Tensor
-            (B, N, D) with N = `num_rows(T)`. Rows past an item's own are
-            zero.
-
-        Raises
-        ------
-        ValueError
-            An item is shorter than 400 samples.
+        Relative lengths (B,) in (0, 1] are optional; rows past an item's own
+        are zero. N is `num_rows(T)`. A ValueError, if an item is under 400
+        samples.
         """
         samples = item_samples(wavs, lengths)
         items = [wav[:n] for wav, n in zip(wavs, samples, strict=True)]
@@ -57,25 +42,11 @@ class Frontend(torch.nn.Module):
     def extract_each(
         self, wavs: list[torch.Tensor], least: int = 0
     ) -> list[torch.Tensor]:
-        """Extract the features of waveforms of any lengths.
+        """Extract the features of waveforms of any lengths, float (T,) each.
 
-        Arguments
-        ---------
-        wavs : list of torch.Tensor
-            float (T,) each, T at least 400; neighbours of equal length are
-            the faster the more they are.
-        least : int
-            Rows to give at least, zeros behind.
-
-        Returns
-        -------
-        feats : list of torch.Tensor
-            float32 (N, D) each, N = `num_rows(T)` or `least`.
-
-        Raises
-        ------
-        ValueError
-            A waveform is shorter than 400 samples.
+        Neighbours of equal length are the faster the more they are. Gives
+        float32 (N, D) each, N = `num_rows(T)`, or `least` with zeros behind. A
+        ValueError, if one is under 400 samples.
         """
         shortest = min(len(wav) for wav in wavs)
         if shortest < MIN_SAMPLES:

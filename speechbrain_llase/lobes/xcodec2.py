@@ -37,25 +37,11 @@ def run_decoder(
     phases: str = "predicted",
     floor: float = 0.0,
 ) -> torch.Tensor:
-    """Turn projected codes into a waveform.
+    """Turn projected codes (total, quantization_dim) into a waveform.
 
-    Arguments
-    ---------
-    decoder : transformers' Xcodec2Decoder
-        The whole decoding half but the projection of the codes.
-    rows : torch.Tensor
-        (total, quantization_dim).
-    runs : list of (int, int)
-        Where items end.
-    phases : str
-        `predicted` by the head, as released, or of its magnitudes' `pitch`.
-    floor : float
-        Magnitudes below it fade by up to 14 dB; 0 for none.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        float32 (hop_length * total,).
+    `decoder` is transformers' Xcodec2Decoder, without the projection of the
+    codes; for `phases` and `floor` see `Xcodec2Vocoder`. Gives float32
+    (hop_length * total,).
     """
     rows = run_backbone(decoder, rows, runs)
     rows = project(decoder.head.linear, rows).float()

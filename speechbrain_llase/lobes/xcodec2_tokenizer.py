@@ -32,18 +32,10 @@ from speechbrain_llase.processing.framing import (
 
 
 class SemanticEncoder(torch.nn.Module):
-    """w2v-BERT 2.0 up to the layer that Xcodec2 hears, always in eval mode.
+    """w2v-BERT 2.0 up to the layer that Xcodec2 reads, always in eval mode.
 
-    Arguments
-    ---------
-    hidden_size : int
-        Width (1024 in the released codec).
-    num_layers : int
-        Layers that are built and run (16 of 24).
-    num_heads : int
-        Attention heads (16).
-    ffn_size : int
-        Width of the feed-forward layers (4096).
+    In the released codec: width 1024, 16 of 24 layers, 16 heads, feed-forward
+    layers of 4096.
     """
 
     def __init__(
@@ -77,14 +69,8 @@ class SemanticEncoder(torch.nn.Module):
 class CodecEncoder(torch.nn.Module):
     """The rest of the encoding half: adapter, convolutions, projection.
 
-    Arguments
-    ---------
-    hidden_size : int
-        Width of the acoustic half (1024).
-    semantic_size : int
-        Width of the semantic half (1024).
-    channels : int
-        Channels of the first convolution (48).
+    In the released codec: acoustic and semantic half of 1024 each, 48 channels
+    of the first convolution.
     """
 
     def __init__(self, hidden_size: int, semantic_size: int, channels: int):
@@ -147,47 +133,22 @@ class Xcodec2Tokenizer(torch.nn.Module):
         self.prepare = Xcodec2FeatureExtractor()
 
     def forward(self, wavs: torch.Tensor) -> torch.Tensor:
-        """Encode waveforms of one length: a token for each feature row.
+        """Encode waveforms (B, T) of one length: a token for each feature row.
 
         The codec itself gives one more where T % 320 is under 80; see
         `encode`. Its convolutions pad by replication, so no mask would make
-        items of several lengths exact: encode those one by one.
-
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
-
-        Returns
-        -------
-        tokens : torch.Tensor
-            int64 (B, N), N as many as the frontend's rows.
-
-        Raises
-        ------
-        ValueError
-            T is under 400.
+        items of several lengths exact: encode those one by one. Waves are at
+        16 kHz, in [-1, 1], tokens int64 (B, N). A ValueError, if T is under
+        400.
         """
         return self.encode(wavs)[:, : num_rows(wavs.shape[1])]
 
     @torch.no_grad()
     def encode(self, wavs: torch.Tensor) -> torch.Tensor:
-        """Encode waveforms of one length to all of the codec's tokens.
+        """Encode waveforms (B, T) of one length to all of the codec's tokens.
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            float (B, T) at 16 kHz, in [-1, 1], T at least 400.
-
-        Returns
-        -------
-        tokens : torch.Tensor
-            int64 (B, floor(T / 320) + 1), as the codec's own encoder.
-
-        Raises
-        ------
-        ValueError
-            T is under 400.
+        As `forward`, but int64 (B, floor(T / 320) + 1), as the codec's own
+        encoder.
         """
         if wavs.shape[1] < MIN_SAMPLES:
             raise ValueError(

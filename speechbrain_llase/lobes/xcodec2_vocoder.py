@@ -114,23 +114,10 @@ class Xcodec2Vocoder(torch.nn.Module):
         self.compute = hold_weights(self, compute, ("decoder.head.linear",))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Decode tokens.
+        """Decode tokens (B, N) to float32 (B, 320 N) at the codec's own level.
 
-        Arguments
-        ---------
-        tokens : torch.Tensor
-            int64 (B, N), in [0, 65536), 50 a second; or FSQ codes, float
-            (B, N, 8), as for `decode_codes`.
-
-        Returns
-        -------
-        wavs : torch.Tensor
-            float32 (B, 320 N) at the codec's own level.
-
-        Raises
-        ------
-        ValueError
-            A token lies outside [0, 65536).
+        Tokens are int64 in [0, 65536), else a ValueError; or FSQ codes, float
+        (B, N, 8), as for `decode_codes`.
         """
         if tokens.is_floating_point():
             return self.decode_codes(tokens)
@@ -165,21 +152,11 @@ class Xcodec2Vocoder(torch.nn.Module):
     def log_magnitudes(
         self, codes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predict spectra, to train on them.
+        """Predict spectra of codes (B, N, 8) in [-1, 0.5], to train on them.
 
-        Arguments
-        ---------
-        codes : torch.Tensor
-            float (B, N, 8), in [-1, 0.5].
-
-        Returns
-        -------
-        log_magnitudes : torch.Tensor
-            float32 (B, N, 641), natural logarithms, of the Hann-windowed
-            STFT of 1280 samples whose frame n is centred on sample
-            320 (n + 0.5).
-        hidden : torch.Tensor
-            (B, N, hidden_size), what the head is given.
+        Gives natural logarithms, float32 (B, N, 641), of the Hann-windowed
+        STFT of 1280 samples whose frame n is centred on sample 320 (n + 0.5),
+        and what the head is given, (B, N, hidden_size).
         """
         rows = project(self.project_out, codes.flatten(0, 1))
         hidden = run_backbone(self.decoder, rows, [tuple(codes.shape[:2])])

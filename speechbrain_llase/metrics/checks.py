@@ -15,25 +15,10 @@ Wave = torch.Tensor | np.ndarray  # (T,) floating
 
 
 def check_wave(wav: Wave, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Check one wave and give it as float32.
+    """Check one wave (T,) within [-1, 1], and give it as float32.
 
-    Arguments
-    ---------
-    wav : torch.Tensor or np.ndarray
-        (T,) floating within [-1, 1].
-    sample_rate : int
-        In Hz; only 16000 is supported.
-
-    Returns
-    -------
-    wav : np.ndarray
-        (T,) float32.
-
-    Raises
-    ------
-    ValueError
-        If the wave is empty, not 1-D, not floating, not finite or beyond
-        full scale, or the rate is another.
+    A ValueError, if it is empty, not 1-D, not floating, not finite or beyond
+    full scale, or the rate is not 16000 Hz.
     """
     if sample_rate != SAMPLE_RATE:
         raise ValueError(
@@ -54,24 +39,9 @@ def check_wave(wav: Wave, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 def check_pair(
     wav: Wave, clean: Wave, sample_rate: int = SAMPLE_RATE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check a wave and its clean original, which must be as long.
+    """Check a wave and its clean original, as `check_wave` does.
 
-    Arguments
-    ---------
-    wav, clean : torch.Tensor or np.ndarray
-        (T,) floating within [-1, 1].
-    sample_rate : int
-        In Hz; only 16000 is supported.
-
-    Returns
-    -------
-    wav, clean : np.ndarray
-        (T,) float32.
-
-    Raises
-    ------
-    ValueError
-        If one is not allowed, the clean one is silent or the lengths differ.
+    A ValueError, too, if the clean one is silent or the lengths differ.
     """
     wav, clean = (check_wave(x, sample_rate) for x in (wav, clean))
     if wav.shape != clean.shape:
@@ -117,25 +87,9 @@ def check_sha256(file: Path, expected: str) -> None:
 def load_interface(interfaces: tuple, source: str, device: str, offline: str):
     """Load a SpeechBrain model with the first interface that it fits.
 
-    Arguments
-    ---------
-    interfaces : tuple of type
-        Subclasses of `Pretrained`, tried in turn.
-    source : str
-        Folder or hub id.
-    device : str
-        Where it runs.
-    offline : str
-        The name that needs no download, for the message.
-
-    Returns
-    -------
-    interface : Pretrained
-
-    Raises
-    ------
-    ValueError
-        If it cannot be fetched or fits none of the interfaces.
+    Of the subclasses of `Pretrained`; the source is a folder or a hub id, and
+    `offline` the name that needs no download, for the message. A ValueError,
+    if the model cannot be fetched or fits none.
     """
     reasons = []
     for interface in interfaces:

@@ -62,24 +62,10 @@ class SpeakerSimilarity:
         return float(np.dot(embedded, self.embed(clean, sample_rate)))
 
     def embed(self, wav: Wave, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-        """Describe the voice of one wave.
+        """Describe the voice of one wave, (T,) within [-1, 1], at 16 kHz.
 
-        Arguments
-        ---------
-        wav : torch.Tensor or np.ndarray
-            (T,) floating within [-1, 1], not all zero.
-        sample_rate : int
-            In Hz; only 16000 is supported.
-
-        Returns
-        -------
-        embedding : np.ndarray
-            (D,) float32 of unit length; D is 256 for Resemblyzer.
-
-        Raises
-        ------
-        ValueError
-            If the wave is all zero: silence has no voice.
+        float32 (D,) of unit length; D is 256 for Resemblyzer. A ValueError, if
+        the wave is all zero: silence has no voice.
         """
         wav = check_wave(wav, sample_rate)
         if not wav.any():

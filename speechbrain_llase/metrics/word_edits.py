@@ -81,18 +81,7 @@ class WordDifference:
 
     @staticmethod
     def compare(words: list[str], clean_words: list[str]) -> WordEdits:
-        """Count the edits between two readings.
-
-        Arguments
-        ---------
-        words : list of str
-            Read in the wave under test.
-        clean_words : list of str
-            Read in the clean wave.
-
-        Returns
-        -------
-        edits : WordEdits
+        """Count the edits between the wave's reading and the clean one's.
 
         Example
         -------
@@ -140,15 +129,7 @@ def is_of_word(char: str) -> bool:
 def word_share(words: list[str], others: list[str]) -> float:
     """Share of the words that differ between two readings.
 
-    Arguments
-    ---------
-    words, others : list of str
-        Two readings.
-
-    Returns
-    -------
-    share : float
-        Edits over the words of the longer one: 0 same, 1 all differ.
+    Edits over the words of the longer one: 0 same, 1 all differ.
 
     Example
     -------

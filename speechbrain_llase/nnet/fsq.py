@@ -14,17 +14,7 @@ MARGIN = 1e-3  # keeps the bound's gradient alive at the outer levels
 
 
 def tokens_to_levels(tokens: torch.Tensor) -> torch.Tensor:
-    """Split tokens into their digits.
-
-    Arguments
-    ---------
-    tokens : torch.Tensor
-        int64, any shape (...), in [0, 65536).
-
-    Returns
-    -------
-    levels : torch.Tensor
-        int64 (..., 8), in [0, 4).
+    """Split tokens, int64 (...) in [0, 65536), into digits, (..., 8) in [0, 4).
 
     Example
     -------
@@ -50,15 +40,7 @@ def levels_to_codes(levels: torch.Tensor) -> torch.Tensor:
 def mean_codes(logits: torch.Tensor) -> torch.Tensor:
     """Average the codes of each digit over its posterior.
 
-    Arguments
-    ---------
-    logits : torch.Tensor
-        float (..., 8, 4), of the levels of each digit.
-
-    Returns
-    -------
-    codes : torch.Tensor
-        float32 (..., 8), in [-1, 0.5], between the levels.
+    Of logits (..., 8, 4): float32 (..., 8), in [-1, 0.5], between the levels.
 
     Example
     -------
@@ -70,12 +52,9 @@ def mean_codes(logits: torch.Tensor) -> torch.Tensor:
 
 
 def decodes_mean(choice: str) -> bool:
-    """Read a YAML's `decoder_hears`: the mean of the posterior, or the best.
+    """Read a YAML's `decoder_hears`: is it the `mean` of the posterior?
 
-    Raises
-    ------
-    ValueError
-        It is another word.
+    Else it is the `best`; a ValueError for another word.
     """
     if choice not in ("best", "mean"):
         raise ValueError(

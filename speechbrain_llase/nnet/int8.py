@@ -13,13 +13,7 @@ ZERO = 128  # what oneDNN's unsigned input subtracts
 
 
 class Int8Linear(torch.nn.Module):
-    """A quantised copy of a linear layer; for inference.
-
-    Arguments
-    ---------
-    linear : torch.nn.Linear
-        What is copied; any floating dtype.
-    """
+    """A quantised copy of a linear layer of any dtype; for inference."""
 
     input_dtype = torch.bfloat16
 

@@ -68,20 +68,8 @@ def convolve(
 ) -> torch.Tensor:
     """Convolve (B, N, C) along N, channels last throughout.
 
-    Arguments
-    ---------
-    conv : torch.nn.Conv1d
-        Its weights, stride, dilation and groups are used.
-    x : torch.Tensor
-        (B, N, C).
-    padding : int
-        Zeros on both sides.
-
-    Returns
-    -------
-    x : torch.Tensor
-        (B, M, C'), in the dtype of the weights. Narrow groups are computed in
-        float32; see `SAFE_CHANNELS`.
+    Gives (B, M, C') in the dtype of the weights; `padding` counts the zeros on
+    both sides. Narrow groups are computed in float32; see `SAFE_CHANNELS`.
     """
     dtype = held = conv.weight.dtype
     if 1 < conv.groups and conv.in_channels // conv.groups < SAFE_CHANNELS:
@@ -123,10 +111,9 @@ def attend(
         (H, N, N) for each run, added to the scaled scores.
     gate : torch.Tensor, optional
         (total, H), factor of the bias for each query.
-    causal : bool
-        Rows see only themselves and those before.
-    dropout : float
-        Share of the weights set to zero.
+    causal, dropout : bool, float
+        Rows see only themselves and those before; share of the weights set
+        to zero.
 
     Returns
     -------

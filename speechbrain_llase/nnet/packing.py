@@ -15,19 +15,10 @@ Runs = list[tuple[int, int]]  # (items, rows of each), in order
 
 
 def pack(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Runs]:
-    """Join items.
+    """Join items (rows, ...) to (total, ...), and say where they end.
 
-    Arguments
-    ---------
-    items : sequence of torch.Tensor
-        (rows, ...) each; equal lengths side by side share a run.
-
-    Returns
-    -------
-    rows : torch.Tensor
-        (total, ...).
-    runs : list of (int, int)
-        How many items of how many rows follow one another.
+    A run is how many items of how many rows follow one another: equal lengths
+    side by side share one.
 
     Example
     -------
@@ -50,21 +41,10 @@ def each_run(
     rows: torch.Tensor,
     runs: Runs,
 ) -> torch.Tensor:
-    """Apply a stage that looks along time.
+    """Apply a stage that looks along time to rows (total, ...).
 
-    Arguments
-    ---------
-    stage : callable
-        (B, N, ...) -> (B, M, ...); its items must not see one another.
-    rows : torch.Tensor
-        (total, ...).
-    runs : list of (int, int)
-        What `pack` gave.
-
-    Returns
-    -------
-    rows : torch.Tensor
-        (new total, ...).
+    The stage is (B, N, ...) -> (B, M, ...); its items must not see one
+    another.
     """
     parts = rows.split([count * n for count, n in runs])
     results = [

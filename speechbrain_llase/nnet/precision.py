@@ -62,13 +62,9 @@ def loading_for(
 ) -> AbstractContextManager:
     """Build networks as SpeechBrain's run options ask for.
 
-    Arguments
-    ---------
-    run_opts : dict or Namespace, optional
-        device, as SpeechBrain would choose it if it is left out, and
-        precision, of which "bf16" means bfloat16.
-    freeze : bool
-        Whether they only infer; those that learn are float32.
+    Those have device, as SpeechBrain would choose it if it is left out, and
+    precision, of which "bf16" means bfloat16. Networks that learn (not
+    `freeze`) are float32.
     """
     options = run_opts or {}
     options = options if isinstance(options, dict) else vars(options)
@@ -87,25 +83,10 @@ def hold_weights(
 ) -> str:
     """Hold the large matrices of a new network in a lower precision.
 
-    Arguments
-    ---------
-    network : torch.nn.Module
-        Its Linear and Conv1d layers are converted, int8 ones to bfloat16
-        first (`finish` makes them int8, once they are read).
-    compute : str
-        One of `COMPUTES`.
-    exact : tuple of str
-        Names of layers that stay in float32.
-
-    Returns
-    -------
-    compute : str
-        What it is now: float32, bfloat16 or int8.
-
-    Raises
-    ------
-    ValueError
-        compute is not known.
+    Its Linear and Conv1d layers are converted, int8 ones to bfloat16 first
+    (`finish` makes them int8, once they are read); the layers named by `exact`
+    stay in float32. `compute` is one of `COMPUTES`, else a ValueError; gives
+    what it is now: float32, bfloat16 or int8.
     """
     now = _loading.get()
     if now:
@@ -218,19 +199,8 @@ def make_ready(
 ) -> str:
     """Refuse what lacks networks or weights; finish what does not learn.
 
-    Arguments
-    ---------
-    mods : mapping of str to torch.nn.Module
-        Of one model, loaded.
-    names : list of str
-        Those that it must have.
-    freeze : bool
-        Whether they only infer.
-
-    Returns
-    -------
-    computes_in : str
-        What the weights are held in; several words with commas between.
+    `names` are the networks that a loaded model must have. Gives what the
+    weights are held in; several words with commas between.
     """
     missing = [name for name in names if name not in mods]
     if missing:

@@ -8,15 +8,7 @@ MIN_SAMPLES = 400  # the receptive field of one row: 25 ms
 def num_rows(num_samples: int) -> int:
     """Count the rows that one extraction gives, the zero row included.
 
-    Arguments
-    ---------
-    num_samples : int
-        Length of the waveform at 16 kHz, at least 0.
-
-    Returns
-    -------
-    rows : int
-        ``floor((T - 400) / 320) + 2``, or 0 under 400 samples.
+    ``floor((T - 400) / 320) + 2`` of T samples at 16 kHz, or 0 under 400.
 
     Example
     -------

@@ -40,22 +40,9 @@ def keep_envelope(
 ) -> torch.Tensor:
     """Change magnitudes so that their wave has the envelope they ask for.
 
-    Arguments
-    ---------
-    magnitude : torch.Tensor
-        float32 (B, N, W / 2 + 1), of the STFT of speech at 16 kHz.
-    invert : callable
-        Such magnitudes -> the wave (B, N * hop_length) that is made of them.
-    window : torch.Tensor
-        float32 (W,), of that STFT.
-    hop_length : int
-        Its samples between frames; frame n is centred on sample
-        hop_length * (n + 0.5).
-
-    Returns
-    -------
-    magnitude : torch.Tensor
-        float32 (B, N, W / 2 + 1).
+    Magnitudes are float32 (B, N, W / 2 + 1), of the STFT of speech at 16 kHz
+    by a window (W,); `invert` makes the wave (B, N * hop_length) of such.
+    Frame n is centred on sample hop_length * (n + 0.5).
     """
     bands = mel_bands(magnitude.shape[-1]).to(magnitude.device)
     spread = (bands / bands.sum(1, keepdim=True).clamp(min=1e-6)).t()

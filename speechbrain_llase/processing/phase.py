@@ -29,22 +29,10 @@ CHIRP_S = 0.005  # between the lowest bin and the highest
 def pitched_phases(
     magnitude: torch.Tensor, window: torch.Tensor, hop_length: int
 ) -> torch.Tensor:
-    """Give the phases of pulses at the pitch of the magnitudes.
+    """Give the phases, in radians, of pulses at the pitch of the magnitudes.
 
-    Arguments
-    ---------
-    magnitude : torch.Tensor
-        float32 (B, N, W / 2 + 1), of the STFT of speech at 16 kHz.
-    window : torch.Tensor
-        float32 (W,), of that STFT.
-    hop_length : int
-        Its samples between frames; frame n is centred on sample
-        hop_length * (n + 0.5).
-
-    Returns
-    -------
-    phase : torch.Tensor
-        float32 (B, N, W / 2 + 1), radians.
+    Magnitudes are float32 (B, N, W / 2 + 1), of the STFT of speech at 16 kHz
+    by a window (W,). Frame n is centred on sample hop_length * (n + 0.5).
     """
     period, strength = find_pitch(magnitude, window)
     noise = make_noise(period.shape[1] * hop_length)
@@ -66,20 +54,11 @@ def pitched_phases(
 def find_pitch(
     magnitude: torch.Tensor, window: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the period of every frame by its autocorrelation.
+    """Find each frame's period by autocorrelation; see `pitched_phases`.
 
-    Arguments
-    ---------
-    magnitude, window : torch.Tensor
-        See `pitched_phases`.
-
-    Returns
-    -------
-    period : torch.Tensor
-        float32 (B, N), in samples.
-    strength : torch.Tensor
-        float32 (B, N), the normalised autocorrelation at that period: near 1
-        in a vowel, near 0 in noise and in silence.
+    Gives the period in samples, float32 (B, N), and its strength: the
+    normalised autocorrelation there, near 1 in a vowel, near 0 in noise and in
+    silence.
     """
     lowest, highest = PERIODS
     own = correlate(magnitude, window)[..., lowest - 1 : highest + 2]
@@ -119,17 +98,9 @@ def make_source(
 ) -> torch.Tensor:
     """Make pulses at a period that changes from frame to frame, and noise.
 
-    Arguments
-    ---------
-    period, strength : torch.Tensor
-        float32 (B, N), see `find_pitch`.
-    noise : torch.Tensor
-        float32 (N * hop_length,), of unit power, on the CPU.
-
-    Returns
-    -------
-    source : torch.Tensor
-        float32 (B, N * hop_length), of unit power.
+    Periods and strengths are (B, N), see `find_pitch`; the noise is float32
+    (N * hop_length,), of unit power, on the CPU. Gives (B, N * hop_length), of
+    unit power.
     """
     device, count = period.device, period.shape[1]
     period, strength = period.cpu(), strength.cpu()  # MPS has no float64

@@ -48,19 +48,9 @@ def to_peak(wav: torch.Tensor) -> torch.Tensor:
 
 
 def centred_frames(wavs: torch.Tensor, length: int, hop: int) -> torch.Tensor:
-    """Cut frames, one around the middle of every hop, zeros past the ends.
+    """Cut (B, N * hop) into frames (B, N, length), zeros past the ends.
 
-    Arguments
-    ---------
-    wavs : torch.Tensor
-        float (B, N * hop).
-    length, hop : int
-        Samples; their difference is even.
-
-    Returns
-    -------
-    frames : torch.Tensor
-        (B, N, length).
+    One around the middle of every hop; length less hop is even.
 
     Example
     -------
@@ -76,19 +66,8 @@ def synthesise(
 ) -> torch.Tensor:
     """Make waves of spectra of centred frames: the inverse STFT.
 
-    Arguments
-    ---------
-    spectra : torch.Tensor
-        complex64 (B, N, W / 2 + 1), of `centred_frames` times the window.
-    window : torch.Tensor
-        float32 (W,).
-    hop_length : int
-        Samples between frames; divides W.
-
-    Returns
-    -------
-    wavs : torch.Tensor
-        float32 (B, N * hop_length).
+    Spectra are complex64 (B, N, W / 2 + 1), of `centred_frames` times the
+    window (W,); hop_length divides W. Waves are float32 (B, N * hop_length).
     """
     frames = torch.fft.irfft(spectra, len(window)) * window
     wavs = overlap_add(frames, hop_length)

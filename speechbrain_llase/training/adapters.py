@@ -47,19 +47,10 @@ class Frozen(torch.nn.Module):
 
 
 class LowRank(torch.nn.Module):
-    """A weight plus a low-rank update, which begins at zero.
+    """A weight (D_out, D_in) plus a low-rank update, which begins at zero.
 
     LoRA (Hu et al., arXiv:2106.09685) as a parametrization of torch: whoever
-    reads the layer's weight, reads the sum.
-
-    Arguments
-    ---------
-    weight : torch.Tensor
-        (D_out, D_in), the weight that is kept.
-    rank : int
-        Rank of the update.
-    alpha : float
-        The update is scaled by alpha / rank.
+    reads the layer's weight, reads the sum, scaled by alpha / rank.
     """
 
     def __init__(self, weight: torch.Tensor, rank: int, alpha: float):
@@ -153,13 +144,7 @@ class FineTunedLM(AdaptedModel):
         return self
 
     def merged(self) -> torch.nn.Module:
-        """Put the updates into the weights and give the plain token LM.
-
-        Returns
-        -------
-        token_lm : TokenLM
-            With its own layers again, computing what this model computes.
-        """
+        """Put the updates into the weights and give the plain token LM."""
         for layer in list(self.adapted_model.modules()):
             if parametrize.is_parametrized(layer, "weight"):
                 parametrize.remove_parametrizations(layer, "weight")
@@ -183,11 +168,8 @@ class FineTunedLM(AdaptedModel):
     def loader(self, path, end_of_epoch=True):
         """Load what `saver` wrote, strictly.
 
-        Raises
-        ------
-        ValueError
-            The file holds other weights: of another size, or of another
-            choice of what to train. Nothing was copied.
+        A ValueError, if the file holds weights of another size, or of another
+        choice of what to train; nothing is copied then.
         """
         ours, theirs = self.learning(), read_tensors(str(path))
         wrong = sorted(

@@ -24,14 +24,8 @@ from speechbrain_llase.training.token_loss import TokenScores
 class Part:
     """One part of the data: its items and how they become batches.
 
-    Arguments
-    ---------
-    entries : dict
-        ID -> entry, with its duration.
-    maker : ItemMaker
-        Makes the items.
-    segment_s : float, optional
-        Longest item in seconds.
+    `entries` are ID -> entry, with its duration; `segment_s` is the longest
+    item in seconds.
     """
 
     def __init__(
@@ -184,20 +178,8 @@ def train_token_lm(
 ) -> TokenLMBrain:
     """Load, adapt, train, and evaluate the best checkpoint.
 
-    Arguments
-    ---------
-    hparams : dict
-        Of a recipe's YAML.
-    run_opts : dict
-        Of the command line.
-    parts : dict
-        `train`, `valid` and, if it is to be evaluated, `test`.
-    tokenizer_id : str
-        Of the tokens.
-
-    Returns
-    -------
-    brain : TokenLMBrain
+    `hparams` are those of a recipe's YAML; `parts` are `train`, `valid` and,
+    if it is to be evaluated, `test`.
     """
     source = str(resolve_source(hparams["base"]))
     hparams["pretrainer"].collect_files(default_source=source)

@@ -73,27 +73,12 @@ def check_samples(
 
 
 def index_shards(folder: str | Path, sample_rate: int) -> dict[str, dict]:
-    """Find every sample of the shards below a folder.
+    """Find every sample of the shards below a folder, or below its folders.
 
-    Arguments
-    ---------
-    folder : str or Path
-        `train_shards` or `valid_shards`, flat or with a folder a language.
-    sample_rate : int
-        Of the shards, in Hz.
-
-    Returns
-    -------
-    entries : dict
-        Key -> archive, place and size of its members, duration in seconds.
-
-    Raises
-    ------
-    FileNotFoundError
-        There are no shards, or one of a row or samples that meta.json counts
-        are missing.
-    ValueError
-        A sample lacks a member, a key is there twice, an archive is damaged.
+    Gives key -> archive, place and size of its members, duration in seconds. A
+    FileNotFoundError, if there are no shards, or one of a row or samples that
+    meta.json counts are missing; a ValueError, if a sample lacks a member, a
+    key is there twice, or an archive is damaged.
     """
     folder = Path(folder)
     folders = sorted({path.parent for path in folder.rglob("shard-*.tar")})
@@ -174,13 +159,7 @@ def refuse_lost_samples(folder: Path, found: int) -> None:
 
 
 class ShardReader:
-    """Reads the samples that `index_shards` found.
-
-    Arguments
-    ---------
-    with_noisy : bool
-        Read the noisy signal, too (extraction needs none).
-    """
+    """Reads the samples that `index_shards` found; the noisy ones, if asked."""
 
     def __init__(self, with_noisy: bool = True):
         self.with_noisy = with_noisy

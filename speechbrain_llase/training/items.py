@@ -33,12 +33,7 @@ class Recording:
 class FileReader:
     """Reads the files that an entry of a manifest names.
 
-    Arguments
-    ---------
-    sample_rate : int
-        In Hz.
-    resample : bool
-        Whether files may have other rates.
+    Files have the sample rate (Hz), unless they are to be resampled.
     """
 
     def __init__(self, sample_rate: int, resample: bool):
@@ -103,26 +98,11 @@ class ItemMaker:
         self._epoch.fill_(epoch)
 
     def make(self, name: str, entry: dict) -> Iterator[torch.Tensor]:
-        """Make one item.
+        """Make one item of an entry and its ID.
 
-        Arguments
-        ---------
-        name : str
-            The entry's ID.
-        entry : dict
-            What `read` wants.
-
-        Yields
-        ------
-        noisy, clean : torch.Tensor
-            float32 (T,).
-        tokens : torch.Tensor
-            int64 (N,), the clean tokens of the frames of `noisy`.
-
-        Raises
-        ------
-        ValueError
-            The recording cannot be used; its ID is in the message.
+        Yields noisy and clean, float32 (T,), and the clean tokens of the
+        frames of `noisy`, int64 (N,). A ValueError names a recording that
+        cannot be used.
         """
         rng = np.random.default_rng(
             [self.seed, int(self._epoch), zlib.crc32(name.encode())]

@@ -91,27 +91,19 @@ def blend_loss(
     """L1 distance of a refiner's magnitudes from those of clean speech.
 
     Of their logarithms, of their powers of 0.3 and of their envelopes. Too
-    much counts for more than too little: it is noise that is heard.
+    much counts for more than too little: it is audible noise.
 
     Arguments
     ---------
     refiner : Refiner
         Says how spectra and envelopes are made.
-    magnitude : torch.Tensor
-        float32 (B, M, bins).
-    wavs : torch.Tensor
-        float32 (B, T), clean.
+    magnitude, wavs : torch.Tensor
+        float32 (B, M, bins), and the clean (B, T).
     floor, share : float
         The target fades below floor, to this share of it; see `fade`.
-    envelope_weight : float
-        Of the envelopes beside the rest.
-    excess_weight : float
-        Of what is above the target beside what is below.
-
-    Returns
-    -------
-    loss : torch.Tensor
-        A scalar.
+    envelope_weight, excess_weight : float
+        Of the envelopes beside the rest; of what is above the target beside
+        what is below.
     """
     ours = magnitude / refiner.level
     theirs = fade(refiner.analyse(wavs).abs() / refiner.level, floor, share)
@@ -136,9 +128,9 @@ def pitch_loss(lags: torch.Tensor, wavs: torch.Tensor) -> torch.Tensor:
     frames with at least 2 % of an item's mean power.
     """
     power = magnitudes(wavs).square().sum(-1)
-    heard = (power > 0.02 * power.mean(1, keepdim=True)).float()
+    active = (power > 0.02 * power.mean(1, keepdim=True)).float()
     error = (lags.float() - autocorrelation(wavs)).square().mean(-1)
-    return (error * heard).sum() / heard.sum().clamp(min=1)
+    return (error * active).sum() / active.sum().clamp(min=1)
 
 
 def digit_loss(
@@ -146,22 +138,9 @@ def digit_loss(
 ) -> torch.Tensor:
     """Cross-entropy of FSQ digits, smoothed over neighbouring levels.
 
-    Levels have an order: one beside the right one is a small error. A share
-    of `smoothing` of the target lies on each neighbour there is.
-
-    Arguments
-    ---------
-    logits : torch.Tensor
-        float (..., 4).
-    levels : torch.Tensor
-        int64 (...), in [0, 4).
-    smoothing : float
-        From 0 (plain cross-entropy) to below 0.5.
-
-    Returns
-    -------
-    loss : torch.Tensor
-        A scalar.
+    Levels have an order: one beside the right one is a small error. A share of
+    `smoothing` (0 to below 0.5) of the target lies on each neighbour there is.
+    Logits are float (..., 4), levels int64 (...) in [0, 4), the loss a scalar.
 
     Example
     -------

@@ -20,17 +20,8 @@ class RankBatches(torch.utils.data.Sampler):
     """Every rank's own share of another sampler's batches.
 
     No batch is given twice and all ranks get equally many, so up to
-    ``world_size - 1`` batches of an epoch are left out; other ones in the
-    next epoch.
-
-    Arguments
-    ---------
-    batches : DynamicBatchSampler
-        Gives the same batches in all processes.
-    rank : int
-        Of this process.
-    world_size : int
-        Number of processes.
+    ``world_size - 1`` batches of an epoch are left out; other ones in the next
+    epoch. The sampler gives the same batches in all processes.
 
     Example
     -------
@@ -77,22 +68,14 @@ def make_loader(
     batching : dict
         Of SpeechBrain's `DynamicBatchSampler`: max_batch_length in seconds,
         num_buckets, and others.
-    seed : int
-        Of the order.
-    num_workers : int
-        Processes that make items.
-    rank, world_size : int
-        Of this process, and how many there are.
+    seed, num_workers, rank, world_size : int
+        Of the order; processes that make items; this process, and how many.
 
     Returns
     -------
     loader : SaveableDataLoader
-        Its batches have id, noisy, clean and tokens (-100 as padding).
-
-    Raises
-    ------
-    ValueError
-        There are fewer batches than processes.
+        Its batches have id, noisy, clean and tokens (-100 as padding). A
+        ValueError, if there are fewer batches than processes.
     """
     batches = DynamicBatchSampler(
         dataset,

@@ -27,17 +27,7 @@ FORMAT = "speechbrain_llase tokens 1"
 
 
 def content_key(content: bytes) -> bytes:
-    """Hash the bytes of a recording to its key.
-
-    Arguments
-    ---------
-    content : bytes
-        The file, or the member of an archive.
-
-    Returns
-    -------
-    key : bytes
-        16 bytes.
+    """Hash a file, or the member of an archive, to a key of 16 bytes.
 
     Example
     -------
@@ -50,23 +40,9 @@ def content_key(content: bytes) -> bytes:
 def read_shard(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
     """Read what a shard says of itself.
 
-    Arguments
-    ---------
-    path : Path
-        The shard.
-
-    Returns
-    -------
-    tokenizer_id : str
-    keys : np.ndarray
-        uint8 (R, 16).
-    ends : np.ndarray
-        int64 (R,), where each recording's tokens end.
-
-    Raises
-    ------
-    ValueError
-        The file is no shard of a token cache.
+    The name of the tokenizer, keys, uint8 (R, 16), and ends, int64 (R,), of
+    each recording's tokens. A ValueError, if the file is no shard of a token
+    cache.
     """
     try:
         with safe_open(path, "np") as shard:
@@ -86,21 +62,11 @@ def read_shard(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 class TokenCache:
-    """A folder of tokens, to read.
+    """A folder of tokens, written by `TokenWriter`, to read.
 
-    Arguments
-    ---------
-    folder : str or Path
-        Written by `TokenWriter`.
-    tokenizer_id : str, optional
-        Refuse tokens of any other tokenizer; None takes what is there.
-
-    Raises
-    ------
-    FileNotFoundError
-        There are no shards.
-    ValueError
-        A shard is damaged, or of another tokenizer.
+    A tokenizer_id refuses tokens of any other tokenizer. A FileNotFoundError,
+    if there are no shards; a ValueError for a damaged one or another
+    tokenizer's.
 
     Example
     -------
@@ -148,26 +114,10 @@ class TokenCache:
         return self._place(content) is not None
 
     def find(self, content: bytes, num_samples: int) -> torch.Tensor:
-        """Read the tokens of one recording.
+        """Read the tokens of one recording, int64 (N,), by its file's bytes.
 
-        Arguments
-        ---------
-        content : bytes
-            The recording's file.
-        num_samples : int
-            Its length at 16 kHz, which its tokens must match.
-
-        Returns
-        -------
-        tokens : torch.Tensor
-            int64 (N,).
-
-        Raises
-        ------
-        KeyError
-            These bytes were never tokenised.
-        ValueError
-            There are more or fewer tokens than the audio has frames.
+        `num_samples` is its length at 16 kHz, which its tokens must match,
+        else a ValueError; a KeyError for bytes that were never tokenised.
         """
         place = self._place(content)
         if place is None:
@@ -208,23 +158,10 @@ class TokenCache:
 class TokenWriter:
     """Adds tokens to a folder; use it in a `with` block.
 
-    Several processes may write into one folder.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Made if it is not there.
-    tokenizer_id : str
-        Of the tokenizer that made the tokens.
-    flush_every : int
-        Recordings in a shard: the most that a kill can cost.
-
-    Raises
-    ------
-    PermissionError
-        The folder cannot be written.
-    ValueError
-        The folder holds tokens of another tokenizer.
+    Several processes may write into one folder, which is made if it is not
+    there. A shard holds `flush_every` recordings: the most that a kill can
+    cost. A PermissionError, if the folder cannot be written; a ValueError, if
+    it holds tokens of another tokenizer.
     """
 
     def __init__(

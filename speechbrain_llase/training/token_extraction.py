@@ -28,19 +28,9 @@ ID_DIGITS = 12
 class SpeechTokenizer:
     """The tokenizer that belongs to a model folder, and its name.
 
-    Arguments
-    ---------
-    source : str
-        Name or folder of a model: with `tokenizer.yaml` (the encoding half
-        of Xcodec2, written by `speechbrain-llase convert --w2v-bert`) or
-        `codec.yaml` (llase_mini and its like).
-    device : str
-        Where it runs.
-
-    Raises
-    ------
-    FileNotFoundError
-        The folder holds neither.
+    The folder has `tokenizer.yaml` (the encoding half of Xcodec2, written by
+    `speechbrain-llase convert --w2v-bert`) or `codec.yaml` (llase_mini and its
+    like), else a FileNotFoundError.
     """
 
     def __init__(self, source: str, device: str):
@@ -163,32 +153,19 @@ def extract_tokens(
 
     Arguments
     ---------
-    entries : dict
-        ID -> entry.
-    read : callable
-        Entry -> `Recording`.
-    tokenizer : SpeechTokenizer
-        Makes the tokens.
-    folder : str or Path
-        The cache.
+    entries, read : dict, callable
+        ID -> entry, and entry -> `Recording`.
+    tokenizer, folder : SpeechTokenizer, str or Path
+        Makes the tokens; the cache.
     shard : tuple
         Index and count: every count-th entry is done.
     flush_every : int
         Recordings in a file of the cache: the most that a kill can cost.
     most_bad : float
         Share of entries that may turn out unreadable; they are named at the
-        end.
+        end. More are a ValueError.
     progressbar : bool
         Show progress, and seconds of audio a second.
-
-    Returns
-    -------
-    extracted : Extracted
-
-    Raises
-    ------
-    ValueError
-        More entries than `most_bad` are bad.
     """
     index, count = shard
     mine = list(entries.items())[index::count]

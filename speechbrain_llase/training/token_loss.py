@@ -38,28 +38,11 @@ def head_loss(
     digits: bool,
     label_smoothing: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run the head on some rows.
+    """Run a head on rows (R, D): logits (R, 65536), or (R, 32) for digits.
 
-    Arguments
-    ---------
-    hidden : torch.Tensor
-        (R, D).
-    head : torch.nn.Module
-        (R, D) -> logits (R, 65536), or (R, 32) for digits.
-    targets : torch.Tensor
-        int64 (R,), in [0, 65536).
-    digits : bool
-        Whether the head predicts the eight digits of a token; their losses
-        are added.
-    label_smoothing : float
-        From 0 to 1.
-
-    Returns
-    -------
-    loss : torch.Tensor
-        () float32, sum over rows.
-    best : torch.Tensor
-        int64 (R,), the most likely tokens.
+    The losses of the eight digits of a token are added. Targets are int64 (R,)
+    in [0, 65536). Gives the loss, float32, summed over rows, and the most
+    likely tokens, int64 (R,).
     """
     logits = head(hidden).float()
     goals = targets
@@ -113,21 +96,9 @@ class TokenLoss(torch.nn.Module):
     ) -> TokenScores:
         """Predict the tokens of a batch and compare.
 
-        Arguments
-        ---------
-        feats : torch.Tensor
-            float (B, N, D_in), of the frontend.
-        targets : torch.Tensor
-            int64 (B, N), clean tokens, -100 past the end of an item.
-
-        Returns
-        -------
-        scores : TokenScores
-
-        Raises
-        ------
-        ValueError
-            There are more or fewer targets than features.
+        Features are float (B, N, D_in), targets int64 (B, N), -100 past the
+        end of an item. A ValueError, if there are more or fewer targets than
+        features.
         """
         if feats.shape[:2] != targets.shape:
             raise ValueError(

@@ -72,11 +72,9 @@ class Quality:
             Name of the dataset; floor and ceiling are scored once for each.
         dataset : sequence
             Items with noisy, clean and tokens.
-        frontend, token_lm, vocoder : torch.nn.Module
-            The model; token_lm has `predict`, or gives logits where the
-            decoder hears the mean.
-        device : str
-            Where it is.
+        frontend, token_lm, vocoder, device : torch.nn.Module, str
+            The model, and where it is; token_lm has `predict`, or gives logits
+            where the decoder hears the mean.
 
         Returns
         -------

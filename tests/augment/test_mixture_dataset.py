@@ -56,22 +56,24 @@ def test_ratio_and_level_are_exact(rng, snr_db, in_room):
     rir = synthesise_rir(0.3, RATE, rng) if in_room else None
     noise = synthesise_noise("brown", RATE, RATE, rng)
     mixture = mix(speech_like(rng), noise, snr_db, -35.0, rir)
-    heard = mixture.heard.double().numpy()
-    rest = mixture.noisy.double().numpy() - heard
-    assert db(power(heard) / power(rest)) == pytest.approx(snr_db, abs=0.01)
+    reverberant = mixture.reverberant.double().numpy()
+    rest = mixture.noisy.double().numpy() - reverberant
+    assert db(power(reverberant) / power(rest)) == pytest.approx(
+        snr_db, abs=0.01
+    )
     assert db(power(mixture.noisy.numpy())) == pytest.approx(-35, abs=0.001)
     assert mixture.level_db == pytest.approx(-35, abs=0.001)
     assert mixture.snr_db == snr_db
 
 
 @pytest.mark.parametrize("snr_db", [-10.0, 10.0])
-def test_noisy_less_heard_is_the_noise(rng, snr_db):
+def test_noisy_less_speech_is_the_noise(rng, snr_db):
     noise = synthesise_noise("white", RATE, RATE, rng)
     mixture = mix(speech_like(rng), noise, snr_db, -30.0)
-    rest = (mixture.noisy - mixture.heard).numpy()
+    rest = (mixture.noisy - mixture.reverberant).numpy()
     gain = np.dot(rest, noise) / np.dot(noise, noise)
     np.testing.assert_allclose(rest, gain * noise, atol=1e-6)
-    assert torch.equal(mixture.heard, mixture.clean)
+    assert torch.equal(mixture.reverberant, mixture.clean)
 
 
 def test_level_of_the_speech_is_kept_without_a_level(rng):
@@ -87,13 +89,13 @@ def test_target_is_aligned_with_the_direct_path(rng, delay, sign):
     rir = np.concatenate([np.zeros(delay), synthesise_rir(0.4, RATE, rng)])
     noise = synthesise_noise("white", RATE, RATE, rng)
     mixture = mix(clean, noise, 30.0, -30.0, 0.3 * sign * rir)
-    heard, target = mixture.heard.numpy(), mixture.clean.numpy()
-    correlation = fftconvolve(heard, target[::-1])
+    reverberant, target = mixture.reverberant.numpy(), mixture.clean.numpy()
+    correlation = fftconvolve(reverberant, target[::-1])
     assert correlation.argmax() - (clean.size - 1) == 0
     gain = target[clean != 0] / clean[clean != 0]
     np.testing.assert_allclose(gain, gain[0], rtol=1e-4)
     full = np.convolve(target, rir)[delay : delay + clean.size]
-    np.testing.assert_allclose(heard, full, atol=1e-5)
+    np.testing.assert_allclose(reverberant, full, atol=1e-5)
 
 
 def test_nothing_clips(rng):
@@ -101,8 +103,8 @@ def test_nothing_clips(rng):
     mixture = mix(speech_like(rng), noise, 0.0, level_db=0.0)
     assert mixture.noisy.abs().max() <= 0.99 + 1e-6
     assert mixture.level_db < -1
-    rest = (mixture.noisy - mixture.heard).double().numpy()
-    ratio = power(mixture.heard.double().numpy()) / power(rest)
+    rest = (mixture.noisy - mixture.reverberant).double().numpy()
+    ratio = power(mixture.reverberant.double().numpy()) / power(rest)
     assert db(ratio) == pytest.approx(0, abs=0.01)
 
 
@@ -171,7 +173,7 @@ def test_faults_touch_noisy_only(rng):
     for _ in range(10):
         faulty = with_fault(mixture, RATE, rng)
         assert torch.equal(faulty.clean, mixture.clean)
-        assert torch.equal(faulty.heard, mixture.heard)
+        assert torch.equal(faulty.reverberant, mixture.reverberant)
         assert not torch.equal(faulty.noisy, mixture.noisy)
         assert faulty.noisy.abs().max() <= 0.99 + 1e-6
         level_db = db(power(faulty.noisy.numpy()))
@@ -183,7 +185,7 @@ def test_samples_obey_the_settings(make_sampler, rng):
     kinds = set()
     for _ in range(60):
         mixture = sampler.sample(rng)
-        for wave in (mixture.noisy, mixture.clean, mixture.heard):
+        for wave in (mixture.noisy, mixture.clean, mixture.reverberant):
             assert wave.shape == (8000,) and wave.dtype == torch.float32
             assert wave.isfinite().all()
         assert 0 <= mixture.snr_db <= 5
@@ -205,8 +207,8 @@ def test_noise_from_memory_or_from_a_file(rng, tmp_path):
         mixer = NoiseMixer([source], [], two_noise_prob=1.0, **plain)
         mixture = mixer(speech, np.random.default_rng(0))
         assert mixture.kind == f"{kind}+{kind}"
-        rest = (mixture.noisy - mixture.heard).double().numpy()
-        ratio = power(mixture.heard.double().numpy()) / power(rest)
+        rest = (mixture.noisy - mixture.reverberant).double().numpy()
+        ratio = power(mixture.reverberant.double().numpy()) / power(rest)
         assert db(ratio) == pytest.approx(mixture.snr_db, abs=0.01)
 
 
@@ -248,7 +250,7 @@ def test_babble_is_of_others():
     for _ in range(10):
         mixture = sampler.sample(rng)
         target = loudest_hz(mixture.clean.numpy())
-        other = loudest_hz((mixture.noisy - mixture.heard).numpy())
+        other = loudest_hz((mixture.noisy - mixture.reverberant).numpy())
         assert {round(target), round(other)} == {500, 2000}
 
 
@@ -258,7 +260,7 @@ def test_short_recordings_are_repeated(rng):
     )
     for _ in range(5):
         mixture = sampler.sample(rng)
-        noise = (mixture.noisy - mixture.heard).reshape(16, -1)
+        noise = (mixture.noisy - mixture.reverberant).reshape(16, -1)
         powers = noise.square().mean(1)
         assert powers.min() > 0.5 * powers.max()
 
