@@ -153,17 +153,8 @@ def draw(args: argparse.Namespace, output: Path) -> None:
 def predict_details(enhancer: "EnhanceLLaSE", path: str | Path) -> "Details":
     """Ask the token model of an enhancer how sure it is about a file.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        Its frontend and token model run; nothing is decoded.
-    path : str or Path
-        The noisy file; held in memory.
-
-    Returns
-    -------
-    details : Details
-        50 frames a second, on the CPU; none for silence.
+    Nothing is decoded; the file is held in memory. There are 50 frames a
+    second, on the CPU, and none for silence.
     """
     import torch
 
@@ -175,27 +166,11 @@ def predict_details(enhancer: "EnhanceLLaSE", path: str | Path) -> "Details":
 
 
 def read_frames(path: Path, noisy: str, kind: str) -> "np.ndarray":
-    """Find a recording's frames among JSON lines.
+    """Find a recording's frames, of entropy or margin, among JSON lines.
 
-    Arguments
-    ---------
-    path : Path
-        Lines with `input`, `entropy` and `margin`; a file with one line
-        needs no `input`.
-    noisy : str
-        The recording.
-    kind : str
-        Which of the two lists is wanted.
-
-    Returns
-    -------
-    values : np.ndarray
-        float32 (N,), nats, 50 a second.
-
-    Raises
-    ------
-    ValueError
-        No line is of this recording, or it holds no frames.
+    Lines hold `input`, `entropy` and `margin`; a file with one line needs no
+    `input`. Gives float32 (N,), nats, 50 a second. Raises a ValueError if no
+    line is of this recording, or it holds no frames.
     """
     import numpy as np
 

@@ -56,33 +56,10 @@ def enhance_uploads(
 ) -> EnhancedFiles:
     """Enhance files; a bad one does not end the others, a full disk does.
 
-    Arguments
-    ---------
-    model : Model
-        What enhances.
-    uploads : sequence of (str, str)
-        Path of each file, and its name.
-    settings : VisitorSettings
-        What the visitor chose.
-    shared : Shared
-        Limits, scorer, and the folder for what is made.
-    progress : callable
-        Called with the share that is done and with words.
-    stop : threading.Event
-        Ends the work at the next window.
-
-    Returns
-    -------
-    made : EnhancedFiles
-
-    Raises
-    ------
-    ValueError
-        If none of the files could be enhanced, with words for the page.
-    OSError
-        The disk is full.
-    VisitorLeft
-        If `stop` was set.
+    `uploads` are paths with the names that their owner gave; `progress` is
+    told the share that is done, and words. `stop` ends the work at the next
+    window, with VisitorLeft. Raises a ValueError with words for the page if
+    none of the files could be enhanced.
     """
     check_count(len(uploads), shared.limits)
     settings.check()

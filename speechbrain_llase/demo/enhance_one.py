@@ -12,7 +12,6 @@ import torch
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.audio_writer import write_whole
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
-from speechbrain_llase.demo.dry_wet import mix_blocks
 from speechbrain_llase.demo.limits import (
     Limits,
     VisitorSettings,
@@ -26,7 +25,10 @@ from speechbrain_llase.evaluation.plot import plot_enhancement
 from speechbrain_llase.evaluation.plot_data import track_file
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.long_files import enhance_blocks
-from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
+from speechbrain_llase.processing.signal_processing import (
+    MATCH_BLOCK,
+    GainMatcher,
+)
 
 ShowProgress = Callable[[float, str], None]  # share that is done, and words
 NOISY, ENHANCED = "Noisy", "Enhanced"  # as in the picture
@@ -66,33 +68,11 @@ def enhance_upload(
     shared: Shared,
     progress: ShowProgress,
 ) -> EnhancedFile:
-    """Enhance one file.
+    """Enhance one file, which its owner calls `name`.
 
-    Arguments
-    ---------
-    model : Model
-        What enhances; it stays as it is.
-    path : Path
-        The upload.
-    name : str
-        What its owner calls it, without folders.
-    folder : Path
-        Where to write input, output and picture; it is empty.
-    settings : VisitorSettings
-        What the visitor chose.
-    shared : Shared
-        Limits and scorer.
-    progress : callable
-        Called while windows run; what it raises ends the work.
-
-    Returns
-    -------
-    result : EnhancedFile
-
-    Raises
-    ------
-    ValueError
-        With words for the page.
+    The model stays as it is. Input, output and picture are written into
+    `folder`, which is empty. What `progress` raises ends the work. Raises a
+    ValueError with words for the page.
     """
     check_upload(path, name, shared.limits)
     begin = time.perf_counter()
@@ -183,6 +163,42 @@ def guard_spool(
     kept = SampleSpool()
     kept.write(wav)
     return kept
+
+
+def mix_factors(gain: float, wet: float) -> tuple[float, float]:
+    """Factors of input and output in a mix that holds the share `wet` of it.
+
+    Their speech is brought to one level, which moves in equal steps of dB
+    from the input's (wet=0) to the output's (wet=1), so that a mix is never
+    louder than both. `gain` is what brings the output's speech to its level
+    in the input; 0 where one is silent and there is nothing to match.
+
+    Example
+    -------
+    >>> mix_factors(4.0, 0.0), mix_factors(4.0, 0.5), mix_factors(4.0, 1.0)
+    ((1.0, 0.0), (0.25, 1.0), (0.0, 1.0))
+    """
+    if not 0 <= wet <= 1:
+        raise ValueError(f"wet={wet} must lie in [0, 1].")
+    gain = gain or 1.0
+    return (1.0 - wet) * gain**-wet, wet * gain ** (1.0 - wet)
+
+
+def mix_blocks(
+    noisy: SampleSpool, enhanced: SampleSpool, wet: float
+) -> Iterator[torch.Tensor]:
+    """Blocks (T,) of the mix of two signals of one length.
+
+    It is made sample by sample, for the model adds no delay: wet=0 gives the
+    one back and wet=1 the other, bit for bit. It may go beyond full scale.
+    """
+    matcher = GainMatcher()
+    pair = noisy, enhanced
+    for dry, pure in zip(*(x.blocks(MATCH_BLOCK) for x in pair)):
+        matcher.add(pure, dry)
+    dry_factor, wet_factor = mix_factors(matcher.gain(), wet)
+    for dry, pure in zip(*(x.blocks(MATCH_BLOCK) for x in pair)):
+        yield dry_factor * dry + wet_factor * pure
 
 
 def fit_scale(

@@ -31,18 +31,7 @@ DELETE_EVERY_S = 30  # seconds between two looks for old files
 
 
 def build_page(shared: Shared) -> gr.Blocks:
-    """Build the page.
-
-    Arguments
-    ---------
-    shared : Shared
-        Models, folder, limits.
-
-    Returns
-    -------
-    page : gr.Blocks
-        To be launched by `server.serve`.
-    """
+    """Build the page, which `server.serving` launches."""
     page = gr.Blocks(
         title="Enhance speech, and listen",
         analytics_enabled=False,
@@ -105,15 +94,7 @@ def connect_events(
 
 
 class VisitorQueue:
-    """Enhancement for one visitor at a time, who may leave before its end.
-
-    Arguments
-    ---------
-    shared : Shared
-        Models, folder, limits.
-    outputs : Outputs
-        Where results are shown.
-    """
+    """Enhancement for one visitor at a time, who may leave before its end."""
 
     def __init__(self, shared: Shared, outputs: Outputs):
         self.shared, self.outputs = shared, outputs

@@ -85,24 +85,10 @@ def check_count(count: int, limits: Limits) -> None:
 
 
 def check_upload(path: str | Path, name: str, limits: Limits) -> None:
-    """Refuse a file that is too long, or no audio.
+    """Refuse a file that is too long, or no audio, in words without a path.
 
     Only the header is read, so a file that lies about its length is caught
     later, when it is read to the end.
-
-    Arguments
-    ---------
-    path : str or Path
-        The file.
-    name : str
-        What its owner calls it.
-    limits : Limits
-        What is allowed.
-
-    Raises
-    ------
-    ValueError
-        With words for the page, which hold no path.
     """
     if not os.path.isfile(path):
         raise ValueError(

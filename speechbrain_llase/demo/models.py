@@ -29,24 +29,10 @@ class Model:
 
 
 def load_models(source: list[str], **options) -> dict[str, Model]:
-    """Load all that the command line named.
+    """Load all that the command line named, in its order.
 
-    Arguments
-    ---------
-    source : list of str
-        Of each model.
-    **options : dict
-        Of `load_enhancer`, for all of them.
-
-    Returns
-    -------
-    models : dict
-        Name -> Model, in the order of the command line.
-
-    Raises
-    ------
-    ValueError
-        A source is unknown, named twice or does not fit.
+    The options are those of `load_enhancer`. Raises a ValueError if a source
+    is unknown, named twice or does not fit.
     """
     models = {}
     for one in source:

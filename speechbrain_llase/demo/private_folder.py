@@ -20,16 +20,9 @@ except ImportError:  # Windows: nothing is locked, and no leftover removed
 def private_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a folder that its owner alone may read; remove it at the end.
 
-    Arguments
-    ---------
-    parent : Path, optional
-        Where to make it; the system's temporary folder if None. Folders that
-        killed pages left there are removed first.
-
-    Yields
-    ------
-    folder : Path
-        Resolved; locked, so that no other page takes it for a leftover.
+    It is made in `parent` or the system's temporary folder, where folders
+    that killed pages left are removed first. It is resolved, and locked, so
+    that no other page takes it for a leftover.
     """
     parent = Path(parent or tempfile.gettempdir())
     remove_leftovers(parent)

@@ -76,19 +76,7 @@ STYLE = """
 
 
 def result_html(result: EnhancedFile, missing: str = "") -> str:
-    """Players, scores and notes of one result.
-
-    Arguments
-    ---------
-    result : EnhancedFile
-        What was made.
-    missing : str
-        Why there can be no scores, if so.
-
-    Returns
-    -------
-    html : str
-    """
+    """Players, scores (or why there can be none) and notes of one result."""
     head = (
         f"<h3>{escape(result.name)}</h3><p>{duration(result.audio_s)}, "
         f"enhanced in {duration(result.work_s)}. Press play on one while the "

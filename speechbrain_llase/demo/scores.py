@@ -16,15 +16,10 @@ GUARD_NEEDS = {  # threshold of the guard -> packages, and the extra with them
 
 
 class BeginningScorer:
-    """DNSMOS of the beginning of a file.
+    """DNSMOS of the first `scored_s` seconds of a file.
 
     Its networks are loaded at once; `missing` says what lacks, if they
     cannot be.
-
-    Arguments
-    ---------
-    scored_s : float
-        Seconds that are scored, from the beginning.
     """
 
     def __init__(self, scored_s: float):

@@ -21,11 +21,6 @@ class SecurityHeaders:
     """ASGI middleware: browsers load from this server only, and keep no file.
 
     Which files are sent at all is Gradio's business: those of its own folder.
-
-    Arguments
-    ---------
-    app : callable
-        The ASGI application behind it.
     """
 
     def __init__(self, app: Callable[..., Awaitable]):
@@ -47,24 +42,10 @@ class SecurityHeaders:
 
 
 def read_users(path: Path) -> list[tuple[str, str]]:
-    """Read lines of the form name:password.
+    """Read lines of the form name:password; at least one.
 
-    Arguments
-    ---------
-    path : Path
-        UTF-8; blank lines and lines that begin with # are skipped. Only its
-        owner may read it.
-
-    Returns
-    -------
-    users : list of (str, str)
-        Names and passwords, at least one.
-
-    Raises
-    ------
-    ValueError
-        If a line is of another form, there is none, the file cannot be read,
-        or others may read it.
+    Blank lines and lines that begin with # are skipped. Raises a ValueError
+    if a line is of another form, or others than its owner may read the file.
     """
     try:
         mode = path.stat().st_mode

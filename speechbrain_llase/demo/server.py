@@ -25,13 +25,7 @@ class Place:
 
 
 def find_port(host: str, port: int) -> int:
-    """Check that a port can be had; find one for 0.
-
-    Raises
-    ------
-    ValueError
-        If it is taken, or the address is not of this machine.
-    """
+    """Find a port for 0; a ValueError if the one asked for cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family) as trial:
@@ -91,24 +85,9 @@ def ignore_signals() -> None:
 
 @contextmanager
 def serving(shared, place: Place) -> Iterator[str]:
-    """Serve the page while the block runs.
+    """Serve the page while the block runs, and yield its address.
 
-    Arguments
-    ---------
-    shared : enhance_one.Shared
-        Models, folder, limits.
-    place : Place
-        Address, port and users.
-
-    Yields
-    ------
-    address : str
-        Where the page is.
-
-    Raises
-    ------
-    OSError
-        If the port was taken meanwhile.
+    Raises an OSError if the port was taken meanwhile.
     """
     import gradio as gr
 

@@ -18,7 +18,7 @@ from speechbrain_llase.demo import (
     enhance_one as work,
     models,
 )
-from speechbrain_llase.demo.dry_wet import mix_blocks, mix_factors
+from speechbrain_llase.demo.enhance_one import mix_blocks, mix_factors
 from speechbrain_llase.demo.limits import (
     Limits,
     VisitorSettings,

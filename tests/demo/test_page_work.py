@@ -10,8 +10,11 @@ from page_parts import RATE, Constant, as_model, noise, samples, shared, write
 
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.demo import enhance_one as page_work
-from speechbrain_llase.demo.dry_wet import mix_factors
-from speechbrain_llase.demo.enhance_one import enhance_upload, read_upload
+from speechbrain_llase.demo.enhance_one import (
+    enhance_upload,
+    mix_factors,
+    read_upload,
+)
 from speechbrain_llase.demo.limits import Limits, VisitorSettings
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.processing.signal_processing import match_gain
