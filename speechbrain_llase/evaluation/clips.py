@@ -78,22 +78,11 @@ def find_clips(
 
 
 def index_folder(folder: Path) -> dict[str, Path]:
-    """Find the audio below a folder.
+    """Find the audio anywhere below a folder.
 
-    Arguments
-    ---------
-    folder : Path
-        Searched to the bottom.
-
-    Returns
-    -------
-    files : dict
-        Path below the folder, without ending and with slashes, to the file.
-
-    Raises
-    ------
-    ValueError
-        If there is no such folder or audio, or two files have one name.
+    Gives paths below it, without ending and with slashes, with their files.
+    Raises a ValueError if there is no such folder or audio, or if two files
+    have one name.
     """
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}.")
@@ -147,33 +136,31 @@ def read_texts(file: Path) -> dict[str, str]:
 
 
 def as_wave(wave: Path | np.ndarray) -> np.ndarray:
-    """Read a wave that is a file."""
-    return wave if isinstance(wave, np.ndarray) else read_wave(wave)
-
-
-def read_wave(file: Path) -> np.ndarray:
-    """Read a file as the measures take it: mono, 16 kHz.
+    """Read a wave that is a file, as the measures take it.
 
     Arguments
     ---------
-    file : Path
-        Audio of any rate; channels are averaged, the level is kept.
+    wave : Path or np.ndarray
+        Audio of any rate; channels are averaged, the level is kept. A wave
+        (T,) at 16 kHz is given back.
 
     Returns
     -------
     wave : np.ndarray
-        (T,) float32.
+        (T,) float32, 16 kHz.
 
     Raises
     ------
     ValueError
         If it cannot be read as audio.
     """
+    if isinstance(wave, np.ndarray):
+        return wave
     from speechbrain.dataio import audio_io
     from speechbrain.dataio.preprocess import AudioNormalizer
 
     try:
-        wave, rate = audio_io.load(str(file), channels_first=False)
+        samples, rate = audio_io.load(str(wave), channels_first=False)
     except (OSError, RuntimeError) as err:
-        raise ValueError(f"{file} cannot be read as audio: {err}") from err
-    return AudioNormalizer(SAMPLE_RATE)(wave, rate).numpy()
+        raise ValueError(f"{wave} cannot be read as audio: {err}") from err
+    return AudioNormalizer(SAMPLE_RATE)(samples, rate).numpy()

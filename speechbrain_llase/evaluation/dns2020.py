@@ -45,47 +45,29 @@ def find_subsets(testset: Path) -> dict[str, list[Clip]]:
     """
     inner = testset / "datasets" / "test_set"
     top = inner if inner.is_dir() else testset
-    folders = {
-        "with_reverb": top / "synthetic" / "with_reverb",
-        "no_reverb": top / "synthetic" / "no_reverb",
-        "real_recordings": top / "real_recordings",
+    subsets = {
+        name: paired(top / "synthetic" / name)
+        for name in SUBSETS[:2]
+        if (top / "synthetic" / name).is_dir()
     }
-    found = {name: x for name, x in folders.items() if x.is_dir()}
-    if not found:
+    if (top / "real_recordings").is_dir():
+        files = sorted(index_folder(top / "real_recordings").items())
+        clips = [Clip(name, {"noisy": file}) for name, file in files]
+        subsets["real_recordings"] = clips
+    if not subsets:
         raise ValueError(
             f"{testset} has neither synthetic/with_reverb, synthetic/no_reverb "
             "nor real_recordings; give datasets/test_set of the DNS Challenge's "
             "repository, branch interspeech2020/master."
         )
-    return {
-        name: real(folder) if name == "real_recordings" else paired(folder)
-        for name, folder in found.items()
-    }
-
-
-def real(folder: Path) -> list[Clip]:
-    """List the recordings without a clean original."""
-    files = index_folder(folder)
-    return [Clip(name, {"noisy": files[name]}) for name in sorted(files)]
+    return subsets
 
 
 def paired(folder: Path) -> list[Clip]:
-    """Match noisy and clean files by their file ids.
+    """Match the files of `noisy` and `clean` by their file ids, in order.
 
-    Arguments
-    ---------
-    folder : Path
-        With `noisy` and `clean`.
-
-    Returns
-    -------
-    clips : list of Clip
-        By file id.
-
-    Raises
-    ------
-    ValueError
-        If a name has no file id, or an id has no clean file or two.
+    Raises a ValueError if a name has no file id, or an id has no clean file
+    or two.
     """
     noisy, clean = (by_file_id(folder / name) for name in ("noisy", "clean"))
     missing = sorted(set(noisy) - set(clean))
@@ -115,13 +97,10 @@ def by_file_id(folder: Path) -> dict[int, Path]:
 
 
 def read_published() -> dict[str, dict[str, dict[str, float]]]:
-    """Read the published figures that come with the package.
+    """Read the published figures: system to subset to SIG, BAK and OVRL.
 
-    Returns
-    -------
-    published : dict
-        System to subset to SIG, BAK and OVRL; what was not published is not
-        in it. The file, published.csv, names the source of every line.
+    What was not published is not in it. The file, published.csv, names the
+    source of every line.
     """
     file = resources.files("speechbrain_llase.evaluation") / "published.csv"
     published: dict[str, dict] = {}
@@ -151,14 +130,11 @@ def comparison(measured: Mapping[str, Mapping[str, Mapping]]) -> str:
     kinds = [("published", read_published()), ("measured here", measured)]
     for kind, systems in kinds:
         for system, subsets in systems.items():
-            cells = [
-                _score_cell(subsets.get(subset, {}).get(scale))
+            figures = [
+                subsets.get(subset, {}).get(scale)
                 for subset in SUBSETS
                 for scale in SCALES
             ]
+            cells = ["-" if x is None else f"{x:.2f}" for x in figures]
             lines.append(f"| {system} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _score_cell(figure):
-    return "-" if figure is None else f"{figure:.2f}"

@@ -15,22 +15,10 @@ DRAWN = [c for c in COLUMNS if c not in ("level", "clipped", "missing")]
 def plot_distributions(
     path: Path, scores: Sequence[Scores], summary: Summary
 ) -> None:
-    """Draw the distribution of every measure.
+    """Draw the distribution of every measure; `path`'s suffix names the format.
 
-    Arguments
-    ---------
-    path : Path
-        Picture to write; its suffix names the format.
-    scores : sequence of Scores
-        Every clip is a point; word errors above 2 are drawn at 2.
-    summary : dict
-        As `summarise` gives it: the mean and its interval are drawn as a
-        bar.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
+    Every clip is a point; word errors above 2 are drawn at 2. The mean and
+    its interval, of `summarise`, are drawn as a bar.
     """
     rows = list(next(score.rows for score in scores if score.rows))
     known = [c for c in COLUMNS if any(c in summary[row] for row in rows)]

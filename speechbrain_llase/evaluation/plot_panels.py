@@ -174,21 +174,10 @@ def label_time(ax: Axes, start_s: float, stop_s: float) -> None:
 def running_mean(
     values: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Average over neighbours; keep at most `POINTS` of the means.
+    """Average (N,) over `width` neighbours; keep at most `POINTS` of the means.
 
-    Arguments
-    ---------
-    values : np.ndarray
-        (N,).
-    width : int
-        How many are averaged; more where there are more than `POINTS`.
-
-    Returns
-    -------
-    places : np.ndarray
-        (P,), where the middle of each mean lies; the first value's is 0.5.
-    means : np.ndarray
-        (P,).
+    More are averaged where there are more values. Gives the places (P,) of
+    the middle of each mean, the first value's is 0.5, and the means (P,).
     """
     group = -(-len(values) // POINTS) or 1
     width = max(1, group, min(width, len(values)))

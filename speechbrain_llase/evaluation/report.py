@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,45 +18,25 @@ from speechbrain_llase.evaluation.summary import Summary
 
 
 def write_csv(path: Path, scores: Sequence[Scores]) -> None:
-    """Write one line a clip and row; what was skipped is left empty.
-
-    Arguments
-    ---------
-    path : Path
-        File to write.
-    scores : sequence of Scores
-        What to write.
-    """
-    columns: dict[str, None] = {}
-    for score in scores:
-        for figures in score.rows.values():
-            columns |= dict.fromkeys(figures)
+    """Write one line a clip and row; what was skipped is left empty."""
+    rows = [
+        {"clip": score.clip.name, "row": row}
+        | {column: round(figure, 5) for column, figure in figures.items()}
+        for score in scores
+        for row, figures in score.rows.items()
+    ]
+    columns = dict.fromkeys(["clip", "row", *chain(*rows)])
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["clip", "row", *columns])
-    for score in scores:
-        for row, figures in score.rows.items():
-            cells = [_rounded(figures.get(column, "")) for column in columns]
-            writer.writerow([score.clip.name, row, *cells])
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     write_text(path, file.getvalue())
 
 
 def write_json(
     path: Path, summary: Summary, skipped: Sequence[Skip], settings: Settings
 ) -> None:
-    """Write the summary, what was skipped and why, and what was used.
-
-    Arguments
-    ---------
-    path : Path
-        File to write.
-    summary : dict
-        As `summarise` gives it.
-    skipped : sequence of Skip
-        All of them.
-    settings : Settings
-        What was measured.
-    """
+    """Write the summary, what was skipped and why, and what was used."""
     report = {
         "summary": summary,
         "num_skipped": len(skipped),
@@ -81,7 +62,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a file beside its place, then move it there in one step."""
     with whole_file(path) as partial:
         partial.write_text(text, "utf-8")
-
-
-def _rounded(figure):
-    return round(figure, 5) if isinstance(figure, float) else figure

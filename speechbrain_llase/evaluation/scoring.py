@@ -49,18 +49,7 @@ class Scores:
 
 
 def find_missing(settings: Settings) -> dict[str, str]:
-    """Find the measures whose package is not installed.
-
-    Arguments
-    ---------
-    settings : Settings
-        What is to be measured.
-
-    Returns
-    -------
-    missing : dict
-        Measure to how its package can be had.
-    """
+    """Find measures whose package is not installed, with how it can be had."""
     packages = MEASURE_PACKAGES | {
         measure: OFFLINE[model]
         for measure, model in (
@@ -130,19 +119,11 @@ class Scorer:
             self._words = metrics.WordDifference(reader)
 
     def __call__(self, clip: Clip) -> Scores:
-        """Score one clip.
+        """Score one clip, whose rows are files or waves.
 
-        Arguments
-        ---------
-        clip : Clip
-            Its rows are files or waves.
-
-        Returns
-        -------
-        scores : Scores
-            A file that cannot be read skips the clip; a measure that refuses
-            a wave leaves one figure out. What reaches beyond full scale, as
-            decoders and resamplers make it, is clipped and counted.
+        A file that cannot be read skips the clip; a measure that refuses a wave
+        leaves one figure out. What reaches beyond full scale, as decoders and
+        resamplers make it, is clipped and counted.
         """
         about = dataclasses.replace(clip, waves={})
         try:
@@ -206,23 +187,10 @@ class Scorer:
 
 
 def compared(measure: Callable, wave: np.ndarray, clean: np.ndarray) -> float:
-    """Compare samples, over the length that both waves have.
+    """Compare the samples (T,) of two waves, over the length that both have.
 
-    Arguments
-    ---------
-    measure : callable
-        Of two waves of one length.
-    wave, clean : np.ndarray
-        (T,) float32; released systems are some frames short.
-
-    Returns
-    -------
-    figure : float
-
-    Raises
-    ------
-    ValueError
-        If they differ by more than 0.1 s, so that one may be another clip.
+    Released systems are some frames short. Raises a ValueError if they
+    differ by more than 0.1 s, so that one may be another clip.
     """
     differ = abs(len(wave) - len(clean))
     if differ > LENGTH_TOLERANCE:

@@ -69,15 +69,7 @@ def summarise(scores: Sequence[Scores]) -> Summary:
 def resample(num_clips: int) -> np.ndarray:
     """Draw which clips make up each bootstrap sample.
 
-    Arguments
-    ---------
-    num_clips : int
-        How many there are.
-
-    Returns
-    -------
-    draws : np.ndarray
-        (1 + 5000, num_clips) indices; row 0 is the sample itself.
+    Gives indices (1 + RESAMPLINGS, num_clips); row 0 is the sample itself.
     """
     rng = np.random.default_rng(SEED)
     draws = rng.integers(num_clips, size=(RESAMPLINGS, num_clips))

@@ -13,9 +13,9 @@ from speechbrain_llase.cli.parser import main
 from speechbrain_llase.evaluation import scoring
 from speechbrain_llase.evaluation.clips import (
     Clip,
+    as_wave,
     find_clips,
     read_texts,
-    read_wave,
 )
 from speechbrain_llase.evaluation.dns2020 import (
     comparison,
@@ -92,19 +92,19 @@ def test_texts(tmp_path):
 def test_other_rates_and_channels_are_brought_to_ours(tmp_path):
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
     write(tmp_path / "x.wav", np.stack([tone, tone], 1), 48000)
-    wave = read_wave(tmp_path / "x.wav")
+    wave = as_wave(tmp_path / "x.wav")
     assert wave.shape == (16000,) and wave.dtype == np.float32
     expected = 0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     np.testing.assert_allclose(wave[500:-500], expected[500:-500], atol=0.01)
     (tmp_path / "y.wav").write_text("not audio")
     with pytest.raises(ValueError, match="cannot be read as audio"):
-        read_wave(tmp_path / "y.wav")
+        as_wave(tmp_path / "y.wav")
 
 
 def test_scores_are_the_measures(data):
     clips, _ = find_clips(folders(data, "noisy", "enhanced", "clean"))
     (score, _) = score_clips(clips, SETTINGS)
-    waves = {row: read_wave(data / row / "a.wav") for row in score.rows}
+    waves = {row: as_wave(data / row / "a.wav") for row in score.rows}
     assert list(waves) == ["noisy", "enhanced", "clean"]
     for row, wave in waves.items():
         level = check_level(wave)
