@@ -2,9 +2,9 @@
 
 import argparse
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speechbrain_llase.cli.common import (
     add_device_options,
@@ -15,9 +15,6 @@ from speechbrain_llase.cli.common import (
     refuse,
     say,
 )
-
-if TYPE_CHECKING:
-    from speechbrain_llase.demo.server import Place
 
 HELP = """\
 Open a page in the browser: upload or record noisy speech, enhance it, listen
@@ -150,9 +147,15 @@ def run(args: argparse.Namespace) -> int:
         users = read_users(args.users) if args.users else None
     except ValueError as err:
         return refuse(one_line(err))
-    place = server.Place(args.host, port, args.root_path, args.open, users)
+    place = {"server_name": args.host, "server_port": port, "auth": users}
+    place |= {"root_path": args.root_path, "inbrowser": args.open}
     if not server.is_local(args.host):
-        say(warning(args))
+        who = "those in --users" if users else "EVERYBODY, without a password,"
+        say(
+            f"warning: {args.host} lets {who} use this page who can reach "
+            "this computer; what they send is not encrypted unless a proxy "
+            "does it (see docs/page.md)"
+        )
     server.end_by_signals()
     with private_folder() as folder:
         server.prepare_gradio(folder)  # before it is imported
@@ -165,17 +168,7 @@ def run(args: argparse.Namespace) -> int:
             server.ignore_signals()
 
 
-def warning(args: argparse.Namespace) -> str:
-    """Say what an address means that others can reach."""
-    who = "those in --users" if args.users else "EVERYBODY, without a password,"
-    return (
-        f"warning: {args.host} lets {who} use this page who can reach this "
-        "computer; what they send is not encrypted unless a proxy does it "
-        "(see docs/page.md)"
-    )
-
-
-def open_page(args: argparse.Namespace, folder: Path, place: "Place") -> int:
+def open_page(args: argparse.Namespace, folder: Path, place: dict) -> int:
     """Load the models, serve the page until Ctrl-C; return the exit code."""
     from speechbrain_llase.demo.enhance_one import Shared
     from speechbrain_llase.demo.limits import MB, Limits
@@ -195,19 +188,12 @@ def open_page(args: argparse.Namespace, folder: Path, place: "Place") -> int:
         return refuse(one_line(err))
     shared = Shared(models, limits, BeginningScorer(limits.scored_s), folder)
     try:
-        with serving(shared, place) as address:
+        with serving(shared, **place) as address:
             print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
-            sleep_until_interrupted()
+            with suppress(KeyboardInterrupt):
+                while True:  # Windows hears Ctrl-C between short waits only
+                    time.sleep(1.0)
             ignore_signals()
     except (OSError, ValueError) as err:  # the port is taken, or too slow
         return refuse(one_line(err))
     return 0
-
-
-def sleep_until_interrupted() -> None:
-    """Wait for Ctrl-C; on Windows it is heard only between short waits."""
-    try:
-        while True:
-            time.sleep(1.0)
-    except KeyboardInterrupt:
-        pass

@@ -7,21 +7,9 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 MAX_WAITING = 30  # visitors in the queue; more are refused
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the page is, and for whom."""
-
-    host: str
-    port: int
-    root_path: str = ""  # prefix at a proxy, such as /enhance
-    open_browser: bool = False
-    users: list[tuple[str, str]] | None = None  # names and passwords
 
 
 def find_port(host: str, port: int) -> int:
@@ -84,10 +72,11 @@ def ignore_signals() -> None:
 
 
 @contextmanager
-def serving(shared, place: Place) -> Iterator[str]:
+def serving(shared, **place) -> Iterator[str]:
     """Serve the page while the block runs, and yield its address.
 
-    Raises an OSError if the port was taken meanwhile.
+    `place` is Gradio's server_name, server_port, root_path, inbrowser and
+    auth. Raises an OSError if the port was taken meanwhile.
     """
     import gradio as gr
 
@@ -97,13 +86,9 @@ def serving(shared, place: Place) -> Iterator[str]:
     page = build_page(shared)
     page.queue(max_size=MAX_WAITING, api_open=False)
     page.launch(
-        server_name=place.host,
-        server_port=place.port,
-        root_path=place.root_path,
-        inbrowser=place.open_browser,
-        auth=place.users,
+        **place,
         max_file_size=shared.limits.max_bytes,
-        app_kwargs={"middleware": middleware(place)},
+        app_kwargs={"middleware": middleware(**place)},
         css=report.STYLE,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"]),
         footer_links=[],
@@ -122,7 +107,7 @@ def serving(shared, place: Place) -> Iterator[str]:
         page.close(verbose=False)  # it cancels what is at work, and waits 5 s
 
 
-def middleware(place: Place) -> list:
+def middleware(server_name: str, root_path="", auth=None, **_) -> list:
     """What stands before Gradio.
 
     A page of this computer alone answers to its own names only, so that no
@@ -135,7 +120,7 @@ def middleware(place: Place) -> list:
     from speechbrain_llase.demo.security import SecurityHeaders
 
     layers = [Middleware(SecurityHeaders)]
-    if is_local(place.host) and not (place.root_path or place.users):
-        names = [place.host, "localhost", "127.0.0.1", "::1", "[::1]"]
+    if is_local(server_name) and not (root_path or auth):
+        names = [server_name, "localhost", "127.0.0.1", "::1", "[::1]"]
         layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=names))
     return layers

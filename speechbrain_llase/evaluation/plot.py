@@ -119,7 +119,13 @@ def make_figure(
     levels: bool = True,
 ) -> Figure:
     """Draw as `plot_enhancement` does, levels if wanted, but write nothing."""
-    check_lengths(noisy, enhanced)
+    gap_s = abs(noisy.duration_s - enhanced.duration_s)
+    if gap_s > MAX_GAP_S:
+        raise ValueError(
+            f"The noisy wave lasts {noisy.duration_s:.2f} s and the enhanced "
+            f"one {enhanced.duration_s:.2f} s; give two of one recording, or "
+            "a part that both have (--start, --stop)."
+        )
     heights = [2.2, 2.2] + [1.5] * levels + [1.3] * (confidence is not None)
     figure = new_figure((WIDTH, sum(heights) + 1))
     figure.suptitle(title or None, fontsize="large")
@@ -156,14 +162,3 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     kind = Path(path).suffix[1:].lower()
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=dpi, format=kind)
-
-
-def check_lengths(noisy: Track, enhanced: Track) -> None:
-    """Refuse two waves that cannot be of one recording."""
-    gap_s = abs(noisy.duration_s - enhanced.duration_s)
-    if gap_s > MAX_GAP_S:
-        raise ValueError(
-            f"The noisy wave lasts {noisy.duration_s:.2f} s and the enhanced "
-            f"one {enhanced.duration_s:.2f} s; give two of one recording, or "
-            "a part that both have (--start, --stop)."
-        )

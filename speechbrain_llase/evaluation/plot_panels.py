@@ -104,7 +104,6 @@ def draw_confidence(
     values: np.ndarray,
     kind: str = "entropy",
     start_s: float = 0.0,
-    step_s: float = TOKEN_S,
 ) -> None:
     """Draw how sure the token LM was, frame by frame.
 
@@ -121,16 +120,14 @@ def draw_confidence(
         "entropy" (0 is certain) or "margin" (0 is undecided).
     start_s : float
         Where the first frame begins, in seconds.
-    step_s : float
-        Seconds a frame.
     """
     if kind not in CONFIDENCE:
         raise ValueError(
             f"kind={kind!r} is not known; choose one of {', '.join(CONFIDENCE)}."
         )
     values = np.asarray(values, dtype=np.float32)
-    x, means = running_mean(values, round(SMOOTH_S / step_s))
-    x, colour = start_s + x * step_s, COLOURS[2]
+    x, means = running_mean(values, round(SMOOTH_S / TOKEN_S))
+    x, colour = start_s + x * TOKEN_S, COLOURS[2]
     if len(x) < len(values):
         groups = np.array_split(values, len(x))
         low, high = np.transpose([np.percentile(g, (10, 90)) for g in groups])

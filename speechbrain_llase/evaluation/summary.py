@@ -51,7 +51,10 @@ def summarise(scores: Sequence[Scores]) -> Summary:
     scored = [score.rows for score in scores if score.rows]
     if not scored:
         return {}
-    draws = resample(len(scored))
+    num = len(scored)
+    rng = np.random.default_rng(SEED)
+    draws = rng.integers(num, size=(RESAMPLINGS, num))
+    draws = np.concatenate([[np.arange(num)], draws])  # first the clips as is
     rows = list(scored[0])
     pairs = {row: (row, None) for row in rows}
     if "enhanced" in rows and "noisy" in rows:
@@ -64,16 +67,6 @@ def summarise(scores: Sequence[Scores]) -> Summary:
             if figures:
                 summary[name][column] = figures
     return summary
-
-
-def resample(num_clips: int) -> np.ndarray:
-    """Draw which clips make up each bootstrap sample.
-
-    Gives indices (1 + RESAMPLINGS, num_clips); row 0 is the sample itself.
-    """
-    rng = np.random.default_rng(SEED)
-    draws = rng.integers(num_clips, size=(RESAMPLINGS, num_clips))
-    return np.concatenate([[np.arange(num_clips)], draws])
 
 
 def _figures(scored, row, other, column, draws):

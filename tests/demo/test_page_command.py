@@ -34,7 +34,7 @@ def test_the_defaults(never_open, capsys):
     args, folder, place = never_open[0]
     assert args.host == "127.0.0.1" and args.source == ["llase_mini"]
     assert (args.max_minutes, args.max_mb, args.max_files) == (60, 500, 20)
-    assert place.port > 0 and place.users is None
+    assert place["server_port"] > 0 and place["auth"] is None
     assert not folder.exists()  # whatever happens
     assert capsys.readouterr().err == ""
 
@@ -48,7 +48,7 @@ def test_other_computers_are_warned_about(never_open, capsys, tmp_path):
     users.chmod(0o600)
     assert cli.main([*command, "--users", str(users)]) == 0
     assert "lets those in --users use" in capsys.readouterr().err
-    assert never_open[1][2].users == [("ada", "x")]
+    assert never_open[1][2]["auth"] == [("ada", "x")]
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
