@@ -8,7 +8,7 @@ nor with the number of files.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -54,40 +54,22 @@ def enhance_many(
     progress: Callable[[Any, int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
-    """Enhance many files.
+    """Enhance many files; windows of one file or of several run together.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        `window_batch` windows, of one file or of several, run together.
-    jobs : iterable
-        Whatever names a file to the two functions below; taken one by one.
-    open_source : callable
-        Gives, for a job, a context manager whose value is a path or an open,
-        seekable binary file. It is left once the audio is read.
-    write_result : callable
-        Takes the outcome so far, and the result in blocks, float32 (T,), in
-        [-1, 1], on the CPU; it has to consume them. It may raise
-        `CannotGoOn`.
-    watched : bool
-        Report on every file, as `enhance_file(return_details=True)` does,
-        one file at a time in memory. Guard and candidates imply it.
-    progress : callable, optional
-        Called with a job, its samples done and its samples in all.
-    stop : callable
-        Asked often; once it is true, nothing more is begun or written.
+    `jobs` are taken one by one, whatever they are. `open_source` gives, for a
+    job, a context manager with a path or an open, seekable binary file, and is
+    left once the audio is read. `write_result` takes the outcome so far and
+    the result in blocks, float32 (T,), in [-1, 1], on the CPU, which it has to
+    consume. `watched` reports on every file, as
+    `enhance_file(return_details=True)` does, one file at a time in memory;
+    guard and candidates imply it. `progress` is called with a job, its samples
+    done and its samples in all; `stop` is asked often, and once it is true,
+    nothing more is begun or written.
 
-    Yields
-    ------
-    outcome : Outcome
-        Of each job, as it ends. A job that raises OSError, RuntimeError or
-        ValueError has failed; others are not concerned. After a stop the
-        jobs that were open have no outcome.
-
-    Raises
-    ------
-    CannotGoOn
-        No file could be written any more.
+    The outcome of each job is yielded as it ends. A job that raises OSError,
+    RuntimeError or ValueError has failed, others are not concerned; after a
+    stop the jobs that were open have none. CannotGoOn, which `write_result`
+    may raise, too, says that no file could be written any more.
     """
 
     def check() -> None:
@@ -250,8 +232,3 @@ def one_by_one(
         outcome.work_s = file.work_s
         outcome.error = one_line(work.error) if work.error else None
         yield outcome
-
-
-def local(job: Any) -> AbstractContextManager[str]:
-    """Open the local file `job.source`, for `enhance_many`."""
-    return nullcontext(str(job.source))

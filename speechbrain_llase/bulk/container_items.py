@@ -114,17 +114,8 @@ class Container(ABC):
     ) -> Contents:
         """Enhance all recordings; their windows share batches.
 
-        Arguments
-        ---------
-        enhancer : EnhanceLLaSE
-            The model.
-        stop : callable
-            Asked often; true ends the work.
-
-        Raises
-        ------
-        Stopped
-            `stop` was true; what is written is not complete.
+        Where `stop` gets true, `Stopped` is raised: what is written is not
+        complete.
         """
         rate = enhancer.hparams.sample_rate
 

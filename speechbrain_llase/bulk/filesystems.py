@@ -23,12 +23,8 @@ BACK_ENDS = {  # what fsspec does not bring along
 def connect(place: str) -> tuple[Any, str]:
     """File system of a place, and its path there.
 
-    Raises
-    ------
-    ValueError
-        The protocol is unknown, needs a package, or is a chain.
-    OSError
-        The server cannot be reached.
+    A protocol that is unknown, needs a package or is a chain is a ValueError,
+    a server that cannot be reached an OSError.
     """
     from fsspec.core import url_to_fs
     from fsspec.registry import get_filesystem_class

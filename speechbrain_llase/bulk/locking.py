@@ -19,19 +19,11 @@ BINARY = getattr(os, "O_BINARY", 0)  # Windows: bytes stay as they are
 
 
 class Lock:
-    """A file that one process has locked.
+    """A file that one process has locked, and that names this process.
 
-    The system lets go of it when the process ends, however it ends.
-
-    Arguments
-    ---------
-    path : Path
-        The lock's file, which names its holder; made if missing.
-
-    Raises
-    ------
-    ValueError
-        Another process holds it, or the file system has no locks.
+    The system lets go of it when the process ends, however it ends. Where
+    another process holds it, or the file system has no locks, ValueError says
+    so.
     """
 
     def __init__(self, path: Path):

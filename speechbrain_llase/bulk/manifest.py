@@ -62,18 +62,9 @@ def manifest_path(output: str, name: str) -> Path:
 class Manifest:
     """The manifest of one run, open in one process.
 
-    Arguments
-    ---------
-    path : Path
-        Its place, below a folder that exists.
-    output : str
-        URL or path of the results. A URL is noted beside the manifest; a
-        folder may be moved, and its manifest lies in it.
-
-    Raises
-    ------
-    ValueError
-        Another process has it open, or nobody can lock it.
+    An `output` that is a URL is noted beside the manifest; a folder may be
+    moved, and its manifest lies in it. ValueError: another process has the
+    manifest open, or nobody can lock it.
     """
 
     def __init__(self, path: Path, output: str):
@@ -96,20 +87,10 @@ class Manifest:
     def begin(self, run: Description, overwrite: bool, others: bool) -> None:
         """Read what is there, and see whether this run may go on with it.
 
-        Arguments
-        ---------
-        run : Description
-            This run.
-        overwrite : bool
-            Forget what is there: every output is made again, in later
-            processes of this run too.
-        others : bool
-            Accept lines of other models, settings and inputs.
-
-        Raises
-        ------
-        ValueError
-            The manifest is another run's, or no manifest.
+        `overwrite` forgets what is there: every output is made again, in later
+        processes of this run too. `others` accepts lines of other models,
+        settings and inputs. ValueError: the manifest is another run's, or no
+        manifest.
         """
         refuse_foreign(self.path)
         self.state = self.read_state()
@@ -169,13 +150,7 @@ class Manifest:
         self.state.write(self.state_path)
 
     def read_state(self) -> RunState:
-        """Read what the manifest was made with.
-
-        Raises
-        ------
-        ValueError
-            It belongs to another output, or describes no run.
-        """
+        """Read what the manifest was made with; refuse that of another output."""
         state = read_state(self.state_path)
         if self.output and state.output not in (None, self.output):
             raise ValueError(

@@ -25,18 +25,10 @@ COPY_EVERY_S = 60.0  # between two copies
 
 
 class ManifestCopy:
-    """A manifest here, and its copy beside the results.
+    """A manifest here, and its copy, called `name`, beside the results.
 
-    Arguments
-    ---------
-    manifest : Manifest
-        On this machine.
-    output : str
-        URL or path of the results; nothing is copied to a path.
-    name : str
-        Of the copy.
-    say : callable
-        Is told, in one line, when a copy cannot be made.
+    Nothing is copied to an output that is a path. `say` is told, in one line,
+    when a copy cannot be made.
     """
 
     def __init__(
@@ -55,14 +47,7 @@ class ManifestCopy:
             self.state_place = join(output, state_path(Path(name)).name)
 
     def fetch(self) -> None:
-        """Take over the copy that is there, if it is newer.
-
-        Raises
-        ------
-        ValueError
-            What is there does not describe a run, or the manifest here is
-            that of another output.
-        """
+        """Take over the copy that is there, if it is newer."""
         if not self.place:
             return
         here, state = self.manifest.read_state(), self.read_state()
@@ -87,13 +72,7 @@ class ManifestCopy:
             return read_state(path, show(self.state_place))
 
     def copy(self) -> None:
-        """Copy the manifest.
-
-        Raises
-        ------
-        OSError
-            The place cannot be written.
-        """
+        """Copy the manifest; OSError if the place cannot be written."""
         if not self.place:
             return
         self.manifest.state.copies += 1

@@ -12,23 +12,7 @@ ORDER = ("failed", "kept", "done")  # the later one is believed
 
 
 def find_manifests(folder: str | Path) -> list[Path]:
-    """Find the manifests in an output folder.
-
-    Arguments
-    ---------
-    folder : str or Path
-        With `manifest.jsonl`, `manifest-1of8.jsonl` and the like.
-
-    Returns
-    -------
-    paths : list of Path
-        Sorted by shard.
-
-    Raises
-    ------
-    ValueError
-        There is none.
-    """
+    """Find `manifest.jsonl`, `manifest-1of8.jsonl` and so on, by shard."""
     found = [
         path for path in Path(folder).iterdir() if NAME.fullmatch(path.name)
     ]
@@ -61,23 +45,7 @@ def missing_shards(paths: Iterable[Path]) -> list[str]:
 
 
 def unfinished(paths: Iterable[Path]) -> list[str]:
-    """Name the manifests whose runs have begun and not come to their end.
-
-    Arguments
-    ---------
-    paths : iterable of Path
-        Manifests.
-
-    Returns
-    -------
-    lines : list of str
-        A path each, and how many files there are to be.
-
-    Raises
-    ------
-    ValueError
-        What stands beside a manifest does not describe a run.
-    """
+    """Name the manifests whose runs have begun and not come to their end."""
     states = ((path, read_state(state_path(path))) for path in paths)
     return [
         f"{path} ({state.planned or 'an unknown number of'} files planned)"
@@ -87,23 +55,10 @@ def unfinished(paths: Iterable[Path]) -> list[str]:
 
 
 def read_run(paths: Iterable[str | Path]) -> dict[str, Record]:
-    """Read manifests together.
+    """Read manifests, or folders of them, together; one record an output.
 
-    Arguments
-    ---------
-    paths : iterable of str or Path
-        Manifests, or folders of them.
-
-    Returns
-    -------
-    records : dict of str to Record
-        One for each output, by output: the last line of its manifest. Where
-        manifests differ, done is believed before kept, kept before failed.
-
-    Raises
-    ------
-    ValueError
-        There is no manifest, or a line is no record.
+    The last line of a manifest holds. Where manifests differ, done is believed
+    before kept, kept before failed.
     """
     merged: dict[str, Record] = {}
     for path in list_manifests(paths):

@@ -40,16 +40,9 @@ class Stopped(Exception):
 class OpenFile:
     """A file whose windows wait for their turn.
 
-    Arguments
-    ---------
-    model : EnhanceLLaSE
-        Runs the windows.
-    job : object
-        Whatever names the file to the caller.
-    check : callable
-        Called often; raises `Stopped` to end the work.
-    progress : callable, optional
-        Called with the job, samples done and samples in all.
+    `job` names it to the caller; `check` is called often and raises `Stopped`
+    to end the work; `progress` is called with the job, samples done and in
+    all.
     """
 
     def __init__(
@@ -131,13 +124,8 @@ class OpenFile:
 class Work:
     """Time spent on a file, and what its errors mean.
 
-    A `with` block whose error is the file's own ends quietly, and the error
-    is kept; a full temporary folder is everybody's.
-
-    Arguments
-    ---------
-    file : OpenFile
-        Gets the seconds.
+    A `with` block whose error is the file's own ends quietly, and the error is
+    kept; a full temporary folder is everybody's.
     """
 
     def __init__(self, file: OpenFile):

@@ -29,14 +29,9 @@ FATAL = frozenset(
 class OutputFolder:
     """Where the results of a run appear, on this machine or elsewhere.
 
-    Arguments
-    ---------
-    top : str
-        URL, or path of a folder that exists.
-    owner : str
-        Names the run among all that write there at the same time, from other
-        machines too; the temporary files of its killed processes are known
-        by it.
+    `top` is a URL, or the path of a folder that exists. `owner` names the run
+    among all that write there at the same time, from other machines too; the
+    temporary files of its killed processes are known by it.
     """
 
     def __init__(self, top: str, owner: str):
@@ -117,13 +112,8 @@ class OutputFolder:
         """Give a path to write to; at the end, the result appears.
 
         Without the look at the folder, a new one would be made where it was.
-
-        Raises
-        ------
-        CannotGoOn
-            The disk is full or lost; no other result could be written either.
-        OSError
-            This one cannot be written.
+        CannotGoOn: the disk is full or lost, so that no other result could be
+        written either; OSError: this one cannot be written.
         """
         self.check()
         try:

@@ -83,32 +83,16 @@ def plan_run(
 ) -> Plan:
     """Find what there is to do, and name its results.
 
-    Arguments
-    ---------
-    inputs : sequence of str
-        URLs or paths: files, folders, patterns, and lists of them; see
-        `read_list`. Relative paths, those in a list too, start at the current
-        folder.
-    output : str
-        URL or path of the folder of the results, which is not searched,
-        unless an input lies in it. A file given by name lands directly in
-        it; the tree below a folder, a pattern or a CSV or JSON list is kept.
-    column : str, optional
-        Of CSV and JSON lists.
+    `inputs` are URLs or paths: files, folders, patterns, and lists of them;
+    see `read_list`. Relative paths, those in a list too, start at the current
+    folder. The `output` folder is not searched, unless an input lies in it. A
+    file given by name lands directly in it; the tree below a folder, a pattern
+    or a CSV or JSON list is kept. Units stand in the order given, folders
+    sorted by name; the same file twice under the same name is one unit.
 
-    Returns
-    -------
-    plan : Plan
-        Units in the order given, folders sorted by name. The same file twice
-        under the same name is one unit.
-
-    Raises
-    ------
-    ValueError
-        An input is missing or holds nothing, two results have one name, or a
-        result would lie over an input, over a folder or outside `output`.
-    OSError
-        There is no such input behind a URL, or no access.
+    ValueError: an input is missing or holds nothing, two results have one
+    name, or a result would lie over an input, over a folder or outside
+    `output`. OSError: there is no such input behind a URL, or no access.
 
     Example
     -------

@@ -18,13 +18,8 @@ BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} files [{elapsed}{postfix}]"
 class Progress:
     """Count what is done, in a `with` block.
 
-    The time left follows from the sizes of the files: those done, the part
-    of the one at work, and those to come.
-
-    Arguments
-    ---------
-    units : sequence of Unit
-        All that is to be done.
+    The time left follows from the sizes of the files: those done, the part of
+    the one at work, and those to come.
     """
 
     def __init__(self, units: Sequence["Unit"]):

@@ -73,10 +73,7 @@ def describe_there(
 ) -> Description:
     """Load the model on some machine of the cluster and describe it.
 
-    Raises
-    ------
-    ValueError, OSError, RuntimeError, KeyError
-        The model cannot be loaded there.
+    Errors of loading are those of `load_enhancer`.
     """
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(
         describe_model

@@ -54,25 +54,9 @@ def joined(
 
 
 class RayEngine:
-    """Enhance units on a cluster.
+    """Enhance units on a cluster; `say` is told what is waited for.
 
-    Arguments
-    ---------
-    ray : module
-        Connected.
-    cluster : Cluster
-        What of it is used.
-    model : dict
-        See `RayWorker`.
-    options : InsideOptions
-        What is taken from shards and tables.
-    say : callable
-        Is told, in one line, what is waited for.
-
-    Raises
-    ------
-    ValueError, OSError, RuntimeError, KeyError
-        The model cannot be loaded there.
+    Errors of loading the model there are those of `load_enhancer`.
     """
 
     def __init__(
@@ -96,31 +80,11 @@ class RayEngine:
         stop: Callable[[], bool],
         *_: Any,
     ) -> Iterator[tuple[Unit, list[Record]]]:
-        """Enhance units.
+        """Enhance units, as `Worker.enhance` does, and yield them in no order.
 
-        Arguments
-        ---------
-        units : sequence of Unit
-            Of any kinds; names are their own.
-        folder : OutputFolder
-            Where results go.
-        stop : callable
-            Asked often; true ends the work.
-        *_
-            What else `Worker.enhance` takes; nothing is told from elsewhere.
-
-        Yields
-        ------
-        unit : Unit
-            As it ends, in no order.
-        records : list of Record
-            As `Worker.enhance` gives them. Where a unit's workers died,
-            alone too, it has failed.
-
-        Raises
-        ------
-        CannotGoOn
-            No unit could be written any more, or no worker started.
+        What else that takes is not used: nothing is told from elsewhere. A
+        unit whose workers died, of it alone too, has failed; CannotGoOn says,
+        too, that no worker started.
         """
         left = {unit.name: unit for unit in units}
         for files in (self.cluster.files, 1):

@@ -53,26 +53,11 @@ class Attempts:
 
 
 class RayWorker:
-    """One model in one actor.
+    """One model in one actor, loaded by `load_enhancer` with `model`.
 
-    Arguments
-    ---------
-    model : dict
-        The arguments of `load_enhancer`.
-    run : Description
-        What the run depends on.
-    options : InsideOptions
-        What is taken from shards and tables.
-    top, owner : str
-        Of the `OutputFolder`, which machines share.
-    attempts : ray.actor.ActorHandle
-        Of `Attempts`.
-
-    Raises
-    ------
-    ValueError
-        The model is another one here, or computes otherwise; or the output
-        folder is not here.
+    `top` and `owner` are those of the `OutputFolder`, which machines share,
+    `attempts` is the actor of `Attempts`. ValueError: the model is not the one
+    of `run` here, or computes otherwise; or the output folder is not here.
     """
 
     def __init__(
@@ -98,17 +83,10 @@ class RayWorker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Enhance a group of units.
 
-        Arguments
-        ---------
-        batch : dict
-            One row: "group", its number, and "units", as a JSON list.
-
-        Returns
-        -------
-        result : dict
-            "name" of each unit and "records": its lines, as a JSON list. An
-            empty name says why nothing can go on. Nothing, if too many
-            workers have died of the group.
+        The batch has one row: "group", its number, and "units", as a JSON
+        list. The result has the "name" of each unit and its "records", as a
+        JSON list; an empty name says why nothing can go on, and there are none
+        if too many workers have died of the group.
         """
         import ray
 

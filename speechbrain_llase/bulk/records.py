@@ -42,13 +42,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Record":
-        """Build a record; keys of later versions are left out.
-
-        Raises
-        ------
-        ValueError
-            A field is missing or of the wrong kind.
-        """
+        """Build a record; keys of later versions are left out."""
         if not isinstance(fields, dict):
             raise ValueError(f"{fields!r:.40} is no object")
         known = {field.name for field in dataclasses.fields(cls)}
@@ -67,22 +61,7 @@ class Record:
 def make_record(
     outcome: "Outcome", source: str, target: str, run: "Description"
 ) -> Record:
-    """Describe one file's outcome.
-
-    Arguments
-    ---------
-    outcome : Outcome
-        Of `enhance_many`.
-    source, target : str
-        Input and output, as they are to be named.
-    run : Description
-        Of the run.
-
-    Returns
-    -------
-    record : Record
-        "done" or "failed".
-    """
+    """Describe one outcome of `enhance_many`, as "done" or "failed"."""
     return Record(
         input=source,
         output=target,
@@ -107,21 +86,8 @@ def rounded(figure: float | None) -> float | None:
 def read_records(path: str | Path) -> Iterator[Record]:
     """Read a manifest line by line.
 
-    Arguments
-    ---------
-    path : str or Path
-        The manifest.
-
-    Yields
-    ------
-    record : Record
-        In the order of the file. A last line without its end, which a killed
-        process leaves behind, is skipped.
-
-    Raises
-    ------
-    ValueError
-        Another line is no record.
+    A last line without its end, which a killed process leaves behind, is
+    skipped; another one that is no record is a ValueError.
     """
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
@@ -147,10 +113,7 @@ def last_records(path: Path) -> Iterator[Record]:
 def refuse_foreign(path: Path) -> None:
     """Refuse a file without a whole line that does not begin as ours do.
 
-    Raises
-    ------
-    ValueError
-        It is somebody's; a torn line of ours would be cut off.
+    It is somebody's; a torn line of ours would be cut off.
     """
     if not path.exists():
         return

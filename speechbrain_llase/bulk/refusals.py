@@ -46,19 +46,10 @@ def refuse_missing(places: Iterable[str]) -> None:
 def refuse_losses(units: Mapping[tuple, "Unit"], output: str) -> None:
     """Refuse plans in which a file would be lost.
 
-    Arguments
-    ---------
-    units : mapping of tuple to Unit
-        The keys begin with what the sources are; see `look_at`.
-    output : str
-        URL or path. On this machine links are followed; elsewhere names are
-        compared.
-
-    Raises
-    ------
-    ValueError
-        Two results have one name, or a result would lie over an input, over
-        a folder or outside `output`.
+    Two results have one name, or a result would lie over an input, over a
+    folder or outside `output`. The keys of `units` begin with what the sources
+    are, see `look_at`. On this machine links are followed; elsewhere names are
+    compared.
     """
     refuse_clashes(units.values())
     folders = {os.path.dirname(unit.target) for unit in units.values()}
@@ -121,19 +112,8 @@ def refuse_taken(
 ) -> None:
     """Refuse a manifest that would take the place of another file.
 
-    Arguments
-    ---------
-    paths : sequence of Path
-        The manifest, and what stands beside it.
-    inputs : iterable of str
-        Of the command, among them lists.
-    units : iterable of Unit
-        All of the plan.
-
-    Raises
-    ------
-    ValueError
-        One is an input, a list of inputs or an output.
+    `paths` are the manifest and what stands beside it; none may be an input, a
+    list of inputs or an output.
     """
     lists = {look_at(x)[0] for x in inputs if is_list(Path(x))}
     ours = {os.path.abspath(path) for path in paths}

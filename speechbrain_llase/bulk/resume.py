@@ -26,26 +26,8 @@ def find_rest(
       write it, so it is made again; else it is somebody's, is kept, and gets
       a line that says so. In a run with `--overwrite` it is made again.
 
-    Arguments
-    ---------
-    units : sequence of Unit
-        The plan.
-    manifest : Manifest
-        After `begin`.
-    folder : OutputFolder
-        Where results are.
-    others : bool
-        Accept results of other inputs.
-
-    Returns
-    -------
-    rest : list of Unit
-        What is to be done, in order.
-
-    Raises
-    ------
-    ValueError
-        A result was made of another input.
+    What is to be done is returned in order. A result that was made of another
+    input is a ValueError, unless `others` are accepted.
     """
     digest = digest_of(units)
     may_replace = manifest.may_replace(digest)
@@ -103,20 +85,7 @@ def unit_of(line: str, names: Collection[str]) -> str | None:
 def failed_inside(
     units: Sequence[Unit], rest: Sequence[Unit], manifest: Manifest
 ) -> list[Record]:
-    """Find the recordings that failed in shards and tables that are done.
-
-    Arguments
-    ---------
-    units, rest : sequence of Unit
-        The plan, and what of it is to be done.
-    manifest : Manifest
-        After `find_rest`.
-
-    Returns
-    -------
-    records : list of Record
-        Their lines.
-    """
+    """Find the recordings that failed in shards and tables that are done."""
     done = {unit.name for unit in units if unit.kind != "file"}
     done -= {unit.name for unit in rest}
     failed = {

@@ -21,32 +21,11 @@ def write_lines(
     copy: ManifestCopy,
     folder: OutputFolder,
 ) -> Iterator[tuple[Unit, list[Record]]]:
-    """Write the lines of each unit as it ends.
+    """Write the lines of each unit as it ends, and pass both on.
 
-    Arguments
-    ---------
-    ended : iterable of (Unit, list of Record)
-        What `enhance` of an engine yields.
-    count : int
-        Units that there are; once all have ended, the run is finished.
-    manifest : Manifest
-        Gets the lines.
-    copy : ManifestCopy
-        Is renewed now and then.
-    folder : OutputFolder
-        Where results are.
-
-    Yields
-    ------
-    unit : Unit
-        As it was given.
-    records : list of Record
-        Its lines, which are in the manifest.
-
-    Raises
-    ------
-    CannotGoOn
-        The folder is lost, or the manifest cannot be written any more.
+    `ended` is what `enhance` of an engine yields; once `count` units have
+    ended, the run is finished. CannotGoOn: the folder is lost, or the manifest
+    cannot be written any more.
     """
     synced_s = time.monotonic()
     try:

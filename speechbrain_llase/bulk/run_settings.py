@@ -55,21 +55,9 @@ class Description:
 def describe_run(
     enhancer: "EnhanceLLaSE", source: str | Path, precision: str = "fp32"
 ) -> Description:
-    """Describe what an enhancer does to its inputs.
+    """Describe what an enhancer does to its inputs, equally on all machines.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        As it was loaded.
-    source : str or Path
-        From where, as for `EnhanceLLaSE.from_hparams`.
-    precision : str
-        As in its run_opts.
-
-    Returns
-    -------
-    description : Description
-        The same on every machine.
+    `source` and `precision` are those that it was loaded with.
     """
     settings = {key: getattr(enhancer.hparams, key) for key in SETTINGS}
     settings["decoder_hears"] = (
@@ -112,20 +100,11 @@ def model_id(
 ) -> str:
     """Name a model by its source and its files' content.
 
-    Arguments
-    ---------
-    source : str or Path
-        As for `EnhanceLLaSE.from_hparams`. The YAML and the weights of a
-        folder are looked into.
-    weights : dict of str to path, optional
-        More weights, by names that are the same on every machine, such as a
-        loaded model's that came from a hub.
-
-    Returns
-    -------
-    model : str
-        Such as "llase_mini@1f0c9a7be215"; a URL or a hub's id alone if there
-        is nothing to look into.
+    The YAML and the weights of a folder are looked into. `weights` are more of
+    them, by names that are the same on every machine, such as those of a
+    loaded model that came from a hub. The name is such as
+    "llase_mini@1f0c9a7be215"; a URL or a hub's id stands alone if there is
+    nothing to look into.
     """
     from speechbrain_llase.inference.sources import resolve_source
 

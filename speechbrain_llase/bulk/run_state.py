@@ -46,25 +46,10 @@ def state_path(manifest: Path) -> Path:
 
 
 def read_state(path: Path, shown: str | None = None) -> RunState:
-    """Read what stands beside a manifest.
+    """Read what stands beside a manifest; a new state if there is nothing.
 
-    Arguments
-    ---------
-    path : Path
-        See `state_path`.
-    shown : str, optional
-        Its place, as it is told.
-
-    Returns
-    -------
-    state : RunState
-        A new one if there is no such file; keys of later versions are left
-        out.
-
-    Raises
-    ------
-    ValueError
-        It is something else.
+    Keys of later versions are left out. ValueError, which calls the place
+    `shown`: it is something else.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -40,29 +40,13 @@ COPIED = 1 << 20  # bytes at a time
 
 
 def list_files(place: str, hidden: bool = False) -> list[tuple[str, str, int]]:
-    """List what a place stands for.
+    """List what a place stands for: place, key and bytes, sorted by key.
 
-    Arguments
-    ---------
-    place : str
-        URL or path of a file; of a folder, which is searched to the bottom,
-        hidden names left out; or a pattern with `*`, `?`, `[ab]`, `**`.
-    hidden : bool
-        List hidden names, too.
-
-    Returns
-    -------
-    list of tuple of (str, str, int)
-        Place, key and bytes, 0 where the server does not say; sorted by key.
-        Keys of a folder start below it, those of a pattern below its last
-        folder without a pattern; that of a file is its name.
-
-    Raises
-    ------
-    OSError
-        There is nothing, or no access.
-    ValueError
-        The protocol is unknown or needs a package.
+    A place is a file; a folder, which is searched to the bottom, `hidden`
+    names left out; or a pattern with `*`, `?`, `[ab]`, `**`. Keys of a folder
+    start below it, those of a pattern below its last folder without a pattern;
+    that of a file is its name. Bytes are 0 where the server does not say.
+    OSError: there is nothing, or no access.
     """
     fs, path = connect(place)
     with clear_errors(place):
@@ -134,20 +118,10 @@ def local_copy(place: str) -> Iterator[Path]:
 def new_file(place: str, mark: str = "") -> Iterator[Path]:
     """Give a path to write to; at the end, the file appears at its place.
 
-    Arguments
-    ---------
-    place : str
-        URL or path of the file; its folder is made if missing. A file that is
-        there is replaced.
-    mark : str
-        Names the run in the names of temporary files, so that those of its
-        killed processes are known.
-
-    Yields
-    ------
-    path : Path
-        Not there yet; its ending is that of `place`. If the block raises, it
-        is removed, and nothing appears.
+    Its folder is made if missing, a file that is there is replaced. The path
+    is not there yet, its ending is that of `place`; if the block raises, it is
+    removed, and nothing appears. `mark` names the run in the names of
+    temporary files, so that those of its killed processes are known.
     """
     target = local_path(place)
     if target:

@@ -38,36 +38,14 @@ def enhance_table(
     options: InsideOptions,
     stop: Callable[[], bool] = lambda: False,
 ) -> Contents:
-    """Enhance the recordings of one table.
+    """Enhance the recordings of one table; `path` gets a parquet file.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        The model.
-    source : str
-        Place of a parquet file, or of an Arrow file as `save_to_disk` of
-        Hugging Face datasets writes them.
-    path : Path
-        Of the new parquet file, incomplete after an error.
-    options : InsideOptions
-        The column; if None, the one that is described as audio, or else the
-        one named `audio`.
-    stop : callable
-        Asked often; true ends the work.
-
-    Returns
-    -------
-    contents : Contents
-        Rows whose recording fails hold null in the column.
-
-    Raises
-    ------
-    ValueError
-        The file is no table, or has no such column.
-    OSError
-        It cannot be read or written.
-    Stopped
-        `stop` was true.
+    `source` is a parquet file, or an Arrow file as `save_to_disk` of Hugging
+    Face datasets writes them; its column, if `options` name none, is the one
+    that is described as audio, or else the one named `audio`. Rows whose
+    recording fails hold null in the column. ValueError: the file is no table,
+    or has no such column; Stopped: `stop` was true. After an error `path` is
+    incomplete.
     """
     pa, pq = import_arrow()
     try:

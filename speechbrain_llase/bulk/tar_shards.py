@@ -44,36 +44,12 @@ def enhance_shard(
     options: InsideOptions,
     stop: Callable[[], bool] = lambda: False,
 ) -> Contents:
-    """Enhance the recordings of one shard.
+    """Enhance the recordings of one shard; `path` gets the new one.
 
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        The model.
-    source : str
-        Place of the tar file.
-    path : Path
-        Of the new one, incomplete after an error; `.gz` and `.tgz` are
-        compressed.
-    options : InsideOptions
-        Which members are audio; all whose ending is one of audio, if None.
-    stop : callable
-        Asked often; true ends the work.
-
-    Returns
-    -------
-    contents : Contents
-        Recordings that fail are left out of the new shard; all other members
-        are in it as they were, in their order.
-
-    Raises
-    ------
-    ValueError
-        The file is no tar file, is damaged, or holds no audio.
-    OSError
-        It cannot be read or written.
-    Stopped
-        `stop` was true.
+    If it ends in `.gz` or `.tgz`, it is compressed. Recordings that fail are
+    left out of it; all other members are in it as they were, in their order.
+    ValueError: the file is no tar file, is damaged, or holds no audio;
+    Stopped: `stop` was true. After an error `path` is incomplete.
     """
     mode = "w:gz" if path.suffix.endswith("gz") else "w"
     try:

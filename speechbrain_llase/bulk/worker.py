@@ -36,17 +36,7 @@ NAMED = 5  # recordings of one container that its warnings name
 
 
 class Worker:
-    """Enhance units with one model.
-
-    Arguments
-    ---------
-    enhancer : EnhanceLLaSE
-        The model.
-    run : Description
-        What the results depend on.
-    options : InsideOptions
-        What is taken from shards and tables.
-    """
+    """Enhance units with one model."""
 
     def __init__(
         self,
@@ -78,34 +68,13 @@ class Worker:
         report: Callable[[Unit, "Report"], None] = lambda *_: None,
         watched: bool = False,
     ) -> Iterator[tuple[Unit, list[Record]]]:
-        """Enhance units; windows of several files run together.
+        """Enhance units of any kinds; windows of several files run together.
 
-        Arguments
-        ---------
-        units : sequence of Unit
-            Of any kinds.
-        folder : OutputFolder
-            Where results go; the work ends if it is lost.
-        stop : callable
-            Asked often; true ends the work.
-        progress : callable, optional
-            Called with a file, its samples done and its samples in all.
-        report : callable
-            Called with each watched file and what its enhancement was like.
-        watched : bool
-            Watch every file; see `enhance_many`.
-
-        Yields
-        ------
-        unit : Unit
-            As it ends.
-        records : list of Record
-            Its line; before it, one for each recording that failed in it.
-
-        Raises
-        ------
-        CannotGoOn
-            No unit could be written any more.
+        The work ends, with CannotGoOn, if the folder is lost. `progress` is
+        called with a file, its samples done and its samples in all; `report`
+        with each file that is `watched` (see `enhance_many`) and what its
+        enhancement was like. Each unit is yielded as it ends, with its line;
+        before that one stand those of the recordings that failed in it.
         """
 
         def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:

@@ -44,19 +44,7 @@ def open_details(path: Path | None) -> AbstractContextManager[TextIO | None]:
 def tell(
     unit: "Unit", report: "Report", bar: "Progress", details: TextIO | None
 ) -> None:
-    """Write a report to --details, and what the guard did on standard error.
-
-    Arguments
-    ---------
-    unit : Unit
-        The file.
-    report : Report
-        What is known about its enhancement.
-    bar : Progress
-        The progress bar, which must not be torn.
-    details : TextIO, optional
-        Where lines of JSON go.
-    """
+    """Write a report to --details, and what the guard did above the bar."""
     if details:
         paths = {"input": show(unit.source), "output": show(unit.target)}
         line = paths | json.loads(report.as_json())

@@ -209,13 +209,7 @@ def pick_shard(units: list[Unit], part: tuple[int, int] | None) -> list[Unit]:
 def load_engine(
     args: argparse.Namespace, stack: ExitStack
 ) -> "Worker | RayEngine":
-    """Load the model, here or on a cluster.
-
-    Raises
-    ------
-    ValueError
-        It cannot be loaded, or the cluster not be reached.
-    """
+    """Load the model, here or on a cluster; ValueError says why not."""
     from speechbrain_llase.bulk import ray_engine, worker
     from speechbrain_llase.bulk.container_items import InsideOptions
 

@@ -20,32 +20,14 @@ def find_audio(
     left_out: list[str] | None = None,
     more: Iterable[str] = (),
 ) -> Iterator[tuple[Path, str]]:
-    """Yield the audio that a path stands for.
+    """Yield the audio that a path stands for, with its name below the path.
 
-    Arguments
-    ---------
-    path : Path
-        A file, taken whatever its suffix, or a folder, which is searched
-        to the bottom for `AUDIO_SUFFIXES`. Hidden files and folders are
-        ignored, and links to folders are not followed.
-    skipped : Path, optional
-        A folder that is not searched, unless `path` is this folder or lies
-        in it.
-    left_out : list of str, optional
-        Gets what is `UNREADABLE`.
-    more : iterable of str
-        Endings that are looked for, too, in small letters, with their dots.
-
-    Yields
-    ------
-    tuple of (Path, str)
-        The file, and its name relative to the folder, with slashes; that of
-        a file is its last part.
-
-    Raises
-    ------
-    ValueError
-        If a folder holds no such file or cannot be listed.
+    A file is taken whatever its suffix, under its own name. A folder is
+    searched to the bottom for `AUDIO_SUFFIXES` and `more` endings (in small
+    letters, with their dots); hidden files and folders are ignored, links to
+    folders are not followed. The folder `skipped` is not searched, unless
+    `path` is this folder or lies in it. `left_out` gets what is `UNREADABLE`.
+    ValueError: a folder holds no such file or cannot be listed.
     """
     if not path.is_dir():
         yield path, path.name
@@ -66,25 +48,7 @@ def keep_audio(
 ) -> Iterator[tuple]:
     """Choose the audio of a listing; see `find_audio`.
 
-    Arguments
-    ---------
-    found : iterable of tuple
-        Each with a file, and as its second item the file's name relative to
-        the folder.
-    folder : str
-        As it is told.
-    left_out, more
-        As for `find_audio`.
-
-    Yields
-    ------
-    tuple
-        Of `found`, as it was.
-
-    Raises
-    ------
-    ValueError
-        Nothing is left.
+    The second item of what is `found` is a file's name relative to the folder.
     """
     endings = (*sorted(AUDIO_SUFFIXES), *more)
     others, is_empty = [], True

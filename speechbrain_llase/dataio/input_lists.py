@@ -41,27 +41,16 @@ def is_list(path: Path) -> bool:
 def read_list(path: Path, column: str | None = None) -> list[Entry]:
     """Read a list.
 
-    Arguments
-    ---------
-    path : Path
-        `.txt`: one path a line. `.csv` and `.tsv`: a header and rows.
-        `.jsonl`, `.ndjson` and `.json`: an object a line, or one object whose
-        values are objects. `.scp`: an id and a path a line. Blank lines, and
-        in `.txt` and `.scp` lines that begin with `#`, are skipped.
-    column : str, optional
-        Where the paths are in CSV and JSON; None means the one of `PATH_COLUMNS`
-        that is there.
+    `.txt`: one path a line. `.csv` and `.tsv`: a header and rows. `.jsonl`,
+    `.ndjson` and `.json`: an object a line, or one object whose values are
+    objects. `.scp`: an id and a path a line. Blank lines, and in `.txt` and
+    `.scp` lines that begin with `#`, are skipped. `column` tells where the
+    paths are in CSV and JSON; None means the one of `PATH_COLUMNS` that is
+    there.
 
-    Returns
-    -------
-    entries : list of Entry
-        In order. In CSV and JSON an output is named by its path below the
-        folder that all paths of the list share; in `.scp`, by the id.
-
-    Raises
-    ------
-    ValueError
-        The list is not what its name says, or names no file.
+    Entries stand in order. In CSV and JSON an output is named by its path
+    below the folder that all paths of the list share; in `.scp`, by the id. A
+    list that is not what its name says, or names no file, is a ValueError.
     """
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:

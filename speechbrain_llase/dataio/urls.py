@@ -67,19 +67,7 @@ def name_of(place: str) -> str:
 
 
 def join(top: str, key: str) -> str:
-    """Place of a key below a folder.
-
-    Arguments
-    ---------
-    top : str
-        URL or path of the folder.
-    key : str
-        Relative, with `/` between its parts.
-
-    Raises
-    ------
-    ValueError
-        The key would lead out of the folder.
+    """Place of a key below a folder; ValueError if it would lead out of it.
 
     Example
     -------
