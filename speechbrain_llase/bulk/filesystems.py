@@ -7,18 +7,6 @@ from typing import Any
 
 from speechbrain_llase.dataio.urls import is_url, protocol_of, show
 
-BACK_ENDS = {  # what fsspec does not bring along
-    **dict.fromkeys(("s3", "s3a"), "s3fs"),
-    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
-    **dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs"),
-    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
-    **dict.fromkeys(("http", "https"), "aiohttp"),
-    "hdfs": "pyarrow",
-    "webhdfs": "requests",
-    "oss": "ossfs",
-    "smb": "smbprotocol",
-}
-
 
 def connect(place: str) -> tuple[Any, str]:
     """File system of a place, and its path there.
@@ -35,10 +23,9 @@ def connect(place: str) -> tuple[Any, str]:
     try:
         get_filesystem_class(protocol)
     except ImportError as err:
-        package = BACK_ENDS.get(protocol, f"the fsspec package of {protocol}")
         raise ValueError(
             f"{show(place)}: {protocol}:// needs a package that is missing "
-            f"here; pip install {package}"
+            f"here ({err})"
         ) from err
     except ValueError as err:
         raise ValueError(

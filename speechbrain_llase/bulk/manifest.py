@@ -14,19 +14,17 @@ from pathlib import Path
 from speechbrain_llase.bulk.locking import BINARY, Lock
 from speechbrain_llase.bulk.records import (
     Record,
+    RunState,
     cut_torn_line,
     last_records,
     read_records,
-    refuse_foreign,
-)
-from speechbrain_llase.bulk.run_settings import Description, differences
-from speechbrain_llase.bulk.run_state import (
-    RunState,
     read_state,
+    refuse_foreign,
     remove_partials,
     state_path,
     write_whole_text,
 )
+from speechbrain_llase.bulk.run_settings import Description, differences
 from speechbrain_llase.dataio.urls import local_path, name_of, show, whole
 
 HOW = (

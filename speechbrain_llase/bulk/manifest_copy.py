@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speechbrain_llase.bulk.manifest import Manifest
-from speechbrain_llase.bulk.run_state import RunState, read_state, state_path
+from speechbrain_llase.bulk.records import RunState, read_state, state_path
 from speechbrain_llase.bulk.storage import (
     exists,
     local_copy,

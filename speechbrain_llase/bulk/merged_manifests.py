@@ -4,8 +4,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from speechbrain_llase.bulk.records import Record, read_records
-from speechbrain_llase.bulk.run_state import read_state, state_path
+from speechbrain_llase.bulk.records import (
+    Record,
+    read_records,
+    read_state,
+    state_path,
+)
 
 NAME = re.compile(r"manifest(?:-(\d+)of(\d+))?\.jsonl")
 ORDER = ("failed", "kept", "done")  # the later one is believed

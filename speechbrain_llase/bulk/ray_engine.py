@@ -21,13 +21,14 @@ from speechbrain_llase.bulk.open_file import CannotGoOn
 from speechbrain_llase.bulk.output_folder import OutputFolder
 from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.ray_cluster import (
+    Attempts,
     Cluster,
+    RayWorker,
     connected,
     count_actors,
     describe_there,
     last_line,
 )
-from speechbrain_llase.bulk.ray_worker import Attempts, RayWorker
 from speechbrain_llase.bulk.records import Record
 from speechbrain_llase.dataio.urls import whole
 

@@ -1,17 +1,117 @@
-"""A run at work: an engine's records become lines of the manifest."""
+"""A run: what is left of the plan, the lines of what ends, and its stop."""
 
+import hashlib
+import os
+import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
-from speechbrain_llase.bulk.manifest import Manifest
+from speechbrain_llase.bulk.manifest import HOW, Manifest
 from speechbrain_llase.bulk.manifest_copy import ManifestCopy
 from speechbrain_llase.bulk.open_file import CannotGoOn
 from speechbrain_llase.bulk.output_folder import OutputFolder
 from speechbrain_llase.bulk.plan import Unit
-from speechbrain_llase.bulk.records import Record
+from speechbrain_llase.bulk.records import Record, read_records
+from speechbrain_llase.bulk.refusals import refuse_any
 
 SYNC_S = 1.0  # between two waits for lines to be on the disk
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASKED = (
+    "\nspeechbrain-llase: stopping after the window at work; "
+    "once more stops at once\n"
+)
+
+
+def find_rest(
+    units: Sequence[Unit],
+    manifest: Manifest,
+    folder: OutputFolder,
+    others: bool,
+) -> list[Unit]:
+    """Compare plan, manifest and results; bring the manifest up to date.
+
+    - A line and its result: the unit is done.
+    - A line without its result: the line is dropped, the unit done again.
+    - A line that says "failed": the unit is tried again, be there an older
+      result or not.
+    - A result without a line: a killed process of this plan did not come to
+      write it, so it is made again; else it is somebody's, is kept, and gets
+      a line that says so. In a run with `--overwrite` it is made again.
+
+    What is to be done is returned in order. A result that was made of another
+    input is a ValueError, unless `others` are accepted.
+    """
+    digest = digest_of(units)
+    may_replace = manifest.may_replace(digest)
+    rest, gone, kept, clashes = [], [], [], []
+    for unit in units:
+        status, source = manifest.lines.get(unit.name, (None, None))
+        is_there = folder.holds(unit.name)
+        if status in ("done", "kept"):
+            if not is_there:
+                gone.append(unit.name)
+                rest.append(unit)
+            elif status == "done" and source != unit.input:
+                clashes.append(f"{unit.target} <- {unit.source}, not {source}")
+        elif is_there and status is None and not may_replace:
+            kept.append(Record(unit.input, unit.name, "kept"))
+        else:
+            rest.append(unit)
+    if not others:
+        refuse_any(f"Outputs were made of other inputs. {HOW}", clashes)
+    if kept:
+        manifest.append(*kept)
+        manifest.sync()  # before the plan is noted, see `may_replace`
+    manifest.plan(len(units), digest)
+    manifest.forget([*gone, *lines_inside(rest, manifest)])
+    return rest
+
+
+def digest_of(units: Sequence[Unit]) -> str:
+    """Tell plans apart by the names of their results, in any order."""
+    digest = hashlib.sha256()
+    for name in sorted(unit.name for unit in units):
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def lines_inside(units: Sequence[Unit], manifest: Manifest) -> list[str]:
+    """Name the lines of recordings inside shards that are made again."""
+    names = {unit.name for unit in units if unit.kind != "file"}
+    return [line for line in manifest.lines if unit_of(line, names)]
+
+
+def unit_of(line: str, names: Collection[str]) -> str | None:
+    """Find the shard or table that the line of a recording belongs to.
+
+    Example
+    -------
+    >>> unit_of("0.tar::a::b.wav", {"0.tar"}), unit_of("0.tar", {"0.tar"})
+    ('0.tar', None)
+    """
+    parts = line.split("::")
+    heads = ("::".join(parts[:end]) for end in range(1, len(parts)))
+    return next((head for head in heads if head in names), None)
+
+
+def failed_inside(
+    units: Sequence[Unit], rest: Sequence[Unit], manifest: Manifest
+) -> list[Record]:
+    """Find the recordings that failed in shards and tables that are done."""
+    done = {unit.name for unit in units if unit.kind != "file"}
+    done -= {unit.name for unit in rest}
+    failed = {
+        line
+        for line, (status, _) in manifest.lines.items()
+        if status == "failed" and unit_of(line, done)
+    }
+    if not failed:
+        return []
+    latest = {record.output: record for record in read_records(manifest.path)}
+    return [record for name, record in latest.items() if name in failed]
 
 
 def write_lines(
@@ -60,3 +160,38 @@ def lines_are_kept(manifest: Manifest, folder: OutputFolder) -> Iterator[None]:
             "files are complete: make room or mend the disk, and give the "
             "same command again."
         ) from err
+
+
+class Stopper:
+    """Listen for signals in a `with` block.
+
+    The first one is noted in `signal`, the second one raises
+    KeyboardInterrupt.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self.before = {}
+
+    def __enter__(self) -> "Stopper":
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self.before[number] = signal.signal(number, self.hear)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self.signal is None:
+            self.signal = number
+            os.write(2, ASKED.encode())  # print may be at work itself
+        else:
+            raise KeyboardInterrupt
+
+    def is_asked(self) -> bool:
+        """Tell whether a signal has come."""
+        return self.signal is not None

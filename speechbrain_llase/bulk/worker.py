@@ -5,8 +5,10 @@ It is the local engine, and what each actor of the Ray engine runs.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import soundfile
 import torch
 
 from speechbrain_llase.bulk.batcher import Outcome, enhance_many
@@ -20,10 +22,10 @@ from speechbrain_llase.bulk.output_folder import OutputFolder
 from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.records import Record, make_record, one_line
 from speechbrain_llase.bulk.run_settings import Description, describe_run
-from speechbrain_llase.bulk.source_check import check_source
 from speechbrain_llase.bulk.storage import local_copy
 from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
+from speechbrain_llase.dataio.audio_reader import to_source
 from speechbrain_llase.dataio.audio_writer import write_blocks
 from speechbrain_llase.dataio.urls import local_path, show, whole
 from speechbrain_llase.inference.loading import load_enhancer
@@ -32,6 +34,17 @@ if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
     from speechbrain_llase.inference.reports import Report
 
+# libsndfile's names of the encodings that hold more; lossy ones have no width
+WIDE_SUBTYPES = {
+    "PCM_24": "24-bit",
+    "PCM_32": "32-bit",
+    "FLOAT": "32-bit float",
+    "DOUBLE": "64-bit float",
+    "ALAC_20": "20-bit",
+    "ALAC_24": "24-bit",
+    "ALAC_32": "32-bit",
+    "DWVW_24": "24-bit",
+}
 NAMED = 5  # recordings of one container that its warnings name
 
 
@@ -170,3 +183,35 @@ def summary(contents: Contents) -> Iterator[str]:
     yield from contents.warnings[:NAMED]
     if len(contents.warnings) > NAMED:
         yield f"and {len(contents.warnings) - NAMED} more warnings"
+
+
+def check_source(path: Path, sample_rate: int) -> str:
+    """Look into a file; say what of it a 16-bit mono output loses."""
+    refuse_special(str(path))
+    if not path.stat().st_size:
+        raise ValueError("the file is empty")
+    with path.open("rb"):
+        pass  # the system's reason is clearer than the audio library's
+    try:
+        info = soundfile.info(to_source(path))
+    except soundfile.LibsndfileError as err:
+        reason = str(err).rpartition(": ")[2]
+        raise ValueError(f"not readable as audio: {reason}") from err
+    return reduction(info, sample_rate)
+
+
+def reduction(info: Any, sample_rate: int) -> str:
+    """Say what of an input a mono 16-bit output at `sample_rate` loses.
+
+    `info` is that of `soundfile.info`.
+    """
+    losses = []
+    if info.channels > 1:
+        losses.append(f"{info.channels} channels averaged to one")
+    if info.samplerate > sample_rate:
+        losses.append(f"{info.samplerate} Hz reduced to {sample_rate} Hz")
+    if info.subtype in WIDE_SUBTYPES:
+        losses.append(
+            f"{WIDE_SUBTYPES[info.subtype]} samples reduced to 16-bit"
+        )
+    return ", ".join(losses)

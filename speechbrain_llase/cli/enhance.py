@@ -14,9 +14,8 @@ from speechbrain_llase.bulk.manifest import (
 )
 from speechbrain_llase.bulk.plan import Unit, plan_run
 from speechbrain_llase.bulk.progress import Progress
+from speechbrain_llase.bulk.records import state_path
 from speechbrain_llase.bulk.refusals import refuse_taken
-from speechbrain_llase.bulk.run_state import state_path
-from speechbrain_llase.bulk.stop_signals import Stopper
 from speechbrain_llase.cli.common import (
     add_model_options,
     make_output,
@@ -38,6 +37,7 @@ from speechbrain_llase.dataio.urls import local_path, show
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.ray_engine import RayEngine
     from speechbrain_llase.bulk.records import Record
+    from speechbrain_llase.bulk.run import Stopper
     from speechbrain_llase.bulk.worker import Worker
 
 HELP = """\
@@ -154,8 +154,12 @@ def run_with(
     """Load the model and go on with the run; return the exit code."""
     from speechbrain_llase.bulk.manifest_copy import ManifestCopy
     from speechbrain_llase.bulk.output_folder import OutputFolder
-    from speechbrain_llase.bulk.resume import failed_inside, find_rest
-    from speechbrain_llase.bulk.run import write_lines
+    from speechbrain_llase.bulk.run import (
+        Stopper,
+        failed_inside,
+        find_rest,
+        write_lines,
+    )
 
     name = manifest_name(args.shard)
     copy = ManifestCopy(manifest, args.output, name, say)
@@ -243,7 +247,7 @@ def follow(
     lines: Iterator[tuple[Unit, list["Record"]]],
     summary: RunSummary,
     progress: Progress,
-    stopper: Stopper,
+    stopper: "Stopper",
 ) -> int:
     """Tell of each unit as it ends, and of all; return the exit code."""
     from speechbrain_llase.bulk.open_file import CannotGoOn

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def write_joined(path: Path, records: dict[str, "Record"]) -> None:
     """Write all records to one file, which appears whole."""
-    from speechbrain_llase.bulk.run_state import write_whole_text
+    from speechbrain_llase.bulk.records import write_whole_text
 
     write_whole_text(
         path, (records[x].as_json() + "\n" for x in sorted(records))

@@ -35,7 +35,7 @@ def test_address(monkeypatch, given, environment, joined):
 
 
 def test_a_folder_that_is_not_shared(tmp_path):
-    from speechbrain_llase.bulk.ray_worker import find_folder
+    from speechbrain_llase.bulk.ray_cluster import find_folder
 
     with pytest.raises(ValueError, match="out is not on .* machines share"):
         find_folder(str(tmp_path / "out"), "mark")

@@ -24,7 +24,7 @@ from ray import cloudpickle  # noqa: E402
 from web_hdfs import serve  # noqa: E402
 
 from speechbrain_llase.bulk import ray_engine  # noqa: E402
-from speechbrain_llase.bulk.ray_worker import RayWorker  # noqa: E402
+from speechbrain_llase.bulk.ray_cluster import RayWorker  # noqa: E402
 from speechbrain_llase.cli.parser import main  # noqa: E402
 
 FILES = 24

@@ -13,7 +13,7 @@ import soundfile as sf
 from copier import Copier, describe_run
 
 from speechbrain_llase import __version__
-from speechbrain_llase.bulk import source_check, worker
+from speechbrain_llase.bulk import worker
 from speechbrain_llase.cli import enhance as command, parser as cli
 from speechbrain_llase.inference import loading
 
@@ -320,7 +320,7 @@ def test_an_input_that_fits_gives_no_warning(enhance, capsys, name, kwargs):
 
 
 def test_the_wide_encodings_are_libsndfile_s():
-    assert set(source_check.WIDE_SUBTYPES) <= set(sf.available_subtypes())
+    assert set(worker.WIDE_SUBTYPES) <= set(sf.available_subtypes())
 
 
 @pytest.mark.parametrize(
