@@ -7,6 +7,7 @@ temporary files, so memory does not grow with the container.
 
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,8 +99,12 @@ class Contents:
 class Container(ABC):
     """A container that is read and written in one pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: Any, scratch: Path, options: InsideOptions):
+        self.out = out  # the new one, as its library has opened it
+        self.scratch = scratch
+        self.options = options
         self.contents = Contents()
+        self.waiting = deque()  # to be written, in their order
 
     @abstractmethod
     def items(self) -> Iterator[Item]:

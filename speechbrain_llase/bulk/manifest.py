@@ -77,11 +77,6 @@ class Manifest:
         self.settings: set[str | None] = set()  # of all lines
         self.state = RunState()
 
-    @property
-    def id(self) -> str:
-        """Name the run, after `begin`, as its manifest does for good."""
-        return self.state.id
-
     def begin(self, run: Description, overwrite: bool, others: bool) -> None:
         """Read what is there, and see whether this run may go on with it.
 

@@ -69,7 +69,9 @@ def read_run(paths: Iterable[str | Path]) -> dict[str, Record]:
         latest = {record.output: record for record in read_records(path)}
         for output, record in latest.items():
             known = merged.get(output)
-            if known is None or rank(record) >= rank(known):
+            if known is None or ORDER.index(record.status) >= ORDER.index(
+                known.status
+            ):
                 merged[output] = record
     return merged
 
@@ -81,8 +83,3 @@ def list_manifests(paths: Iterable[str | Path]) -> Iterator[Path]:
             yield from find_manifests(path)
         else:
             yield path
-
-
-def rank(record: Record) -> int:
-    """Tell how far a status is believed."""
-    return ORDER.index(record.status)

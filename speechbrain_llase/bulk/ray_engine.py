@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from speechbrain_llase.bulk.batcher import Outcome
 from speechbrain_llase.bulk.container_items import InsideOptions
 from speechbrain_llase.bulk.open_file import CannotGoOn
 from speechbrain_llase.bulk.output_folder import OutputFolder
@@ -29,7 +30,7 @@ from speechbrain_llase.bulk.ray_cluster import (
     describe_there,
     last_line,
 )
-from speechbrain_llase.bulk.records import Record
+from speechbrain_llase.bulk.records import Record, make_record
 from speechbrain_llase.dataio.urls import whole
 
 LOOK_S = 0.2  # between two looks at whether to stop
@@ -100,18 +101,8 @@ class RayEngine:
                         yield unit, [Record.from_dict(r) for r in records]
         if not stop():
             for unit in left.values():
-                yield unit, [self.lost(unit)]
-
-    def lost(self, unit: Unit) -> Record:
-        """Make the line of a unit that no worker survived."""
-        return Record(
-            unit.input,
-            unit.name,
-            "failed",
-            model=self.run.model,
-            settings=self.run.fingerprint,
-            error=DIED,
-        )
+                lost = Outcome(unit, error=DIED)
+                yield unit, [make_record(lost, self.run)]
 
     def dataset(self, groups: list[list[Unit]], folder: OutputFolder) -> Any:
         """Describe the work to Ray Data in blocks of a group; none begins."""

@@ -64,12 +64,12 @@ class Record:
 
 
 def make_record(
-    outcome: "Outcome", source: str, target: str, run: "Description"
+    outcome: "Outcome", run: "Description", inside: str = ""
 ) -> Record:
-    """Describe one outcome of `enhance_many`, as "done" or "failed"."""
+    """Describe a unit's outcome, or a recording's `inside` the unit."""
     return Record(
-        input=source,
-        output=target,
+        input=outcome.job.input + inside,
+        output=outcome.job.name + inside,
         status="failed" if outcome.error else "done",
         seconds=round(outcome.seconds, 6),
         model=run.model,

@@ -111,7 +111,8 @@ def model_id(
     folder = Path(str(resolve_source(source)))
     files = {}
     if folder.is_dir():
-        files = {x.name: x for x in sorted(folder.iterdir()) if is_part(x)}
+        found = (x for x in sorted(folder.iterdir()) if x.is_file())
+        files = {x.name: x for x in found if x.suffix.lower() in MODEL_SUFFIXES}
     name = folder.resolve().name if files else show(str(source))
     inside = {path.resolve() for path in files.values()}
     for key, path in sorted((weights or {}).items()):
@@ -124,11 +125,6 @@ def model_id(
     return (
         f"{name}@{digest.hexdigest()[:FINGERPRINT_DIGITS]}" if files else name
     )
-
-
-def is_part(path: Path) -> bool:
-    """Tell whether a file in a model's folder belongs to the model."""
-    return path.suffix.lower() in MODEL_SUFFIXES and path.is_file()
 
 
 def add_content(digest: "hashlib._Hash", path: Path) -> None:

@@ -7,10 +7,8 @@ order; other columns go through as they are. The result is a parquet file.
 
 import json
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -60,7 +58,7 @@ def enhance_table(
                 schema, column, enhancer.hparams.sample_rate
             )
             with pq.ParquetWriter(path, schema) as out:
-                table = Table(batches, out, column, Path(scratch), options)
+                table = Table(batches, column, out, Path(scratch), options)
                 return table.enhance(enhancer, stop)
     except pa.ArrowException as err:
         reason = " ".join(str(err).split())
@@ -109,44 +107,28 @@ def smaller(batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
             yield batch.slice(at, ROWS_AT_ONCE)
 
 
-@dataclass
-class Rows:
-    """A batch of rows that waits for its recordings."""
-
-    batch: "pa.RecordBatch"
-    items: list[Item]
-
-
 class Table(Container):
     """A table that is copied while its recordings are enhanced."""
 
     def __init__(
         self,
         batches: Iterator["pa.RecordBatch"],
-        out: Any,
         column: str,
-        scratch: Path,
-        options: InsideOptions,
+        *container: Any,
     ):
-        super().__init__()
+        super().__init__(*container)
         self.batches = batches
-        self.out = out
         self.column = column
-        self.scratch = scratch
-        self.options = options
-        self.waiting: deque[Rows] = deque()
         self.rows = 0
 
     def items(self) -> Iterator[Item]:
         """Yield the recordings of row after row."""
         for batch in self.batches:
             cells = batch.column(self.column)
-            rows = Rows(batch, [])
-            for k, cell in enumerate(cells):
-                rows.items.append(self.item(self.rows + k, cell))
+            items = [self.item(k, x) for k, x in enumerate(cells, self.rows)]
             self.rows += batch.num_rows
-            self.waiting.append(rows)
-            yield from (item for item in rows.items if not item.is_done)
+            self.waiting.append((batch, items))
+            yield from (item for item in items if not item.is_done)
             self.flush()
 
     def item(self, number: int, cell: "pa.Scalar") -> Item:
@@ -168,27 +150,29 @@ class Table(Container):
     def flush(self) -> None:
         """Write the batches whose recordings are all there."""
         while self.waiting:
-            rows = self.waiting[0]
-            if not all(item.is_done for item in rows.items):
+            batch, items = self.waiting[0]
+            if not all(item.is_done for item in items):
                 return
             self.waiting.popleft()
-            self.out.write_batch(self.filled(rows))
+            self.out.write_batch(self.filled(batch, items))
 
-    def filled(self, rows: Rows) -> "pa.RecordBatch":
+    def filled(
+        self, batch: "pa.RecordBatch", items: list[Item]
+    ) -> "pa.RecordBatch":
         """Put the results into a batch."""
         import pyarrow as pa
 
-        place = rows.batch.schema.get_field_index(self.column)
-        field = rows.batch.schema.field(place)
-        old = rows.batch.column(place)
+        place = batch.schema.get_field_index(self.column)
+        field = batch.schema.field(place)
+        old = batch.column(place)
         cells = []
-        for item, cell in zip(rows.items, old, strict=True):
+        for item, cell in zip(items, old, strict=True):
             data = None
             if not item.error:
                 data = item.result.read_bytes()
                 item.result.unlink()
             cells.append(new_cell(cell, data, item.result.suffix))
-        columns = list(rows.batch.columns)
+        columns = list(batch.columns)
         columns[place] = pa.array(cells, field.type)
         return pa.RecordBatch.from_arrays(columns, schema=self.out.schema)
 

@@ -12,12 +12,11 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from speechbrain_llase.bulk.container_items import (
     Container,
@@ -79,19 +78,9 @@ class Member:
 class Shard(Container):
     """A shard that is copied while its recordings are enhanced."""
 
-    def __init__(
-        self,
-        tar: tarfile.TarFile,
-        out: tarfile.TarFile,
-        scratch: Path,
-        options: InsideOptions,
-    ):
-        super().__init__()
+    def __init__(self, tar: tarfile.TarFile, *container: Any):
+        super().__init__(*container)
         self.tar = tar
-        self.out = out
-        self.scratch = scratch
-        self.options = options
-        self.waiting: deque[Member] = deque()
         self.names: set[str] = set()  # that are taken
         self.columns: set[str] = set()  # that were seen
 

@@ -133,7 +133,7 @@ class Worker:
         copy = self.copies.pop(unit.name, None)
         if outcome.error and copy:
             outcome.error = renamed(outcome.error, copy, unit.input)
-        return make_record(outcome, unit.input, unit.name, self.run)
+        return make_record(outcome, self.run)
 
     def enhance_inside(
         self, unit: Unit, folder: OutputFolder, stop: Callable[[], bool]
@@ -158,15 +158,10 @@ class Worker:
             error,
         )
         failed = [
-            make_record(
-                Outcome(unit, error=reason),
-                f"{unit.input}::{name}",
-                f"{unit.name}::{name}",
-                self.run,
-            )
+            make_record(Outcome(unit, error=reason), self.run, f"::{name}")
             for name, reason in contents.failures
         ]
-        return [*failed, make_record(outcome, unit.input, unit.name, self.run)]
+        return [*failed, make_record(outcome, self.run)]
 
 
 def refuse_special(source: str) -> None:

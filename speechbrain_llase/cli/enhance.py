@@ -25,13 +25,8 @@ from speechbrain_llase.cli.common import (
     refuse,
     say,
 )
-from speechbrain_llase.cli.details import (
-    add_report_options,
-    open_details,
-    tell,
-)
 from speechbrain_llase.cli.run_options import add_run_options
-from speechbrain_llase.cli.summary import RunSummary
+from speechbrain_llase.cli.summary import RunSummary, open_details, tell
 from speechbrain_llase.dataio.urls import local_path, show
 
 if TYPE_CHECKING:
@@ -122,7 +117,6 @@ def add_parser(subparsers) -> None:
         help="folder of the results, made if missing",
     )
     add_run_options(parser)
-    add_report_options(parser)
     add_model_options(parser)
 
 
@@ -168,7 +162,7 @@ def run_with(
             copy.fetch()
             engine = load_engine(args, stack)
             manifest.begin(engine.run, args.overwrite, args.keep_others)
-            folder = OutputFolder(args.output, manifest.id)
+            folder = OutputFolder(args.output, manifest.state.id)
             rest = find_rest(units, manifest, folder, args.keep_others)
             copy.copy()  # a place that cannot be written is known now
             details = stack.enter_context(open_details(args.details))

@@ -58,13 +58,15 @@ def run(args: argparse.Namespace) -> int:
         read_run,
         unfinished,
     )
+    from speechbrain_llase.bulk.records import write_whole_text
 
     try:
         paths = list(list_manifests(args.paths))
         records = read_run(paths)
         begun = unfinished(paths)
         if args.join:
-            write_joined(args.join, records)
+            lines = (records[x].as_json() + "\n" for x in sorted(records))
+            write_whole_text(args.join, lines)
     except (OSError, ValueError) as err:
         return refuse(str(err))
     print_figures(records)
@@ -79,15 +81,6 @@ def run(args: argparse.Namespace) -> int:
     if len(failed) > FAILED_SHOWN:
         say(f"failed: and {len(failed) - FAILED_SHOWN} more")
     return 1 if failed or missing or begun else 0
-
-
-def write_joined(path: Path, records: dict[str, "Record"]) -> None:
-    """Write all records to one file, which appears whole."""
-    from speechbrain_llase.bulk.records import write_whole_text
-
-    write_whole_text(
-        path, (records[x].as_json() + "\n" for x in sorted(records))
-    )
 
 
 def print_figures(records: dict[str, "Record"]) -> None:

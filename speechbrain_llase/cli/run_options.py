@@ -2,12 +2,13 @@
 
 import argparse
 import re
+from pathlib import Path
 
 from speechbrain_llase.cli.common import non_empty, positive
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what concerns many files."""
+    """Add what concerns many files, and what is told of them."""
     add = parser.add_argument
     add("--overwrite", action="store_true", help="make existing outputs again")
     add(
@@ -37,6 +38,19 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="only the I-th of N parts of the files sorted by output",
     )
     add_engine_options(parser)
+    add(
+        "--guard",
+        action="store_true",
+        help="pass the input through where enhancement would harm it, as the"
+        " guard section of the model's YAML says; files are held in memory",
+    )
+    add(
+        "--details",
+        type=Path,
+        metavar="FILE",
+        help="append a line of JSON for each file: the token model's"
+        " confidence, the guard's decisions; files are held in memory",
+    )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -1,13 +1,19 @@
-"""What a run of `enhance` has done, in words."""
+"""What a run of `enhance` tells: of each file, and of all in the end."""
 
+import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from speechbrain_llase.cli.common import say
 from speechbrain_llase.dataio.urls import show
 
 if TYPE_CHECKING:
+    from speechbrain_llase.bulk.plan import Unit
+    from speechbrain_llase.bulk.progress import Progress
     from speechbrain_llase.bulk.records import Record
+    from speechbrain_llase.inference.reports import Report
 
 FAILURES_SHOWN = 50  # failures; the manifest has all
 
@@ -56,3 +62,32 @@ class RunSummary:
             factor = self.work_s / self.audio_s
             line += f" in {self.work_s:.1f} s, real-time factor {factor:.3f}"
         print(line)
+
+
+def open_details(path: Path | None) -> AbstractContextManager[TextIO | None]:
+    """Open the file of --details, or nothing."""
+    if path is None:
+        return nullcontext()
+    try:  # names that are no UTF-8 are escaped as JSON does it
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+    except OSError as err:
+        raise ValueError(f"--details {path}: {err.strerror}") from err
+
+
+def tell(
+    unit: "Unit", report: "Report", bar: "Progress", details: TextIO | None
+) -> None:
+    """Write a report to --details, and what the guard did above the bar."""
+    if details:
+        paths = {"input": show(unit.source), "output": show(unit.target)}
+        line = paths | json.loads(report.as_json())
+        details.write(json.dumps(line, ensure_ascii=False) + "\n")
+        details.flush()
+    harmed = [d for d in report.decisions if d.reasons]
+    if harmed:
+        reasons = sorted({reason for d in harmed for reason in d.reasons})
+        count = f"{len(harmed)} of {len(report.decisions)} parts"
+        part = "the whole file" if len(report.decisions) == 1 else count
+        bar.write(
+            f"guard: {show(unit.source)}: held {part} back ({', '.join(reasons)})"
+        )

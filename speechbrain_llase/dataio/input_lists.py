@@ -55,9 +55,10 @@ def read_list(path: Path, column: str | None = None) -> list[Entry]:
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         entries = pick_paths(path, read_table(path), column)
+    elif suffix == ".scp":
+        entries = read_scp(path, read_utf8(path))
     else:
-        read = read_scp if suffix == ".scp" else read_lines
-        entries = read(path, read_utf8(path))
+        entries = [Entry(line) for _, line in numbered(read_utf8(path))]
     if not entries:
         raise ValueError(f"{path} names no file. Write one path per line.")
     for entry in entries:
@@ -94,11 +95,6 @@ def read_utf8(path: Path) -> str:
             f"{path} is not UTF-8 text. A {path.suffix} input is a list of "
             "paths."
         ) from err
-
-
-def read_lines(path: Path, text: str) -> list[Entry]:
-    """Read one path a line."""
-    return [Entry(line) for _, line in numbered(text)]
 
 
 def numbered(text: str) -> Iterator[tuple[int, str]]:
