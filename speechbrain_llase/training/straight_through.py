@@ -80,12 +80,16 @@ def enhance_with_gradient(
     windows = stages.cut(items, plans)
     codes, posteriors = stages.score(stages.extract(windows, plans))
     if not stages.decodes_mean:
-        codes = [choose(model.mods.token_lm, x.hidden) for x in posteriors]
+        codes = [
+            choose_codes(model.mods.token_lm, x.hidden) for x in posteriors
+        ]
     waves = stages.refine(stages.decode(codes), windows)
     enhanced = stages.restore(waves, plans, items)
     return torch.stack([fit_length(wav, noisy.shape[1]) for wav in enhanced])
 
 
-def choose(token_lm: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+def choose_codes(
+    token_lm: torch.nn.Module, hidden: torch.Tensor
+) -> torch.Tensor:
     """Choose codes (N, 8) of hidden states (N, D); see the module."""
     return straight_through_codes(token_lm.logits(hidden), token_lm.head)
