@@ -112,21 +112,12 @@ def mix(
 def vary(draw, num_samples: int, sample_rate: int, speed, eq_db, rng):
     """Change speed (and pitch) and colour of a signal, in one FFT.
 
-    Arguments
-    ---------
-    draw : callable
-        Called with the number of samples needed (about `speed` times as
-        many), returns that many, (N,) float32.
-    num_samples, sample_rate : int
-        Length of the result, (num_samples,) float32, and its rate in Hz.
-    speed : tuple
-        Lowest and highest factor of playback speed; lengths are rounded to
-        fast ones, which can add up to 3 %.
-    eq_db : float
-        Largest gain of the tilt between lowest and highest frequency and of
-        one bell of one octave, both of random sign; 0 leaves the spectrum.
-    rng : np.random.Generator
-        Source of all randomness.
+    `draw` is called with the number of samples needed (about `speed` times as
+    many), and returns that many. `speed` is the lowest and the highest factor;
+    lengths are rounded to fast ones, which can add up to 3 %. `eq_db` is the
+    largest gain of the tilt between lowest and highest frequency and of one
+    bell of one octave, both of random sign; 0 leaves the spectrum. Gives
+    float32 (num_samples,).
     """
     size_out = next_fast_len(num_samples + 2 * _MARGIN, real=True)
     factor = rng.uniform(*speed)

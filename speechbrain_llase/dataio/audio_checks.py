@@ -28,27 +28,12 @@ def check_entries(
     resample: bool = False,
     longest_s: float = float("inf"),
 ) -> dict[str, dict]:
-    """Decode every file and keep the entries that can be used.
+    """Decode every file of the entries (ID -> paths) and keep those of use.
 
-    Arguments
-    ---------
-    entries : dict
-        ID -> the files' paths.
-    sample_rate : int
-        The rate wanted, in Hz.
-    most_bad : float
-        Share of entries that may be left out, from 0 to 1; a ValueError, if
-        more cannot be used, or nothing can.
-    resample : bool
-        Take other rates and several channels too: `read_speech` will
-        resample and average.
-    longest_s : float
-        Longest file in seconds.
-
-    Returns
-    -------
-    good : dict
-        As entries, with `duration` in seconds.
+    With `resample`, other rates and several channels are taken too:
+    `read_speech` will resample and average. Gives the entries with `duration`
+    in seconds. A ValueError, if more than the share `most_bad` cannot be used,
+    or nothing can.
     """
     return keep_good(
         entries,

@@ -78,29 +78,13 @@ def pair_folders(clean: str | Path, noisy: str | Path) -> dict[str, dict]:
 
 
 def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
-    """Read a list in one of SpeechBrain's forms.
+    """Read a list in one of SpeechBrain's forms: ID -> paths, and duration.
 
-    Arguments
-    ---------
-    path : str or Path
-        A folder (see `list_folder`); a .csv file, or any other that
-        `read_table` reads, with the columns ID and wav, clean_wav, noisy_wav;
-        or a .json file {id: {...}}.
-    data_root : str
-        Put in the place of `$data_root` and `{data_root}`.
-
-    Returns
-    -------
-    entries : dict
-        ID -> the files' paths, and duration (or length) in seconds where it
-        is given; a column wav is called clean_wav.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        It is of no known form, or gives an ID twice.
+    A folder (see `list_folder`); a .csv file, or any other that `read_table`
+    reads, with the columns ID and wav, clean_wav, noisy_wav; or a .json file
+    {id: {...}}. `data_root` takes the place of `$data_root` and `{data_root}`.
+    A column wav is called clean_wav, and length duration (seconds). A
+    ValueError, if the file is of no known form, or gives an ID twice.
     """
     path = Path(path)
     if path.is_dir():

@@ -23,7 +23,7 @@ def prepare_manifests(
     hparams: dict,
     data_root: str = "",
 ) -> None:
-    """Write a checked CSV for each list.
+    """Write a checked CSV for each list; see `check_entries`.
 
     Arguments
     ---------
@@ -34,18 +34,11 @@ def prepare_manifests(
         writes no list.
     hparams : dict
         Of a recipe's YAML, with manifest_folder, where NAME.csv is written;
-        sample_rate, resample, longest_s (of speech) and most_bad, see
-        `check_entries`; valid_share, that is held out by name where nothing
-        is given for it; and skip_prep: the lists are there already.
+        sample_rate, resample, longest_s (of speech) and most_bad; valid_share,
+        that is held out by name where nothing is given for it; and skip_prep:
+        the lists are there already, else a FileNotFoundError.
     data_root : str
         Put in the place of `{data_root}` and `$data_root` in lists.
-
-    Raises
-    ------
-    FileNotFoundError
-        The lists were to be there, and are not.
-    ValueError
-        Too much is unusable.
     """
     folder = Path(hparams["manifest_folder"])
     if hparams["skip_prep"]:

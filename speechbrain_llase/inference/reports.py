@@ -30,17 +30,9 @@ class Report:
     chosen: int = 0  # which candidate was kept
 
     def as_json(self, frames: bool = False) -> str:
-        """Write the report in one line.
+        """Write one line of JSON; null stands for what is not known.
 
-        Arguments
-        ---------
-        frames : bool
-            Add entropy and margin of every frame.
-
-        Returns
-        -------
-        line : str
-            JSON; null stands for what is not known.
+        With `frames`, entropy and margin of every frame, too.
         """
         summary = dataclasses.asdict(self.details.summary())
         summary = {k: x if x == x else None for k, x in summary.items()}

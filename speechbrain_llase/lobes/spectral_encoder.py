@@ -29,17 +29,9 @@ class SpectralStem(torch.nn.Module):
     """Features of spectra, with eyes for pitch.
 
     Mel bands of a short window blur a low voice's harmonics, and tokens of
-    such frames ended up without pitch. Beside them stand the lowest
-    bins of a long window and the autocorrelation.
-
-    Arguments
-    ---------
-    num_mels : int
-        Mel bands of the input.
-    width : int
-        Channels of the blocks.
-    num_blocks : int
-        ConvNeXt blocks.
+    such frames ended up without pitch. Beside them stand the lowest bins of a
+    long window and the autocorrelation. `num_mels` bands, and `num_blocks`
+    ConvNeXt blocks of `width` channels.
 
     Example
     -------

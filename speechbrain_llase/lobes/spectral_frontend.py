@@ -55,15 +55,8 @@ class SpectralFrontend(Frontend):
         compute: str = "float32",
     ):
         super().__init__()
-        config = wavlm_config(
-            hidden_size,
-            num_layers,
-            num_heads,
-            ffn_size,
-            num_buckets,
-            max_distance,
-            dropout,
-        )
+        sizes = num_layers, num_heads, ffn_size, num_buckets, max_distance
+        config = wavlm_config(hidden_size, *sizes, dropout)
         self.stem = SpectralStem(num_mels, hidden_size, num_blocks)
         with weights_to_come():
             self.encoder = WavLMEncoderStableLayerNorm(config)

@@ -115,15 +115,9 @@ class WavLMFrontend(Frontend):
     ):
         super().__init__()
         self.normalize_wav = normalize_wav
+        sizes = num_layers, num_heads, ffn_size, num_buckets, max_distance
         config = wavlm_config(
-            hidden_size,
-            num_layers,
-            num_heads,
-            ffn_size,
-            num_buckets,
-            max_distance,
-            dropout,
-            conv_dim=list(conv_dim),
+            hidden_size, *sizes, dropout, conv_dim=list(conv_dim)
         )
         with weights_to_come():
             self.wavlm = WavLMModel(config)

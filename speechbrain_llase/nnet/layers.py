@@ -99,26 +99,11 @@ def attend(
     causal: bool = False,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """Let the rows of each item attend to one another.
+    """Let the rows (total, H, D) of each item attend to one another.
 
-    Arguments
-    ---------
-    query, key, value : torch.Tensor
-        (total, H, D).
-    runs : list of (int, int)
-        Where items end.
-    bias : list of torch.Tensor, optional
-        (H, N, N) for each run, added to the scaled scores.
-    gate : torch.Tensor, optional
-        (total, H), factor of the bias for each query.
-    causal, dropout : bool, float
-        Rows see only themselves and those before; share of the weights set
-        to zero.
-
-    Returns
-    -------
-    rows : torch.Tensor
-        (total, H * D).
+    A bias, (H, N, N) for each run, is added to the scaled scores; a gate,
+    (total, H), is its factor for each query. Causal rows see only themselves
+    and those before; dropout is a share of the weights. Gives (total, H * D).
     """
     sizes = [count * n for count, n in runs]
     gates = gate.split(sizes) if gate is not None else [None] * len(runs)

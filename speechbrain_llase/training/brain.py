@@ -85,14 +85,8 @@ class TokenLMBrain(sb.Brain):
 
     def compute_objectives(self, scores: TokenScores, batch, stage):
         """Mean over the frames of all ranks, as of one large batch."""
-        counts = torch.stack(
-            [
-                scores.loss.detach(),
-                scores.frames,
-                scores.tokens_right,
-                scores.digits_right,
-            ]
-        )
+        right = scores.tokens_right, scores.digits_right
+        counts = torch.stack([scores.loss.detach(), scores.frames, *right])
         if stage != sb.Stage.TRAIN:
             self.valid_totals.add(counts)
             return scores.loss / scores.frames

@@ -60,18 +60,10 @@ class FileReader:
 class ItemMaker:
     """Makes the items of one part of the data.
 
-    Arguments
-    ---------
-    read : callable
-        Entry -> `Recording`.
-    tokens : TokenCache
-        Tokens of the clean speech.
-    mixer : NoiseMixer, optional
-        Needed where recordings have no noisy signal of their own.
-    segment : int, optional
-        Most samples of an item, a multiple of 320; None keeps all.
-    seed : int
-        Of all draws.
+    `read` turns an entry into a `Recording`; `tokens` are those of the clean
+    speech; a mixer is needed where recordings have no noisy signal of their
+    own. `segment` is the most samples of an item, a multiple of 320; None
+    keeps all.
     """
 
     def __init__(

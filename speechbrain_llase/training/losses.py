@@ -90,20 +90,10 @@ def blend_loss(
 ) -> torch.Tensor:
     """L1 distance of a refiner's magnitudes from those of clean speech.
 
-    Of their logarithms, of their powers of 0.3 and of their envelopes. Too
-    much counts for more than too little: it is audible noise.
-
-    Arguments
-    ---------
-    refiner : Refiner
-        Says how spectra and envelopes are made.
-    magnitude, wavs : torch.Tensor
-        float32 (B, M, bins), and the clean (B, T).
-    floor, share : float
-        The target fades below floor, to this share of it; see `fade`.
-    envelope_weight, excess_weight : float
-        Of the envelopes beside the rest; of what is above the target beside
-        what is below.
+    Magnitudes are float32 (B, M, bins), waves (B, T). Of their logarithms, of
+    their powers of 0.3 and of their envelopes, which have a weight of their
+    own. What is above the target counts `excess_weight` times as much: it is
+    audible noise. The target fades below floor, to a share of it; see `fade`.
     """
     ours = magnitude / refiner.level
     theirs = fade(refiner.analyse(wavs).abs() / refiner.level, floor, share)

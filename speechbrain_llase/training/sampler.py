@@ -59,23 +59,10 @@ def make_loader(
 ) -> SaveableDataLoader:
     """Load batches that hold about the same amount of audio.
 
-    Arguments
-    ---------
-    dataset : DynamicItemDataset
-        Of `make_dataset`.
-    seconds : list of float
-        Length of every item.
-    batching : dict
-        Of SpeechBrain's `DynamicBatchSampler`: max_batch_length in seconds,
-        num_buckets, and others.
-    seed, num_workers, rank, world_size : int
-        Of the order; processes that make items; this process, and how many.
-
-    Returns
-    -------
-    loader : SaveableDataLoader
-        Its batches have id, noisy, clean and tokens (-100 as padding). A
-        ValueError, if there are fewer batches than processes.
+    `seconds` are the lengths of all items; `batching` is that of SpeechBrain's
+    `DynamicBatchSampler`, with max_batch_length in seconds. Batches have id,
+    noisy, clean and tokens (-100 as padding). A ValueError, if there are fewer
+    batches than processes.
     """
     batches = DynamicBatchSampler(
         dataset,

@@ -44,26 +44,15 @@ def straight_through_codes(logits: torch.Tensor, head: str) -> torch.Tensor:
 def enhance_with_gradient(
     model, noisy: torch.Tensor, lengths: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Enhance a batch as `enhance_batch` does, differentiably.
+    """Enhance a batch (B, T), 16 kHz, as `enhance_batch` does, differentiably.
 
     Every item is one window, so items should be segments of training: some
     seconds. The gradient reaches the token LM, and of frontend and vocoder
-    what wants one; levels are restored by a gain that counts as constant.
-
-    Arguments
-    ---------
-    model : EnhanceLLaSE
-        Set `requires_grad` of what is to learn; it stays in eval mode.
-    noisy : torch.Tensor
-        float (B, T), 16 kHz.
-    lengths : torch.Tensor, optional
-        (B,), relative, in (0, 1]. None means that all items are full.
-
-    Returns
-    -------
-    enhanced : torch.Tensor
-        float32 (B, T) on the model's device, zeros past the end of an item
-        and for items that are silent or under 400 samples (25 ms).
+    what wants one (set `requires_grad`; the model stays in eval mode); levels
+    are restored by a gain that counts as constant. Relative lengths (B,) in
+    (0, 1] are optional. Gives float32 (B, T) on the model's device, zeros past
+    the end of an item and for items that are silent or under 400 samples (25
+    ms).
     """
     if lengths is None:
         lengths = torch.ones(len(noisy))

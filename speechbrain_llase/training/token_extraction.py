@@ -149,23 +149,12 @@ def extract_tokens(
     most_bad: float = 0.0,
     progressbar: bool = True,
 ) -> Extracted:
-    """Tokenise what is not in the cache yet.
+    """Tokenise what is not in the cache, a folder, yet.
 
-    Arguments
-    ---------
-    entries, read : dict, callable
-        ID -> entry, and entry -> `Recording`.
-    tokenizer, folder : SpeechTokenizer, str or Path
-        Makes the tokens; the cache.
-    shard : tuple
-        Index and count: every count-th entry is done.
-    flush_every : int
-        Recordings in a file of the cache: the most that a kill can cost.
-    most_bad : float
-        Share of entries that may turn out unreadable; they are named at the
-        end. More are a ValueError.
-    progressbar : bool
-        Show progress, and seconds of audio a second.
+    Of entries (ID -> entry), every count-th one is done, if `shard` is an
+    index and that count. A kill costs `flush_every` recordings at most. A
+    ValueError, if more than the share `most_bad` of the entries cannot be
+    read; fewer are named at the end.
     """
     index, count = shard
     mine = list(entries.items())[index::count]

@@ -64,23 +64,12 @@ class Quality:
         vocoder: torch.nn.Module,
         device: str,
     ) -> dict[str, float]:
-        """Enhance and score.
+        """Enhance and score clips: items with noisy, clean and tokens.
 
-        Arguments
-        ---------
-        part : str
-            Name of the dataset; floor and ceiling are scored once for each.
-        dataset : sequence
-            Items with noisy, clean and tokens.
-        frontend, token_lm, vocoder, device : torch.nn.Module, str
-            The model, and where it is; token_lm has `predict`, or gives logits
-            where the decoder hears the mean.
-
-        Returns
-        -------
-        scores : dict
-            `noisy_OVRL`, `enhanced_OVRL`, `codec_OVRL` and so on, means over
-            clips; words are edits over all words.
+        Floor and ceiling of a part of the data are scored once. The token LM
+        has `predict`, or gives logits where the decoder hears the mean. Gives
+        `noisy_OVRL`, `enhanced_OVRL`, `codec_OVRL` and so on, means over
+        clips; words are edits over all words.
         """
         for name, make in self.factories.items():
             if name not in self.metrics:
