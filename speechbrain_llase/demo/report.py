@@ -5,11 +5,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from speechbrain_llase.demo.enhance_one import (
-    ENHANCED,
-    NOISY,
-    EnhancedFile,
-)
+from speechbrain_llase.demo.enhance_one import ENHANCED, NOISY, EnhancedFile
 from speechbrain_llase.demo.limits import MB, Limits, duration
 from speechbrain_llase.demo.models import Model
 

@@ -30,10 +30,7 @@ MAX_ENTROPY = 16 * math.log(2)  # nats, of a uniform guess among 2**16 tokens
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")  # Okabe and Ito
 GREY = "#777777"
 STEPS_S = (15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-CONFIDENCE = {
-    "entropy": "Entropy (nats)",
-    "margin": "Margin (nats)",
-}
+CONFIDENCE = {"entropy": "Entropy (nats)", "margin": "Margin (nats)"}
 
 
 def draw_spectrogram(
@@ -100,10 +97,7 @@ def draw_levels(ax: Axes, tracks: Mapping[str, Track]) -> None:
 
 
 def draw_confidence(
-    ax: Axes,
-    values: np.ndarray,
-    kind: str = "entropy",
-    start_s: float = 0.0,
+    ax: Axes, values: np.ndarray, kind: str = "entropy", start_s: float = 0.0
 ) -> None:
     """Draw how sure the token LM was, frame by frame.
 
