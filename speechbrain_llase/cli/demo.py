@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from speechbrain_llase.cli.common import (
-    add_device_options,
+    add_model_options,
     model_options,
     non_empty,
     one_line,
@@ -46,11 +46,12 @@ def add_parser(subparsers) -> None:
         description=HELP,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        conflict_handler="resolve",  # --source takes several here
     )
-    parser.set_defaults(run=run, batch_size=None)
+    parser.set_defaults(run=run)
     add_place_options(parser)
-    add = parser.add_argument
-    add(
+    add_model_options(parser)
+    parser.add_argument(
         "--source",
         nargs="+",
         default=["llase_mini"],
@@ -59,18 +60,6 @@ def add_parser(subparsers) -> None:
         help="packaged models, model folders, or where to fetch them"
         " (default: llase_mini)",
     )
-    add(
-        "--compute",
-        choices=["auto", "float32", "bfloat16", "int8"],
-        help="what the weights are held in (default: the models' own)",
-    )
-    add(
-        "--threads",
-        type=positive,
-        metavar="N",
-        help="CPU threads (default: PyTorch's choice)",
-    )
-    add_device_options(parser)
     add_limit_options(parser)
 
 
@@ -139,8 +128,7 @@ def run(args: argparse.Namespace) -> int:
             'the page needs Gradio: pip install "speechbrain_llase[demo]"'
         )
     from speechbrain_llase.demo import server
-    from speechbrain_llase.demo.private_folder import private_folder
-    from speechbrain_llase.demo.security import read_users
+    from speechbrain_llase.demo.security import private_folder, read_users
 
     try:
         port = server.find_port(args.host, args.port)

@@ -200,8 +200,11 @@ def write_report(
     args: argparse.Namespace, scores: list, skipped: list, settings
 ) -> int:
     """Write the report, print its table; return the exit code."""
-    from speechbrain_llase.evaluation.picture import plot_distributions
-    from speechbrain_llase.evaluation.report import write_csv, write_json
+    from speechbrain_llase.evaluation.report import (
+        plot_distributions,
+        write_csv,
+        write_json,
+    )
     from speechbrain_llase.evaluation.summary import summarise, table
 
     skipped = [*skipped, *(skip for x in scores for skip in x.skipped)]

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
@@ -68,14 +69,23 @@ def enhance_uploads(
     names = distinct_names([name for _, name in uploads])
     paths = [Path(path) for path, _ in uploads]
     results, failures = [], []
+
+    def tell(k: int, share: float, words: str) -> None:
+        if stop.is_set():
+            raise VisitorLeft
+        for path in paths:  # Gradio deletes what was not touched for long
+            with suppress(FileNotFoundError):
+                os.utime(path)
+        count = f" ({k + 1} of {len(names)})" if len(names) > 1 else ""
+        progress((k + share) / len(names), f"{names[k]}{count}: {words}")
+
     with results_folder(shared.folder) as folder:
         for k, (path, name) in enumerate(zip(paths, names, strict=True)):
             place = folder / str(k)
             place.mkdir(mode=0o700)
-            tell = progress_of_all(progress, stop, k, names, paths)
-            given = model, path, name, place, settings, shared, tell
+            given = model, path, name, place, settings, shared
             try:
-                results.append(enhance_upload(*given))
+                results.append(enhance_upload(*given, partial(tell, k)))
             except (ValueError, OSError, RuntimeError, MemoryError) as err:
                 if disk_is_full(err):  # it will be for the others, too
                     raise
@@ -97,27 +107,6 @@ def results_folder(parent: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def progress_of_all(
-    progress: ShowProgress,
-    stop: threading.Event,
-    k: int,
-    names: Sequence[str],
-    paths: Sequence[Path],
-) -> ShowProgress:
-    """Progress of file k as progress of all; ends the work if told to."""
-
-    def tell(share: float, words: str) -> None:
-        if stop.is_set():
-            raise VisitorLeft
-        for path in paths:  # Gradio deletes what was not touched for long
-            with suppress(FileNotFoundError):
-                os.utime(path)
-        count = f" ({k + 1} of {len(names)})" if len(names) > 1 else ""
-        progress((k + share) / len(names), f"{names[k]}{count}: {words}")
-
-    return tell
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Evaluation of enhanced files: find, score, summarise, report.
 
 The stages stand in files of their own, in that order: `clips`, `scoring`,
-`summary`, `report` and `picture`; `dns2020` knows one public test set.
+`summary` and `report`; `dns2020` knows one public test set.
 
 May import metrics and dataio, and what these may import in turn.
 """

@@ -11,12 +11,10 @@ from speechbrain_llase import metrics
 from speechbrain_llase.evaluation.clips import Clip, Skip, as_wave
 
 MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
-MEASURE_PACKAGES = {  # measure -> what it imports, and how to get it
+PACKAGES = {  # measure or offline model -> what it imports, how to get it
     "dnsmos": ("speechmos", "pip install 'speechmos==0.0.1.1' onnxruntime"),
     "pesq": ("pesq", "pip install pesq==0.0.4 (it needs a C compiler)"),
     "estoi": ("pystoi", "pip install 'pystoi>=0.4,<0.5'"),
-}
-OFFLINE = {  # the same for models that come inside packages
     metrics.OFFLINE_ASR: ("pocketsphinx", "pip install 'pocketsphinx>=5,<6'"),
     metrics.OFFLINE_SPEAKER: (
         "resemblyzer",
@@ -50,19 +48,10 @@ class Scores:
 
 def find_missing(settings: Settings) -> dict[str, str]:
     """Find measures whose package is not installed, with how it can be had."""
-    packages = MEASURE_PACKAGES | {
-        measure: OFFLINE[model]
-        for measure, model in (
-            ("words", settings.asr),
-            ("speaker", settings.speaker),
-        )
-        if model in OFFLINE
-    }
-    return {
-        measure: how
-        for measure, (module, how) in packages.items()
-        if measure not in settings.without and not is_installed(module)
-    }
+    models = {"words": settings.asr, "speaker": settings.speaker}
+    wanted = [x for x in MEASURES if x not in settings.without]
+    needs = {x: PACKAGES.get(models.get(x, x)) for x in wanted}
+    return {x: y[1] for x, y in needs.items() if y and not is_installed(y[0])}
 
 
 def is_installed(module: str) -> bool:

@@ -159,7 +159,7 @@ assert held and held[0][1:] == (2, 1)
 import tempfile
 from pathlib import Path
 from speechbrain_llase.demo import server
-from speechbrain_llase.demo.private_folder import private_folder
+from speechbrain_llase.demo.security import private_folder
 server.end_by_signals()
 server.ignore_signals()
 parent = Path(sys.argv[2]).parent / "page"

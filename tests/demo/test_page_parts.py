@@ -25,7 +25,7 @@ from speechbrain_llase.demo.limits import (
     check_count,
     check_upload,
 )
-from speechbrain_llase.demo.private_folder import PREFIX, private_folder
+from speechbrain_llase.demo.security import PREFIX, private_folder
 from speechbrain_llase.processing.signal_processing import match_gain
 
 RATE = 16000
@@ -148,7 +148,7 @@ def test_only_its_owner_may_look_in_and_it_goes(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from speechbrain_llase.demo.private_folder import private_folder
+from speechbrain_llase.demo.security import private_folder
 with private_folder(Path(sys.argv[1])) as folder:
     (folder / "secret.wav").write_text("x")
     os.kill(os.getpid(), 9)

@@ -22,7 +22,7 @@ from speechbrain_llase.evaluation.dns2020 import (
     find_subsets,
     read_published,
 )
-from speechbrain_llase.evaluation.picture import plot_distributions
+from speechbrain_llase.evaluation.report import plot_distributions
 from speechbrain_llase.evaluation.run import score_clips
 from speechbrain_llase.evaluation.scoring import Scorer, Scores, Settings
 from speechbrain_llase.evaluation.summary import CHANGE, summarise, table
