@@ -189,7 +189,7 @@ def score(clips, settings, jobs: int, desc: str = "score") -> list:
     """Score all clips behind a progress bar."""
     from tqdm import tqdm
 
-    from speechbrain_llase.evaluation.run import score_clips
+    from speechbrain_llase.evaluation.scoring import score_clips
 
     scored = score_clips(clips, settings, jobs)
     total = len(clips) if hasattr(clips, "__len__") else None

@@ -99,21 +99,12 @@ def draw_levels(ax: Axes, tracks: Mapping[str, Track]) -> None:
 def draw_confidence(
     ax: Axes, values: np.ndarray, kind: str = "entropy", start_s: float = 0.0
 ) -> None:
-    """Draw how sure the token LM was, frame by frame.
+    """Draw how sure the token LM was, from `start_s` on, by values (N,).
 
-    Where a file has more frames than a picture has points, the thin curve
-    becomes a band that holds the middle 80 % of the frames.
-
-    Arguments
-    ---------
-    ax : Axes
-        Where to draw.
-    values : np.ndarray
-        (N,) entropy or margin, in nats; `Details.entropy` for instance.
-    kind : str
-        "entropy" (0 is certain) or "margin" (0 is undecided).
-    start_s : float
-        Where the first frame begins, in seconds.
+    They are entropy (0 is certain) or margin (0 is undecided), in nats, 50 a
+    second; `Details.entropy` for instance. Where a file has more frames than
+    a picture has points, the thin curve becomes a band that holds the middle
+    80 % of the frames. Raises a ValueError if `kind` is neither.
     """
     if kind not in CONFIDENCE:
         raise ValueError(

@@ -92,12 +92,14 @@ def plot_distributions(
 
 def _draw(ax, column, rows, scores, summary):
     """Draw one measure."""
+    above, below = RATIOS.get(column, (column, None))
     rng = np.random.default_rng(0)  # only spreads the points sideways
     for place, row in enumerate(rows):
-        values = [
-            clip_value(score.rows.get(row, {}), column) for score in scores
-        ]
-        values = np.array([x for x in values if x is not None])
+        given = [score.rows.get(row, {}) for score in scores]
+        values = [x[above] for x in given if above in x]
+        if below:
+            shares = [x[above] / x[below] for x in given if x.get(below)]
+            values = [min(share, 2.0) for share in shares]
         spread = place + rng.uniform(-0.25, 0.25, len(values))
         ax.plot(spread, values, ".", color=f"C{place}", alpha=0.4, markersize=4)
         known = summary[row].get(column)
@@ -110,11 +112,3 @@ def _draw(ax, column, rows, scores, summary):
     ax.set_xlim(-0.6, len(rows) - 0.4)
     ax.tick_params(axis="y", labelsize=8)
     ax.grid(axis="y", alpha=0.3)
-
-
-def clip_value(figures: dict[str, float], column: str) -> float | None:
-    """Give one clip's figure in a column, if it has one."""
-    if column not in RATIOS:
-        return figures.get(column)
-    above, below = (figures.get(key) for key in RATIOS[column])
-    return min(above / below, 2.0) if below else None

@@ -1,11 +1,14 @@
-"""The scores of one clip: every row, every measure, every refusal."""
+"""Scores of clips: every row, every measure, every refusal."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from speechbrain_llase import metrics
 from speechbrain_llase.evaluation.clips import Clip, Skip, as_wave
@@ -21,7 +24,9 @@ PACKAGES = {  # measure or offline model -> what it imports, how to get it
         "pip install Resemblyzer==0.1.4 'setuptools<81'",
     ),
 }
+AHEAD = 4  # clips a process that are made before the first is scored
 LENGTH_TOLERANCE = 1600  # samples; waves that differ by more do not compare
+_worker = {}  # the scorer of a process, built once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,3 +194,54 @@ def compared(measure: Callable, wave: np.ndarray, clean: np.ndarray) -> float:
         )
     common = min(len(wave), len(clean))
     return measure(wave[:common], clean[:common])
+
+
+def score_clips(
+    clips: Iterable[Clip], settings: Settings, jobs: int = 1
+) -> Iterator[Scores]:
+    """Score clips in their order.
+
+    Arguments
+    ---------
+    clips : iterable of Clip
+        May be made on the way: only a few are taken ahead.
+    settings : Settings
+        What to measure.
+    jobs : int
+        Processes; 1 scores in this one.
+
+    Yields
+    ------
+    scores : Scores
+
+    Raises
+    ------
+    ImportError, ValueError
+        If a measure cannot be built; before any clip is taken.
+    """
+    scorer = Scorer(settings)
+    if jobs == 1:
+        yield from map(scorer, clips)
+        return
+    del scorer  # it has shown that all can be built
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        jobs, spawn, initializer=_start, initargs=(settings,)
+    ) as pool:
+        pending: list[Future] = []
+        for clip in clips:
+            pending.append(pool.submit(_score, clip))
+            if len(pending) > AHEAD * jobs:
+                yield pending.pop(0).result()
+        for future in pending:
+            yield future.result()
+
+
+def _start(settings):
+    """Build the scorer of a process, which takes one core."""
+    torch.set_num_threads(1)
+    _worker["scorer"] = Scorer(settings)
+
+
+def _score(clip):
+    return _worker["scorer"](clip)

@@ -23,8 +23,12 @@ from speechbrain_llase.evaluation.dns2020 import (
     read_published,
 )
 from speechbrain_llase.evaluation.report import plot_distributions
-from speechbrain_llase.evaluation.run import score_clips
-from speechbrain_llase.evaluation.scoring import Scorer, Scores, Settings
+from speechbrain_llase.evaluation.scoring import (
+    Scorer,
+    Scores,
+    Settings,
+    score_clips,
+)
 from speechbrain_llase.evaluation.summary import CHANGE, summarise, table
 from speechbrain_llase.metrics import SISDR, check_level
 

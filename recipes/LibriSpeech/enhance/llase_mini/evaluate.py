@@ -38,8 +38,12 @@ from speechbrain_llase.augment.synthetic_noise import (
 from speechbrain_llase.dataio.recordings import load_folder
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import describe_settings, write_text
-from speechbrain_llase.evaluation.run import score_clips
-from speechbrain_llase.evaluation.scoring import MEASURES, Scores, Settings
+from speechbrain_llase.evaluation.scoring import (
+    MEASURES,
+    Scores,
+    Settings,
+    score_clips,
+)
 from speechbrain_llase.evaluation.summary import summarise, table
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 

@@ -34,8 +34,7 @@ from tqdm import tqdm
 from speechbrain_llase import EnhanceLLaSE, metrics
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
-from speechbrain_llase.evaluation.run import score_clips
-from speechbrain_llase.evaluation.scoring import Scores, Settings
+from speechbrain_llase.evaluation.scoring import Scores, Settings, score_clips
 from speechbrain_llase.evaluation.summary import summarise, table
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
