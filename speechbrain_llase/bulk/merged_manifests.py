@@ -12,20 +12,7 @@ from speechbrain_llase.bulk.records import (
 )
 
 NAME = re.compile(r"manifest(?:-(\d+)of(\d+))?\.jsonl")
-ORDER = ("failed", "kept", "done")  # the later one is believed
-
-
-def find_manifests(folder: str | Path) -> list[Path]:
-    """Find `manifest.jsonl`, `manifest-1of8.jsonl` and so on, by shard."""
-    found = [
-        path for path in Path(folder).iterdir() if NAME.fullmatch(path.name)
-    ]
-    if not found:
-        raise ValueError(
-            f"{folder} holds no manifest.jsonl and no manifest-1of8.jsonl or "
-            "the like; pass the output folder of a run, or its manifests."
-        )
-    return sorted(found, key=shard_of)
+BELIEVED = {"failed": 0, "kept": 1, "done": 2}  # the higher one
 
 
 def shard_of(path: Path) -> tuple[int, int]:
@@ -68,18 +55,22 @@ def read_run(paths: Iterable[str | Path]) -> dict[str, Record]:
     for path in list_manifests(paths):
         latest = {record.output: record for record in read_records(path)}
         for output, record in latest.items():
-            known = merged.get(output)
-            if known is None or ORDER.index(record.status) >= ORDER.index(
-                known.status
-            ):
+            known = merged.setdefault(output, record)
+            if BELIEVED[record.status] >= BELIEVED[known.status]:
                 merged[output] = record
     return merged
 
 
 def list_manifests(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """Replace folders by the manifests in them."""
+    """Replace folders by the manifests in them, sorted by shard."""
     for path in map(Path, paths):
-        if path.is_dir():
-            yield from find_manifests(path)
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        found = [x for x in path.iterdir() if NAME.fullmatch(x.name)]
+        if not found:
+            raise ValueError(
+                f"{path} holds no manifest.jsonl and no manifest-1of8.jsonl or "
+                "the like; pass the output folder of a run, or its manifests."
+            )
+        yield from sorted(found, key=shard_of)

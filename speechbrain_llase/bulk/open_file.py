@@ -29,6 +29,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 class CannotGoOn(Exception):
     """What no other file would survive either: a full disk, a lost folder."""
 
+    @classmethod
+    def writing(cls, place: str | Path, err: OSError) -> "CannotGoOn":
+        """Say what cannot be written, and what to do."""
+        return cls(
+            f"{place} cannot be written ({err.strerror}). The finished files "
+            "are complete: make room or mend the disk, and give the same "
+            "command again."
+        )
+
 
 BROKEN = getattr(torch, "AcceleratorError", ())  # a device that failed
 

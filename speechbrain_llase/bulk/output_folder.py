@@ -123,8 +123,4 @@ class OutputFolder:
             self.check()
             if err.errno not in FATAL:
                 raise
-            raise CannotGoOn(
-                f"{show(unit.target)} cannot be written ({err.strerror}). The "
-                "finished files are complete: make room or mend the disk, and "
-                "give the same command again."
-            ) from err
+            raise CannotGoOn.writing(show(unit.target), err) from err

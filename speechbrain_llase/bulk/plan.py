@@ -16,6 +16,7 @@ from speechbrain_llase.bulk.refusals import (
     refuse_losses,
     refuse_missing,
 )
+from speechbrain_llase.bulk.storage import list_files, local_copy
 from speechbrain_llase.dataio.audio_files import (
     AUDIO_SUFFIXES,
     find_audio,
@@ -131,13 +132,8 @@ def tidy(place: str) -> str:
 def read_input(place: str, column: str | None) -> list[Entry]:
     """Read a list of inputs, or give the one input that it is."""
     path = local_path(place)
-    if path:
-        is_given = is_list(path) and path.is_file()
-        return read_list(path, column) if is_given else [Entry(place)]
-    if not is_list(Path(name_of(place))):
+    if not is_list(path or Path(name_of(place))) or path and not path.is_file():
         return [Entry(place)]
-    from speechbrain_llase.bulk.storage import local_copy
-
     with local_copy(place) as path:
         return read_list(path, column)
 
@@ -154,8 +150,6 @@ def find(
         ):
             yield str(file), key, 0
         return
-    from speechbrain_llase.bulk.storage import list_files
-
     found = list_files(place)
     if [file[0] for file in found] == [place]:
         yield from found

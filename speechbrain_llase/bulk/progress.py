@@ -98,6 +98,8 @@ class Progress:
 
     def remarks(self) -> list[str]:
         """Say how much, how fast, and how much longer."""
+        from tqdm import tqdm
+
         elapsed_s = max(self.elapsed_s, 1e-9)
         audio_s = self.audio_s + sum(s for _, s in self.parts.values())
         remarks = [
@@ -109,7 +111,7 @@ class Progress:
         sized = self.sized_now
         if 0 < sized < self.size:
             left_s = elapsed_s * (self.size - sized) / sized
-            remarks.append(f"{span(left_s)} left")
+            remarks.append(f"{tqdm.format_interval(left_s)} left")
         if self.latest:
             remarks.append(self.latest)
         return remarks
@@ -120,20 +122,3 @@ class Progress:
             self.bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
-
-
-def span(seconds: float) -> str:
-    """Write a duration in two units at most.
-
-    Example
-    -------
-    >>> [span(s) for s in (4.2, 75, 3700, 200000)]
-    ['4 s', '1 min 15 s', '1 h 1 min', '2 d 7 h']
-    """
-    left = round(seconds)
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        number, left = divmod(left, size)
-        if number or parts or unit == "s":
-            parts.append(f"{number} {unit}")
-    return " ".join(parts[:2])

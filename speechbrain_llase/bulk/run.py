@@ -155,11 +155,7 @@ def lines_are_kept(manifest: Manifest, folder: OutputFolder) -> Iterator[None]:
         yield
     except OSError as err:
         folder.check()
-        raise CannotGoOn(
-            f"{manifest.path} cannot be written ({err.strerror}). The finished "
-            "files are complete: make room or mend the disk, and give the "
-            "same command again."
-        ) from err
+        raise CannotGoOn.writing(manifest.path, err) from err
 
 
 class Stopper:

@@ -137,35 +137,30 @@ def read_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def read_json(path: Path, text: str) -> list[tuple[int, Any]]:
-    """Read an object a line, or an object of objects as SpeechBrain has."""
+    """Read an object a line, or an object of objects as SpeechBrain has.
+
+    Of the latter, keys that are there twice are kept, too.
+    """
     lines = [(k, x.strip()) for k, x in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line]
     try:
-        rows = [(number, json.loads(line)) for number, line in lines]
-        is_whole = len(rows) == 1 and all(
-            isinstance(x, dict) for x in dict(rows[0][1]).values()
-        )
-    except (ValueError, TypeError):
-        rows, is_whole = [], True
-    if not is_whole or not lines:
-        return rows
-    return list(enumerate(parse_whole(path, text), 1))
-
-
-def parse_whole(path: Path, text: str) -> list[Any]:
-    """Parse an object of rows, keys that are there twice too."""
-    try:
         whole = json.loads(text, object_pairs_hook=Pairs)
     except ValueError as err:
-        raise ValueError(
-            f"{path} is no JSON ({err}). Write one object per line, such as "
-            '{"audio_filepath": "a.wav"}.'
-        ) from err
+        try:
+            return [(number, json.loads(line)) for number, line in lines]
+        except ValueError:
+            raise ValueError(
+                f"{path} is no JSON ({err}). Write one object per line, such "
+                'as {"audio_filepath": "a.wav"}.'
+            ) from err
     if not isinstance(whole, Pairs):
         raise ValueError(f"{path}: write one JSON object per line.")
+    is_row = not all(isinstance(row, Pairs) for _, row in whole)
+    if len(lines) == 1 and is_row:
+        return [(number, json.loads(line)) for number, line in lines]
     return [
-        {"ID": name, **dict(row)} if isinstance(row, Pairs) else row
-        for name, row in whole
+        (k, {"ID": name, **dict(row)} if isinstance(row, Pairs) else row)
+        for k, (name, row) in enumerate(whole, 1)
     ]
 
 

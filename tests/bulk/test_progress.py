@@ -39,7 +39,7 @@ def test_figures_follow_the_bytes(clock, units):
         assert progress.remarks() == [
             "30 s of audio",
             "3.0x real time",
-            "1 min 30 s left",
+            "01:30 left",
         ]
         progress.end(units[1], 0.0, True)
         progress.move(units[2], 16000 * 120, 16000 * 240)
@@ -48,7 +48,7 @@ def test_figures_follow_the_bytes(clock, units):
             "150 s of audio",
             "2.5x real time",
             "1 failed",
-            "40 s left",
+            "00:40 left",
             "2.wav: 50 %",
         ]
         progress.end(units[2], 240.0, False)
@@ -63,7 +63,7 @@ def test_a_line_every_half_minute(clock, units, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("0 of 3 files (40.0 %), 120 s of audio, 4.0x")
-    assert lines[0].endswith("45 s left, 2.wav: 50 %")
+    assert lines[0].endswith("00:45 left, 2.wav: 50 %")
 
 
 def test_a_terminal_sees_a_bar(clock, units, capsys, monkeypatch):
