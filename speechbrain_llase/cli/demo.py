@@ -177,8 +177,8 @@ def open_page(args: argparse.Namespace, folder: Path, place: dict) -> int:
     shared = Shared(models, limits, BeginningScorer(limits.scored_s), folder)
     try:
         with serving(shared, **place) as address:
-            print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
             with suppress(KeyboardInterrupt):
+                print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
                 while True:  # Windows hears Ctrl-C between short waits only
                     time.sleep(1.0)
             ignore_signals()

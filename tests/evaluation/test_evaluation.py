@@ -329,7 +329,7 @@ def test_what_is_beyond_full_scale_is_clipped_and_counted():
 
 
 def test_measures_are_listed_alike():
-    assert command.MEASURE_NAMES == scoring.MEASURES
+    assert tuple(command.MEASURE_NAMES) == scoring.MEASURES
 
 
 def test_picture_of_word_errors(tmp_path):
