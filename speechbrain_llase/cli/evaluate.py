@@ -77,7 +77,8 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         "--asr",
         default=DEFAULT_ASR,
         metavar="NAME|DIR|ORG/NAME",
-        help="recogniser: pocketsphinx (offline), a folder or a hub id of a"
+        help="recogniser: whisper (tiny.en), whisper:NAME or whisper:FOLDER,"
+        " pocketsphinx (offline, weak), a folder or a hub id of a"
         " SpeechBrain model (default: %(default)s)",
     )
     add(

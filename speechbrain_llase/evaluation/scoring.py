@@ -23,6 +23,7 @@ PACKAGES = {  # measure or offline model -> what it imports, how to get it
         "resemblyzer",
         "pip install Resemblyzer==0.1.4 'setuptools<81'",
     ),
+    "whisper": ("faster_whisper", "pip install 'faster-whisper>=1.1,<2'"),
 }
 AHEAD = 4  # clips a process that are made before the first is scored
 LENGTH_TOLERANCE = 1600  # samples; waves that differ by more do not compare
@@ -55,7 +56,8 @@ def find_missing(settings: Settings) -> dict[str, str]:
     """Find measures whose package is not installed, with how it can be had."""
     models = {"words": settings.asr, "speaker": settings.speaker}
     wanted = [x for x in MEASURES if x not in settings.without]
-    needs = {x: PACKAGES.get(models.get(x, x)) for x in wanted}
+    names = {x: models.get(x, x).partition(":")[0] for x in wanted}
+    needs = {x: PACKAGES.get(name) for x, name in names.items()}
     return {x: y[1] for x, y in needs.items() if y and not is_installed(y[0])}
 
 

@@ -25,6 +25,7 @@ from speechbrain_llase.metrics.speaker_similarity import (
     SpeakerSimilarity,
     load_speaker,
 )
+from speechbrain_llase.metrics.whisper import WHISPER_ASR, WhisperReader
 from speechbrain_llase.metrics.word_edits import (
     WordDifference,
     WordEdits,
@@ -47,6 +48,8 @@ __all__ = [
     "SpeakerSimilarity",
     "SpeechBrainReader",
     "SpeechStats",
+    "WHISPER_ASR",
+    "WhisperReader",
     "WordDifference",
     "WordEdits",
     "check_level",

@@ -15,6 +15,7 @@ from speechbrain_llase.metrics.checks import (
     import_package,
     load_interface,
 )
+from speechbrain_llase.metrics.whisper import WhisperReader, find_whisper
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 OFFLINE_ASR = "pocketsphinx"
@@ -122,8 +123,9 @@ def load_reader(name: str, device: str = "cpu") -> Reader:
     Arguments
     ---------
     name : str
-        "pocketsphinx", a folder or a hub id of a SpeechBrain model
-        (EncoderDecoderASR, else EncoderASR).
+        "pocketsphinx", "whisper" (tiny.en), "whisper:NAME" or
+        "whisper:FOLDER" (see `WhisperReader`), else a folder or a hub id of a
+        SpeechBrain model (EncoderDecoderASR, else EncoderASR).
     device : str
         Of a SpeechBrain model.
 
@@ -140,6 +142,9 @@ def load_reader(name: str, device: str = "cpu") -> Reader:
     """
     if name == OFFLINE_ASR:
         return PocketsphinxReader()
+    whisper = find_whisper(name)
+    if whisper:
+        return WhisperReader(whisper, device)
     return SpeechBrainReader(load_asr(name, device), name)
 
 

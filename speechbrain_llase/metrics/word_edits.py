@@ -88,9 +88,15 @@ class WordDifference:
         >>> WordDifference.compare("a cat sat".split(), "the cat".split())
         WordEdits(edits=2, words=2)
         """
-        stats = accumulatable_wer_stats([clean_words], [words])
-        kinds = ("insertions", "deletions", "substitutions")
-        return WordEdits(sum(stats[kind] for kind in kinds), len(clean_words))
+        edits = count_edits(words, clean_words)
+        return WordEdits(min(edits, len(clean_words)), len(clean_words))
+
+
+def count_edits(words: list[str], others: list[str]) -> int:
+    """Fewest insertions, deletions and substitutions between two readings."""
+    stats = accumulatable_wer_stats([others], [words])
+    kinds = ("insertions", "deletions", "substitutions")
+    return sum(stats[kind] for kind in kinds)
 
 
 def normalise_words(text: str) -> list[str]:
@@ -136,5 +142,5 @@ def word_share(words: list[str], others: list[str]) -> float:
     >>> word_share(["a", "cat"], ["the", "cat"]), word_share([], [])
     (0.5, 0.0)
     """
-    edits = WordDifference.compare(words, others).edits
+    edits = count_edits(words, others)
     return edits / max(len(words), len(others), 1)
