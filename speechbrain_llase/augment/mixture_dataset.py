@@ -98,10 +98,8 @@ class MixtureSampler(NoiseMixer):
         `rng` (np.random.Generator) is the source of all randomness.
         """
         talker = int(rng.integers(len(self.talkers)))
-        draw = partial(crop, self.talkers[talker], 0.1, rng)
-        size, rate = self.num_samples, self.sample_rate
-        speech = vary(draw, size, rate, self.speed, self.eq_db, rng)
-        noise, kind = self.draw_noise(size, rng, talker)
+        speech = self.draw_speech(talker, rng)
+        noise, kind = self.draw_noise(self.num_samples, rng, talker)
         snr_db, level_db = (
             rng.uniform(*self.snr_db),
             rng.uniform(*self.level_db),
@@ -109,6 +107,12 @@ class MixtureSampler(NoiseMixer):
         rir = self.draw_room(rng)
         mixture = mix(speech, noise, snr_db, level_db, rir, kind)
         return self.add_fault(mixture, rng)
+
+    def draw_speech(self, talker: int, rng: np.random.Generator) -> np.ndarray:
+        """A crop (T,) of one utterance, in random speed and colour."""
+        draw = partial(crop, self.talkers[talker], 0.1, rng)
+        size, rate = self.num_samples, self.sample_rate
+        return vary(draw, size, rate, self.speed, self.eq_db, rng)
 
 
 class MixtureDataset(torch.utils.data.Dataset):

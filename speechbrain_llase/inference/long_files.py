@@ -105,6 +105,8 @@ def restoring_gain(
     stages: Stages, noisy: SampleSpool, enhanced: SampleSpool
 ) -> float:
     """Gain that brings speech back to its level in the input."""
+    if stages.keeps_level:
+        return noisy.peak
     if not stages.hparams.restore_level:
         return 1.0
     matcher = GainMatcher()

@@ -32,6 +32,7 @@ from speechbrain_llase.lobes.refiner import pair
 from speechbrain_llase.nnet.compilation import fusing
 from speechbrain_llase.nnet.fsq import decodes_mean
 from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.hearing import hear
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
     match_gain,
@@ -39,6 +40,7 @@ from speechbrain_llase.processing.signal_processing import (
 )
 
 SCHEMES = ("joined", "own")
+LEVEL_SOURCES = ("peak", "speech")  # that set what the frontend hears
 
 
 class Stages:
@@ -82,7 +84,16 @@ class Stages:
                 f"{', '.join(SCHEMES)}."
             )
         self.joined = scheme == "joined"
+        hears = getattr(hparams, "hears", "peak")
+        if hears not in LEVEL_SOURCES:
+            raise ValueError(
+                f"hears={hears!r} is not known; choose one of "
+                f"{', '.join(LEVEL_SOURCES)}."
+            )
+        self.hears_speech = hears == "speech"
         self.refines = "refiner" in mods
+        refiner = mods["refiner"] if self.refines else None
+        self.keeps_level = getattr(refiner, "keeps_level", False)
         if self.refines and self.joined:
             raise ValueError(
                 "A refiner takes the audio of each window: it needs "
@@ -134,12 +145,16 @@ class Stages:
     def cut(
         self, noisy: list[torch.Tensor], plans: list[list[Window]]
     ) -> list[torch.Tensor]:
-        """Scale files (T,) to [-1, 1]; cut out (T,) of each planned window."""
+        """Scale files (T,) to [-1, 1]; cut out (T,) of each planned window.
+
+        They stay as they are where each window is brought to a level.
+        """
+        scale = torch.Tensor.float if self.hears_speech else to_peak
         return [
             window
             for wav, plan in zip(noisy, plans, strict=True)
             if plan
-            for window in cut_audio(to_peak(wav.float()), plan, self.context)
+            for window in cut_audio(scale(wav.float()), plan, self.context)
         ]
 
     # -- the networks, on windows of any lengths -----------------------------
@@ -154,6 +169,8 @@ class Stages:
         With the plans of all files, context rows are those of `context_from`;
         without, each window has its own.
         """
+        if self.hears_speech:
+            windows = [hear(window)[0] for window in windows]
         feats = self._run(self.mods["frontend"].extract_each, windows)
         if plans is None or not self.joined:
             return feats
@@ -280,7 +297,7 @@ class Stages:
                 continue
             wav = stitch(pieces, plans[k], HOP_LENGTH, self.crossfade)
             wav = fit_length(wav, len(noisy[k]))
-            if self.hparams.restore_level:
+            if self.hparams.restore_level and not self.keeps_level:
                 wav = wav * match_gain(wav.detach(), noisy[k].float())
             enhanced[k] = wav
         return enhanced

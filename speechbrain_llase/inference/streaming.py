@@ -58,6 +58,9 @@ class EnhancerStream:
         self.matcher = None if gain is not None else GainMatcher()
         if not stages.hparams.restore_level and gain is None:
             self.matcher, self.gain = None, 1.0
+        if stages.keeps_level:  # windows come and go at the input's level
+            self.peak, self.given_peak = 1.0, True
+            self.matcher, self.gain = None, 1.0
         self.noisy = torch.zeros(0, device=stages.device)  # not matched yet
         self.arrived = self.given = 0
         self.closed = False

@@ -1,0 +1,149 @@
+"""Mixtures whose targets are cleaner than the speech that is in them."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import torch
+
+from speechbrain_llase.augment.mixture import (
+    vary,
+    with_fault,
+)
+from speechbrain_llase.augment.mixture_dataset import MixtureSampler
+from speechbrain_llase.augment.steady_background import remove_background
+from speechbrain_llase.processing.hearing import hear, remove_rumble
+from speechbrain_llase.processing.signal_processing import power
+
+CROPS_TRIED = 10  # of a crop, before one is taken as it is
+CROP_POWER = 0.1  # of an utterance's mean that a crop must hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A mixture as the model hears it, and what should come of it."""
+
+    heard: torch.Tensor  # (T,) float32, out of `hear`
+    target: torch.Tensor  # (T,) float32, at the same gain; zeros: no speech
+    clean: torch.Tensor  # (T,) float32, the speech as recorded, at any level
+
+
+class TargetSampler(MixtureSampler):
+    """Draws mixtures and targets without the background of the speech.
+
+    Arguments
+    ---------
+    clean : list
+        Utterances, (T,) floating.
+    noises, rirs : list
+        As for `MixtureSampler`.
+    segment_s : float
+        Length in seconds.
+    silent_prob : float
+        Share of mixtures without speech.
+    fault_prob : float
+        Share whose noisy signal is clipped or low-passed.
+    **settings : dict
+        As for `MixtureSampler`.
+
+    Example
+    -------
+    >>> sampler = TargetSampler(
+    ...     [torch.randn(16000)], [torch.randn(8000)], [], segment_s=0.5
+    ... )
+    >>> sampler.pair(np.random.default_rng(0)).target.shape
+    torch.Size([8000])
+    """
+
+    def __init__(
+        self,
+        clean: list,
+        noises: list,
+        rirs: list,
+        segment_s: float,
+        *,
+        silent_prob: float = 0.03,
+        fault_prob: float = 0.0,
+        **settings,
+    ):
+        super().__init__(clean, noises, rirs, segment_s, **settings)
+        if not (0 <= silent_prob <= 1 and 0 <= fault_prob <= 1):
+            raise ValueError(
+                f"silent_prob is {silent_prob} and fault_prob {fault_prob}; "
+                "give shares from 0 to 1."
+            )
+        self.silent_prob, self.pair_fault_prob = silent_prob, fault_prob
+        self._cleaner = {}  # by place in memory: repeated items share one
+        for wave in self.talkers:
+            if wave.ctypes.data not in self._cleaner:
+                cleaner = remove_background(torch.from_numpy(wave)).numpy()
+                self._cleaner[wave.ctypes.data] = cleaner
+
+    def pair(self, rng: np.random.Generator) -> Pair:
+        """Draw one mixture and its target.
+
+        Arguments
+        ---------
+        rng : np.random.Generator
+            Source of all randomness.
+
+        Returns
+        -------
+        pair : Pair
+            Signals of (round(segment_s * sample_rate),) samples.
+        """
+        mixture = self.sample(rng)
+        speech, target = self._drawn
+        gain = np.dot(mixture.clean.numpy(), speech) / np.dot(speech, speech)
+        target = torch.from_numpy(target * np.float32(gain))
+        noisy = mixture.noisy
+        if rng.random() < self.silent_prob:
+            noisy, target = (
+                noisy - mixture.reverberant,
+                torch.zeros_like(target),
+            )
+        elif rng.random() < self.pair_fault_prob:
+            noisy = with_fault(mixture, self.sample_rate, rng).noisy
+        heard, gain = hear(noisy)
+        return Pair(heard, remove_rumble(target) * gain, mixture.clean)
+
+    def draw_speech(self, talker: int, rng: np.random.Generator) -> np.ndarray:
+        """A crop of one utterance; the same of the cleaner one is kept."""
+        wave, twin = self.talkers[talker], copy.deepcopy(rng)
+        cleaner, places = self._cleaner[wave.ctypes.data], []
+
+        def draw(size):
+            places.append(find_place(wave, rng, size))
+            return cut(wave, places[0], size)
+
+        def draw_again(size):
+            find_place(wave, twin, size)  # the two stay in step
+            return cut(cleaner, places[0], size)
+
+        settings = self.num_samples, self.sample_rate, self.speed, self.eq_db
+        speech = vary(draw, *settings, rng)
+        self._drawn = speech, vary(draw_again, *settings, twin)
+        return speech
+
+
+def find_place(wave: np.ndarray, rng: np.random.Generator, size: int) -> int:
+    """Where a crop begins that is no pause; below 0 for shorter waves."""
+    spare = len(wave) - size
+    if spare <= 0:
+        return -int(rng.integers(1 - spare))
+    side = size // 8  # `vary` cuts the ends
+    for _ in range(CROPS_TRIED):
+        start = int(rng.integers(spare + 1))
+        middle = wave[start + side : start + size - side]
+        if power(middle) >= CROP_POWER * power(wave):
+            break
+    return start
+
+
+def cut(wave: np.ndarray, start: int, size: int) -> np.ndarray:
+    """Cut from `start` on; a wave that is shorter stands between zeros."""
+    if start >= 0 and start + size <= len(wave):
+        return wave[start : start + size]
+    padded = np.zeros(size, np.float32)
+    padded[-start : len(wave) - start] = wave
+    return padded

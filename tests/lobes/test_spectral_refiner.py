@@ -1,0 +1,106 @@
+"""The predictive network: shapes, levels, batches and what it learns."""
+
+import pytest
+import torch
+
+from speechbrain_llase.lobes.spectral_refiner import (
+    SpectralRefiner,
+    power_gain,
+)
+from speechbrain_llase.processing.hearing import remove_rumble
+
+SIZES = (64, (4, 6, 8), 4, 4, 1, 8, 2)
+
+
+def tiny() -> SpectralRefiner:
+    """A tiny network, not trained."""
+    torch.manual_seed(0)
+    return SpectralRefiner(*SIZES).eval()
+
+
+def voice(size: int = 6400, seed: int = 0) -> torch.Tensor:
+    """Noise at the level of soft speech, (1, T)."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.05 * torch.randn(1, size, generator=generator)
+
+
+@torch.no_grad()
+def test_begins_near_the_noisy_wave():
+    """Before training: mostly the input, at its level, in its phases."""
+    noisy = voice()
+    wave = tiny()(torch.zeros_like(noisy), noisy)
+    assert wave.shape == noisy.shape and wave.dtype == torch.float32
+    heard = remove_rumble(noisy)
+    likeness = torch.nn.functional.cosine_similarity(wave, heard)
+    assert float(likeness) > 0.9
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [400, 3200, 4001])
+def test_levels_and_lengths(size):
+    """Any length; the level of the decoded wave says nothing."""
+    network, noisy, decoded = tiny(), voice(size), voice(size, 1)
+    wave = network(decoded, noisy)
+    assert wave.shape == (1, size)
+    assert torch.allclose(network(9 * decoded, noisy), wave, atol=1e-4)
+    louder = network(decoded, 5 * noisy)
+    assert torch.allclose(louder, 5 * wave, atol=1e-4)
+
+
+@torch.no_grad()
+def test_each_pair_as_alone():
+    """Pairs of several lengths give what each gives alone."""
+    network = tiny()
+    pairs = [
+        torch.stack([voice(n, 1)[0], voice(n)[0]], -1)
+        for n in (3200, 3200, 4800)
+    ]
+    for pair, wave in zip(pairs, network.refine_each(pairs), strict=True):
+        alone = network(pair[None, :, 0], pair[None, :, 1])[0]
+        assert wave.shape == (len(pair),)
+        assert torch.allclose(wave, alone, atol=1e-5)
+
+
+@torch.no_grad()
+def test_lower_precision():
+    """bfloat16 is near float32, and other words are refused."""
+    exact = tiny()
+    torch.nn.init.normal_(exact.up[-1].conv.weight, std=0.1)
+    network = SpectralRefiner(*SIZES, compute="bfloat16").eval()
+    network.load_state_dict(exact.state_dict())
+    wave = exact(voice(seed=1), voice())
+    error = network(voice(seed=1), voice()) - wave
+    assert 0 < error.norm() < 0.03 * wave.norm()
+    with pytest.raises(ValueError, match="float16"):
+        SpectralRefiner(*SIZES, compute="float16")
+
+
+def test_power_gain():
+    """The strongest bins decide; silence gets nothing."""
+    power = torch.rand(2, 5, 9)
+    gain = power_gain(4 * power, power)
+    assert torch.allclose(gain, torch.full((2, 1, 1), 0.25))
+    assert float(power_gain(torch.zeros(1, 5, 9), power[:1])) == 0
+
+
+def test_learns_to_be_silent():
+    """A few steps towards a silent target lower the loss."""
+    network, noisy = SpectralRefiner(*SIZES), voice()
+    decoded = torch.zeros_like(noisy)
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    losses = []
+    for _ in range(8):
+        loss = network.estimate(decoded, noisy)[0].square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None or "up.2" in name, name
+
+
+def test_refuses_other_windows():
+    """The bins must halve three times."""
+    with pytest.raises(ValueError, match="multiple of 16"):
+        SpectralRefiner(500, *SIZES[1:])
