@@ -5,6 +5,7 @@ Weights, their names and their shapes are those of `transformers.LlamaModel`.
 
 import torch
 from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaModel
 
 from speechbrain_llase.nnet.compilation import fusible
 from speechbrain_llase.nnet.layers import (
@@ -15,6 +16,47 @@ from speechbrain_llase.nnet.layers import (
     rms_norm,
 )
 from speechbrain_llase.nnet.packing import Runs
+
+
+def build_llama(
+    size: int,
+    num_layers: int,
+    num_heads: int,
+    ffn_size: int,
+    dropout: float = 0.1,
+) -> LlamaModel:
+    """Build a backbone that embedded rows come into, not words.
+
+    Arguments
+    ---------
+    size : int
+        Width of the rows.
+    num_layers, num_heads, ffn_size : int
+        Layers, attention heads and width of the SwiGLU layers.
+    dropout : float
+        Dropout of the attention in training.
+
+    Returns
+    -------
+    backbone : transformers.LlamaModel
+    """
+    config = LlamaConfig(
+        hidden_size=size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
+        intermediate_size=ffn_size,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        attention_dropout=dropout,
+        vocab_size=1,
+        bos_token_id=None,
+        eos_token_id=None,
+        use_cache=False,
+    )
+    backbone = LlamaModel(config)
+    backbone.embed_tokens = None
+    return backbone
 
 
 def run_llama(

@@ -9,9 +9,8 @@ or over the eight 4-way digits of a token, which a small model can learn.
 from functools import lru_cache
 
 import torch
-from transformers import LlamaConfig, LlamaModel
 
-from speechbrain_llase.lobes.llama import run_llama
+from speechbrain_llase.lobes.llama import build_llama, run_llama
 from speechbrain_llase.nnet.fsq import (
     NUM_DIGITS,
     NUM_LEVELS,
@@ -75,26 +74,13 @@ class TokenLM(torch.nn.Module):
                 f"head={head!r} is not known; choose one of {sorted(HEADS)}."
             )
         self.head = head
-        config = LlamaConfig(
-            hidden_size=d_model,
-            num_hidden_layers=num_layers,
-            num_attention_heads=num_heads,
-            num_key_value_heads=num_heads,
-            intermediate_size=ffn_size,
-            rms_norm_eps=1e-6,
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-            attention_dropout=dropout,
-            vocab_size=1,
-            bos_token_id=None,
-            eos_token_id=None,
-            use_cache=False,
-        )
         with weights_to_come():
             self.audio_linear = torch.nn.Linear(input_size, d_model)
             self.stage_embedding = torch.nn.Embedding(1, d_model)
             self.stage_norm = StageNorm(d_model)
-            self.backbone = LlamaModel(config)
-            self.backbone.embed_tokens = None  # features come in, not words
+            self.backbone = build_llama(
+                d_model, num_layers, num_heads, ffn_size, dropout
+            )
             self.predict_layer = torch.nn.Linear(d_model, HEADS[head])
         exact = ("predict_layer",) if head == "digits" else ()
         self.compute = hold_weights(self, compute, exact)
@@ -141,29 +127,50 @@ class TokenLM(torch.nn.Module):
     ) -> torch.Tensor:
         """Pick the most likely tokens of (total, D), int64 (total,).
 
-        The softmax head's logits are made some thousand classes at a time;
-        the best of each are compared again in float32, for logits rounded to
-        bfloat16 are often equal. A list of norms gets the log of the sum of
-        exponentials (total,) of each of these parts.
+        A list of norms gets, of the softmax head, what `pick_class` says.
         """
         if self.head == "digits":
             return levels_to_tokens(self.logits(hidden).argmax(-1))
-        weight, bias = self.predict_layer.weight, self.predict_layer.bias
-        rounded = hidden.to(weight.dtype)
-        best = []
-        for at in range(0, VOCAB_SIZE, CLASSES):
-            part = slice(at, at + CLASSES)
-            logits = torch.nn.functional.linear(
-                rounded, weight[part], bias[part]
-            )
-            best.append(logits.max(-1).indices + at)  # faster than argmax
-            if norms is not None:
-                norms.append(logits.logsumexp(-1).float())
-        best = torch.stack(best, dim=-1)  # (total, parts)
-        logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(
-            -1
-        ) + bias[best].float()
-        return best.gather(1, logits.argmax(-1, keepdim=True)).squeeze(1)
+        return pick_class(self.predict_layer, hidden, norms)
+
+
+def pick_class(
+    head: torch.nn.Linear,
+    hidden: torch.Tensor,
+    norms: list[torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Pick the most likely of the 65,536 tokens of every row.
+
+    Logits are made some thousand classes at a time; the best of each are
+    compared again in float32, for logits rounded to bfloat16 are often equal.
+
+    Arguments
+    ---------
+    head : torch.nn.Linear
+        From D to 65,536 logits.
+    hidden : torch.Tensor
+        (total, D).
+    norms : list, optional
+        Gets the log of the sum of exponentials (total,) of each part.
+
+    Returns
+    -------
+    tokens : torch.Tensor
+        int64 (total,).
+    """
+    weight, bias = head.weight, head.bias
+    rounded = hidden.to(weight.dtype)
+    best = []
+    for at in range(0, VOCAB_SIZE, CLASSES):
+        part = slice(at, at + CLASSES)
+        logits = torch.nn.functional.linear(rounded, weight[part], bias[part])
+        best.append(logits.max(-1).indices + at)  # faster than argmax
+        if norms is not None:
+            norms.append(logits.logsumexp(-1).float())
+    best = torch.stack(best, dim=-1)  # (total, parts)
+    logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(-1)
+    logits = logits + bias[best].float()
+    return best.gather(1, logits.argmax(-1, keepdim=True)).squeeze(1)
 
 
 class StageNorm(torch.nn.Module):

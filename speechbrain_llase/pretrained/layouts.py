@@ -41,6 +41,14 @@ TOKEN_LM_IGNORED = [
     r"backbone\.embed_tokens\.",  # LLaMA's vocabulary: features come in
     r"lm\.lm_head\.",  # LLaMA's head: predict_layer is used instead
 ]
+MULTITASK_LM_RULES = [
+    (r"^module\.", ""),  # distributed training
+    (r"^llama\.model\.", "backbone."),
+]
+MULTITASK_LM_IGNORED = [
+    r"backbone\.embed_tokens\.",  # LLaMA's vocabulary: features come in
+    r"llama\.lm_head\.",  # LLaMA's head: two others are used instead
+]
 TRAINING_ONLY = [  # networks of the codec's training, in its own files
     r"(spec_)?discriminator\.",
     r"SemanticDecoder_module\.",

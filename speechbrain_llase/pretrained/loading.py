@@ -115,6 +115,12 @@ def token_lm_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
     return drop(tensors, layouts.TOKEN_LM_IGNORED)
 
 
+def multitask_lm_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
+    """What MultitaskLM takes of a file; as above."""
+    tensors = rename(tensors, layouts.MULTITASK_LM_RULES)
+    return drop(tensors, layouts.MULTITASK_LM_IGNORED)
+
+
 def vocoder_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
     """What Xcodec2Vocoder, or the package's, takes of a file; as above."""
     check_computed(tensors)
@@ -201,6 +207,7 @@ def fold(size: StoredTensor, direction: StoredTensor) -> StoredTensor:
 # Each takes our own layout, too: (module, path, ignore=()).
 load_frontend = partial(load, frontend_tensors)  # Hugging Face's or unilm's
 load_token_lm = partial(load, token_lm_tensors)  # the released best.pt.tar
+load_multitask_lm = partial(load, multitask_lm_tensors)  # model.pt.tar
 load_vocoder = partial(load, vocoder_tensors)  # transformers' or the package's
 load_codec_encoder = partial(load, codec_encoder_tensors)  # as above
 load_semantic_encoder = partial(load, semantic_tensors)  # alone or in Xcodec2
