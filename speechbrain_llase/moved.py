@@ -1,4 +1,4 @@
-"""Modules that have moved: their old names go on working, with a warning.
+"""What has moved: old names go on working, with a warning.
 
 YAML files of published, converted and fine-tuned models name classes by the
 modules in which they stood when the file was written, and the documentation
@@ -74,3 +74,14 @@ def install() -> None:
     """Let the import system know the old names."""
     if not any(isinstance(finder, OldHomes) for finder in sys.meta_path):
         sys.meta_path.insert(0, OldHomes())
+
+
+def decode_by_stages(enhancer, tokens: list) -> list:
+    """Decode tokens by `EnhanceLLaSE.decode`, which the notebook has shown."""
+    warnings.warn(
+        "EnhanceLLaSE.decode is now stages.decode; the old name will go in "
+        "version 1.0.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return enhancer.stages.decode(tokens)

@@ -3,6 +3,6 @@
 May import all other packages.
 """
 
-from speechbrain_llase.cli.parser import main
+from speechbrain_llase.cli.parser import build_parser, main
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]

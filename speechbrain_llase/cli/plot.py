@@ -159,10 +159,11 @@ def predict_details(enhancer: "EnhanceLLaSE", path: str | Path) -> "Details":
     import torch
 
     from speechbrain_llase.dataio.audio_reader import read_blocks
+    from speechbrain_llase.inference.confidence import measure_files
 
     noisy = torch.cat(list(read_blocks(path, enhancer.hparams.sample_rate)))
     plans, known = enhancer.stages.predict([noisy.to(enhancer.device)])
-    return enhancer.stages.measure(known, plans)[0]
+    return measure_files(enhancer.stages, known, plans)[0]
 
 
 def read_frames(path: Path, noisy: str, kind: str) -> "np.ndarray":

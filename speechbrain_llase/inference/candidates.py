@@ -7,13 +7,22 @@ original. The arg max is always among the candidates.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from speechbrain_llase.inference.confidence import LOGIT_ROWS, Details
+from speechbrain_llase.inference.confidence import (
+    LOGIT_ROWS,
+    Details,
+    Posterior,
+)
 from speechbrain_llase.inference.measures import Measures
+from speechbrain_llase.inference.windows import Window, by_file
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.nnet.fsq import levels_to_tokens
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference.stages import Stages
 
 TERMS = ("confidence", "speaker", "dnsmos", "words")
 
@@ -113,6 +122,21 @@ class Candidates:
         self.num_candidates = num_candidates
         self.temperature, self.top_k, self.seed = temperature, top_k, seed
         self._measures = Measures(asr, speaker_model)
+
+    def sample(
+        self,
+        stages: "Stages",
+        posteriors: list[Posterior],
+        plans: list[list[Window]],
+    ) -> list[list[torch.Tensor]]:
+        """Draw further token sequences: each a list of (N,) of all windows."""
+        token_lm = stages.mods["token_lm"]
+        with torch.no_grad(), stages.inference_ctx:
+            files = [
+                self.draw(token_lm, [known.hidden for known in own])
+                for own in by_file(posteriors, plans)
+            ]
+        return [sum(parts, []) for parts in zip(*files, strict=True)]
 
     def draw(
         self, token_lm: torch.nn.Module, windows: list[torch.Tensor]

@@ -3,11 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
+from speechbrain_llase.inference.windows import Window, by_file
 from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, mean_codes
 from speechbrain_llase.nnet.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from speechbrain_llase.inference.stages import Stages
 
 UNSURE = math.log(2)  # nats; the second best is at least half as likely
 LOGIT_ROWS = 128  # frames whose logits are held at a time
@@ -161,3 +166,27 @@ def score_each(
     codes = mean_codes(token_lm.logits(hidden)) if mean else tokens
     parts = unpack(hidden, runs), unpack(tokens, runs), log_probs
     return list(zip(unpack(codes, runs), map(Posterior, *parts), strict=True))
+
+
+def measure_files(
+    stages: "Stages",
+    posteriors: list[Posterior],
+    plans: list[list[Window]],
+    tokens: list[torch.Tensor] | None = None,
+) -> list[Details]:
+    """Tell how sure the token LM was: the details of each file, on the CPU.
+
+    Posteriors are those of all windows; `tokens`, (N,) of each window, are
+    those that are decoded in place of the most likely ones.
+    """
+    tokens = tokens or [known.tokens for known in posteriors]
+    token_lm = stages.mods["token_lm"]
+    with torch.no_grad(), stages.inference_ctx:
+        found = [
+            measure_hidden(token_lm, known.hidden, own)
+            for known, own in zip(posteriors, tokens, strict=True)
+        ]
+    return [
+        Details.cat([w.kept(x) for x, w in zip(own, plan)]).cpu()
+        for own, plan in zip(by_file(found, plans), plans, strict=True)
+    ]

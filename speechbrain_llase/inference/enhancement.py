@@ -10,6 +10,7 @@ import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import FetchSource
 
+from speechbrain_llase import moved
 from speechbrain_llase.dataio.audio_writer import (
     check_writable,
     split_batch,
@@ -89,8 +90,8 @@ class EnhanceLLaSE(Pretrained):
         plans = [stages.plan(item) for item in items]  # the windows of each
         windows = stages.cut(items, plans)  # (T,) each, in [-1, 1]
         feats = stages.extract(windows, plans)  # (N, D) each, 50 rows a second
-        codes, posteriors = stages.score(feats)  # tokens (N,) each
-        waves = stages.refine(stages.decode(codes), windows)  # (320 N,) each
+        # refine(decode(score(feats)), windows): tokens (N,), waves (320 N,)
+        waves, posteriors = stages.generate(feats, windows)
         enhanced = stages.restore(waves, plans, items)  # (T,), noisy's level
         if return_details or self.is_watched:
             review = reports.Reviewer(self, items, plans, windows, posteriors)
@@ -102,14 +103,13 @@ class EnhanceLLaSE(Pretrained):
 
     def __init__(self, *args, freeze_params: bool = True, **kwargs):
         super().__init__(*args, freeze_params=freeze_params, **kwargs)
-        networks = self.mods, self.MODULES_NEEDED
-        self.computes_in = precision.make_ready(*networks, freeze_params)
+        networks = self.mods, self.MODULES_NEEDED, freeze_params
+        self.computes_in = precision.make_ready(*networks)
         exact = self.computes_in == "float32"  # or autocast has nothing to do
         fuses = compilation.can_fuse(self.compile, self.device)
         run = self.device, self.inference_ctx if exact else None, fuses
         self.stages = Stages(self.mods, self.hparams, *run)
-        # Sections that older models do not have; without them both are off.
-        own = self.hparams
+        own = self.hparams  # guard and candidates are off in older models
         self.guard = getattr(own, "guard", None) or Guard()
         self.candidates = getattr(own, "candidates", None) or Candidates()
         if self.guard.enabled and not own.restore_level:
@@ -241,7 +241,7 @@ class EnhanceLLaSE(Pretrained):
                 row[window.start : window.stop] = window.kept(known.tokens)
         return tokens
 
-    tokenize = predict_tokens  # its old name
+    tokenize, decode = predict_tokens, moved.decode_by_stages  # old names
 
     @property
     def is_watched(self) -> bool:

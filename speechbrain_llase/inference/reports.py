@@ -10,7 +10,11 @@ from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.inference.candidates import Verdict
-from speechbrain_llase.inference.confidence import Details, Posterior
+from speechbrain_llase.inference.confidence import (
+    Details,
+    Posterior,
+    measure_files,
+)
 from speechbrain_llase.inference.guard import Decision
 from speechbrain_llase.inference.windows import Window
 
@@ -76,12 +80,13 @@ class Reviewer:
 
         With `log`, say what the guard did, where nobody asked for reports.
         """
-        stages, known = self.stages, (self.posteriors, self.plans)
-        waves, details = [enhanced], [stages.measure(*known)]
-        for tokens in stages.sample(*known, self.candidates):
-            decoded = stages.refine(stages.decode(tokens), self.windows)
+        stages = self.stages
+        known = stages, self.posteriors, self.plans
+        waves, details = [enhanced], [measure_files(*known)]
+        for tokens in self.candidates.sample(*known):
+            decoded = stages.to_waves(tokens, self.windows)
             waves.append(stages.restore(decoded, self.plans, self.noisy))
-            details.append(stages.measure(*known, tokens))
+            details.append(measure_files(*known, tokens))
         files = zip(self.noisy, zip(*waves), zip(*details), strict=True)
         pairs = [self.judge(*file) for file in files]
         if log:

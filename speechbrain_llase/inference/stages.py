@@ -12,13 +12,7 @@ from types import SimpleNamespace
 import torch
 
 from speechbrain_llase.dataio.audio_writer import is_audible
-from speechbrain_llase.inference.candidates import Candidates
-from speechbrain_llase.inference.confidence import (
-    Details,
-    Posterior,
-    measure_hidden,
-    score_each,
-)
+from speechbrain_llase.inference.confidence import Posterior, score_each
 from speechbrain_llase.inference.windows import (
     Window,
     by_file,
@@ -77,19 +71,10 @@ class Stages:
         self.mods, self.hparams, self.device = mods, hparams, device
         self.inference_ctx = inference_ctx or nullcontext()
         self.fuses, self.learns = fuses, False
-        scheme = hparams.context_from
-        if scheme not in SCHEMES:
-            raise ValueError(
-                f"context_from={scheme!r} is not known; choose one of "
-                f"{', '.join(SCHEMES)}."
-            )
+        scheme = check_choice("context_from", hparams.context_from, SCHEMES)
         self.joined = scheme == "joined"
         hears = getattr(hparams, "hears", "peak")
-        if hears not in LEVEL_SOURCES:
-            raise ValueError(
-                f"hears={hears!r} is not known; choose one of "
-                f"{', '.join(LEVEL_SOURCES)}."
-            )
+        check_choice("hears", hears, LEVEL_SOURCES)
         self.hears_speech = hears == "speech"
         self.refines = "refiner" in mods
         refiner = mods["refiner"] if self.refines else None
@@ -210,23 +195,39 @@ class Stages:
         pairs = list(map(pair, waves, windows))
         return self._run(self.mods["refiner"].refine_each, pairs)
 
+    def to_waves(
+        self, codes: list[torch.Tensor], windows: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Decode codes and refine them by the noisy (T,): (320 N,) each."""
+        return self.refine(self.decode(codes), windows)
+
     def generate(
         self,
-        pairs: list[tuple[torch.Tensor, torch.Tensor | None]],
+        feats: list[torch.Tensor],
+        windows: list[torch.Tensor | None],
+        choose: Callable[[Posterior], torch.Tensor] | None = None,
         likely: bool = False,
-    ) -> list[tuple[torch.Tensor, Posterior]]:
-        """Score, decode and refine (features, noisy window or None) each.
+    ) -> tuple[list[torch.Tensor], list[Posterior]]:
+        """Score features (N, D) each, decode them, and refine by the windows.
 
-        Gives the wave (320 N,) of each window and the posterior behind it.
+        `choose` picks other codes of a posterior than `score` does. Gives the
+        wave (320 N,) of each window and the posterior behind it.
         """
-        feats, windows = zip(*pairs, strict=True)
         codes, posteriors = self.score(feats, likely)
-        waves = self.refine(self.decode(codes), windows)
-        return list(zip(waves, posteriors, strict=True))
+        if choose:
+            codes = [choose(known) for known in posteriors]
+        return self.to_waves(codes, windows), posteriors
+
+    def generate_pairs(
+        self, pairs: list[tuple], likely: bool = False
+    ) -> list[tuple[torch.Tensor, Posterior]]:
+        """Do what `generate` does with (features, window) each, each alone."""
+        found = self.generate(*zip(*pairs, strict=True), likely=likely)
+        return list(zip(*found, strict=True))
 
     def generate_scored(self, pairs: list[tuple]) -> list[tuple]:
-        """Do what `generate` does; say how likely the tokens are, too."""
-        return self.generate(pairs, likely=True)
+        """Do the same; say how likely the tokens are, too."""
+        return self.generate_pairs(pairs, likely=True)
 
     @property
     def steps(self) -> tuple[Callable, Callable]:
@@ -240,44 +241,6 @@ class Stages:
         plans = [self.plan(wav) for wav in noisy]
         feats = self.extract(self.cut(noisy, plans), plans)
         return plans, self.score(feats)[1]
-
-    def measure(
-        self,
-        posteriors: list[Posterior],
-        plans: list[list[Window]],
-        tokens: list[torch.Tensor] | None = None,
-    ) -> list[Details]:
-        """Tell how sure the token LM was: the details of each file, on the CPU.
-
-        `tokens`, (N,) of each window, are those that are decoded in place of
-        the most likely ones.
-        """
-        tokens = tokens or [known.tokens for known in posteriors]
-        token_lm = self.mods["token_lm"]
-        with torch.no_grad(), self.inference_ctx:
-            found = [
-                measure_hidden(token_lm, known.hidden, own)
-                for known, own in zip(posteriors, tokens, strict=True)
-            ]
-        return [
-            Details.cat([w.kept(x) for x, w in zip(own, plan)]).cpu()
-            for own, plan in zip(by_file(found, plans), plans, strict=True)
-        ]
-
-    def sample(
-        self,
-        posteriors: list[Posterior],
-        plans: list[list[Window]],
-        candidates: Candidates,
-    ) -> list[list[torch.Tensor]]:
-        """Draw further token sequences: each a list of (N,) of all windows."""
-        token_lm = self.mods["token_lm"]
-        with torch.no_grad(), self.inference_ctx:
-            files = [
-                candidates.draw(token_lm, [known.hidden for known in own])
-                for own in by_file(posteriors, plans)
-            ]
-        return [sum(parts, []) for parts in zip(*files, strict=True)]
 
     # -- from windows to files -----------------------------------------------
 
@@ -315,3 +278,12 @@ class Stages:
             for k, output in zip(some, outputs, strict=True):
                 results[k] = output
         return results
+
+
+def check_choice(key: str, given: str, choices: tuple[str, ...]) -> str:
+    """Refuse a setting that is none of its choices."""
+    if given not in choices:
+        raise ValueError(
+            f"{key}={given!r} is not known; choose one of {', '.join(choices)}."
+        )
+    return given

@@ -12,7 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from speechbrain_llase.inference.confidence import Details, Posterior
+from speechbrain_llase.inference.confidence import (
+    Details,
+    Posterior,
+    measure_files,
+)
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.windows import (
     Stitcher,
@@ -65,7 +69,8 @@ class WindowStream:
         scored: bool = False,
     ):
         self.stages = stages
-        self.generate = stages.generate_scored if scored else stages.generate
+        likely = stages.generate_scored
+        self.generate = likely if scored else stages.generate_pairs
         self.window, self.context = stages.window, stages.context
         self.batch = batch or stages.hparams.window_batch
         self.details = details
@@ -205,7 +210,9 @@ class WindowStream:
                 self.log_prob += float(window.kept(posterior.log_prob).sum())
                 self.num_scored += window.stop - window.start
             if self.details is not None:
-                self.details += self.stages.measure([posterior], [[window]])
+                self.details += measure_files(
+                    self.stages, [posterior], [[window]]
+                )
             last = plan and window is plan[-1]
             coming = None if last else min(self.context, window.stop)
             parts.append(self.stitcher.add(piece, window, coming).to(parts[0]))

@@ -143,16 +143,11 @@ class TokenLMBrain(sb.Brain):
 
     def score_clips(self, part: str) -> dict[str, float]:
         """Score some clips of a part; see `Quality`."""
-        learner = self.hparams.fine_tuned
+        names = "frontend", "token_lm", "vocoder"
+        networks = {name: getattr(self.hparams, name) for name in names}
+        dataset, mods = self.parts[part].dataset, torch.nn.ModuleDict(networks)
         with self.evaluation_ctx:
-            return self.hparams.quality(
-                part,
-                self.parts[part].dataset,
-                self.modules.frontend,
-                learner,
-                self.modules.vocoder,
-                self.device,
-            )
+            return self.hparams.quality(part, dataset, mods, self.device)
 
     def log(self, meta, parts):
         """Write the text log and TensorBoard, whose steps are epochs."""

@@ -7,8 +7,11 @@ arXiv:1308.3432, "straight-through"). A model whose decoder hears the mean
 itself needs no such step.
 """
 
+from functools import partial
+
 import torch
 
+from speechbrain_llase.inference.confidence import Posterior
 from speechbrain_llase.lobes.xcodec2_vocoder import tokens_to_codes
 from speechbrain_llase.nnet.fsq import NUM_LEVELS, VOCAB_SIZE, levels_to_codes
 from speechbrain_llase.processing.framing import (
@@ -67,18 +70,14 @@ def enhance_with_gradient(
     ]
     plans = [stages.plan(item) for item in items]
     windows = stages.cut(items, plans)
-    codes, posteriors = stages.score(stages.extract(windows, plans))
-    if not stages.decodes_mean:
-        codes = [
-            choose_codes(model.mods.token_lm, x.hidden) for x in posteriors
-        ]
-    waves = stages.refine(stages.decode(codes), windows)
+    choose = partial(choose_codes, model.mods.token_lm)
+    chosen = None if stages.decodes_mean else choose
+    feats = stages.extract(windows, plans)
+    waves, _ = stages.generate(feats, windows, chosen)
     enhanced = stages.restore(waves, plans, items)
     return torch.stack([fit_length(wav, noisy.shape[1]) for wav in enhanced])
 
 
-def choose_codes(
-    token_lm: torch.nn.Module, hidden: torch.Tensor
-) -> torch.Tensor:
-    """Choose codes (N, 8) of hidden states (N, D); see the module."""
-    return straight_through_codes(token_lm.logits(hidden), token_lm.head)
+def choose_codes(token_lm: torch.nn.Module, known: Posterior) -> torch.Tensor:
+    """Choose codes (N, 8) of what is known of a window; see the module."""
+    return straight_through_codes(token_lm.logits(known.hidden), token_lm.head)

@@ -5,16 +5,23 @@ what the model makes of the noisy signal lies between them, or should.
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 
+from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.metrics import WordEdits
-from speechbrain_llase.nnet.fsq import decodes_mean, mean_codes
-from speechbrain_llase.processing.signal_processing import (
-    fit_length,
-    match_gain,
-    to_peak,
-)
+from speechbrain_llase.nnet.fsq import decodes_mean
+
+ONE_WINDOW = {  # settings in which a clip, up to a day, is one window
+    "sample_rate": 16000,
+    "window_batch": 1,
+    "restore_level": True,
+    "window_s": 86400.0,
+    "context_s": 0.0,
+    "crossfade_s": 0.0,
+    "context_from": "own",
+}
 
 
 class Quality:
@@ -42,7 +49,10 @@ class Quality:
         num_clips: int,
         decoder_hears: str = "best",
     ):
-        self.decodes_mean = decodes_mean(decoder_hears)
+        decodes_mean(decoder_hears)  # or refuse it
+        self.hparams = SimpleNamespace(
+            **ONE_WINDOW, decoder_hears=decoder_hears
+        )
         unknown = sorted(metrics.keys() - {"dnsmos", "words", "speaker"})
         if unknown:
             raise ValueError(
@@ -56,45 +66,33 @@ class Quality:
 
     @torch.no_grad()
     def __call__(
-        self,
-        part: str,
-        dataset,
-        frontend: torch.nn.Module,
-        token_lm: torch.nn.Module,
-        vocoder: torch.nn.Module,
-        device: str,
+        self, part: str, dataset, mods: torch.nn.ModuleDict, device: str
     ) -> dict[str, float]:
         """Enhance and score clips: items with noisy, clean and tokens.
 
-        Floor and ceiling of a part of the data are scored once. The token LM
-        has `predict`, or gives logits where the decoder hears the mean. Gives
+        Floor and ceiling of a part of the data are scored once. `mods` are
+        those of a model, see `Stages`; each clip is one window. Gives
         `noisy_OVRL`, `enhanced_OVRL`, `codec_OVRL` and so on, means over
         clips; words are edits over all words.
         """
         for name, make in self.factories.items():
             if name not in self.metrics:
                 self.metrics[name] = make()
+        stages = Stages(mods, self.hparams, device)
         kept, clips = self.kept.get(part, {}), []
         for at in range(min(self.num_clips, len(dataset))):
             item = dataset[at]
-            clean = item["clean"]
-            noisy = to_peak(item["noisy"]).to(device).unsqueeze(0)
-            feats = frontend(noisy)
-            tokens = {
-                "enhanced": (
-                    mean_codes(token_lm(feats))
-                    if self.decodes_mean
-                    else token_lm.predict(feats)
-                ),
-                "codec": item["tokens"].to(device).unsqueeze(0),
-            }
-            rows = {"noisy": item["noisy"]}
-            if kept:
-                rows, tokens = {}, {"enhanced": tokens["enhanced"]}
-            for row, row_tokens in tokens.items():
-                wav = vocoder(row_tokens)[0].float().cpu()
-                wav = fit_length(wav, len(clean))
-                rows[row] = wav * match_gain(wav, clean)
+            clean, plans = item["clean"], [stages.plan(item["noisy"])]
+            windows = stages.cut([item["noisy"].to(device)], plans)
+            feats = stages.extract(windows)
+            waves = {"enhanced": stages.generate(feats, windows)[0]}
+            rows = {}
+            if not kept:
+                rows["noisy"] = item["noisy"]
+                waves["codec"] = stages.decode([item["tokens"].to(device)])
+            for row, pieces in waves.items():
+                wav = stages.restore(pieces, plans, [clean.to(device)])[0]
+                rows[row] = wav.cpu()
             clips.append(
                 {row: self._score(wav, clean) for row, wav in rows.items()}
             )

@@ -67,6 +67,7 @@ def test_old_folder_gives_the_same_samples(kind, folders, expected, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
+        "from speechbrain_llase.cli import build_parser",
         "from speechbrain_llase.inference import EnhanceLLaSE",
         "from speechbrain_llase.plot import plot_enhancement",
         "from speechbrain_llase.plot import plot_spectrograms",

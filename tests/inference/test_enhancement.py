@@ -84,9 +84,15 @@ def test_batch_equals_single(model, speech_like):
         assert (tokens[k, len(own) :] == -1).all()
 
 
-def test_the_old_name_of_the_tokens(model, speech_like):
+def test_old_names_of_methods(model, speech_like):
+    """Those that the documentation has shown."""
     noisy = speech_like[None, :8000]
-    assert torch.equal(model.tokenize(noisy), model.predict_tokens(noisy))
+    tokens = model.predict_tokens(noisy)
+    assert torch.equal(model.tokenize(noisy), tokens)
+    with pytest.warns(DeprecationWarning, match="stages.decode") as caught:
+        (wave,) = model.decode([tokens[0]])
+    assert torch.equal(wave, model.stages.decode([tokens[0]])[0])
+    assert len(caught) == 1
 
 
 def test_lengths_none_equals_ones(model, speech_like):

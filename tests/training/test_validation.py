@@ -23,23 +23,48 @@ class Agreement:
 
 
 class Lookup(torch.nn.Module):
-    """A vocoder that looks waves up by their first token."""
+    """A vocoder that looks waves up by their first token, or its mean code."""
 
     def __init__(self, waves):
         super().__init__()
         self.waves = waves
 
-    def forward(self, tokens):
-        """(B, N) -> (B, 320 N)."""
-        return torch.stack([self.waves[int(row[0])] for row in tokens])
+    def decode_each(self, codes):
+        """(N,) or (N, 8) -> (320 N,) each."""
+        firsts = [x[0] if x.dim() == 1 else 11 + x[0, 0] for x in codes]
+        return [self.waves[int(first)] for first in firsts]
 
 
 class Listener(torch.nn.Module):
     """A token LM that hears tokens in the features."""
 
-    def predict(self, feats):
+    head = "digits"
+
+    def hidden(self, rows, runs):
+        """The features as they are."""
+        return rows
+
+    def pick(self, hidden):
         """Round the features."""
-        return feats.round().long()
+        return hidden[:, 0].round().long()
+
+    def logits(self, hidden):
+        """Be sure of the codes -1 and 0 where the features are 10 and 11."""
+        levels = (2 * hidden[:, 0] - 20).long()
+        levels = torch.nn.functional.one_hot(levels, 4)
+        return 1e4 * levels.float().unsqueeze(1).expand(-1, 8, -1)
+
+
+class Alternating(torch.nn.Module):
+    """A frontend that hears 10 and 11 in turn."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = iter([10, 11] * 4)
+
+    def extract_each(self, wavs):
+        """(T,) -> (5, 1) each."""
+        return [torch.full((5, 1), float(next(self.heard))) for _ in wavs]
 
 
 def make():
@@ -58,12 +83,10 @@ def make():
         }
         for k in range(2)
     ]
-    heard = iter([10, 11] * 4)
-
-    def frontend(noisy):
-        return torch.full((1, 5), float(next(heard)))
-
-    return items, (frontend, Listener(), Lookup(waves), "cpu")
+    networks = Alternating(), Listener(), Lookup(waves)
+    names = "frontend", "token_lm", "vocoder"
+    mods = torch.nn.ModuleDict(zip(names, networks, strict=True))
+    return items, (mods, "cpu")
 
 
 def test_floor_model_ceiling():
@@ -99,19 +122,11 @@ def test_every_part_has_its_own_floor_and_ceiling():
 
 
 def test_the_mean_is_heard_as_in_use():
-    """Of a token LM that is never asked for its best tokens."""
-
-    def logits(feats):  # features 10 and 11 -> sure of the codes -1 and 0
-        levels = torch.nn.functional.one_hot((2 * feats - 20).long(), 4)
-        return 1e4 * levels.float().unsqueeze(2).expand(-1, -1, 8, -1)
-
-    def decode(codes):  # or tokens
-        is_mean = codes.is_floating_point()
-        return vocoder(11 + codes[..., 0] if is_mean else codes)
-
-    items, (frontend, _, vocoder, device) = make()
+    """Codes between the levels are decoded, and tokens are not."""
+    items, (mods, device) = make()
+    mods["token_lm"].pick = lambda hidden: hidden[:, 0].long() - 10
     quality = Quality({"words": Agreement}, 5, decoder_hears="mean")
-    scores = quality("valid", items, frontend, logits, decode, device)
+    scores = quality("valid", items, mods, device)
     assert scores["enhanced_words"] == 0.25
     assert scores["codec_words"] == 0.0
     with pytest.raises(ValueError, match="'loud'.*best, mean"):

@@ -25,6 +25,7 @@ from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
 from speechbrain_llase.inference.candidates import Candidates
+from speechbrain_llase.inference.confidence import measure_files
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.metrics.word_edits import word_share
 
@@ -127,13 +128,13 @@ class Judge:
         plans, known = stages.predict([noisy])
         windows = stages.cut([noisy], plans)
         drawn = [[part.tokens for part in known]]
-        drawn += stages.sample(known, plans, candidates)
+        drawn += candidates.sample(stages, known, plans)
         waves, details = [], []
         for tokens in drawn:
-            parts = stages.refine(stages.decode(tokens), windows)
+            parts = stages.to_waves(tokens, windows)
             wave = stages.restore(parts, plans, [noisy])[0]
             waves.append(within_scale(wave))
-            details += stages.measure(known, plans, tokens)
+            details += measure_files(stages, known, plans, tokens)
         rows = {f"{k:03d}": wave for k, wave in enumerate(waves)}
         scored = self._score(Clip(clip.name, rows | clip.waves)).rows
         given = [scored[name] for name in rows]

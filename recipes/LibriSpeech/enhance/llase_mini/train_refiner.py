@@ -34,8 +34,8 @@ class RefinerBrain(sb.Brain):
         """Give the magnitudes (B, M, bins) that the refiner chooses."""
         noisy = to_peak(batch["noisy"].to(self.device))
         stages = self.hparams.enhancer.stages
-        codes, _ = stages.score(stages.extract(list(noisy)))
-        decoded = torch.stack(stages.decode(codes))
+        decoded, _ = stages.generate(stages.extract(list(noisy)), list(noisy))
+        decoded = torch.stack(decoded)
         noisy = fit_length(noisy, decoded.shape[1])
         return self.modules.refiner.blend(decoded, noisy)[0]
 
