@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from peer_programs import Program, find_delay, remove_delay
 from peer_sets import read_sets, to_file
 from peer_systems import (
     GTCRN,
@@ -37,11 +38,6 @@ from peer_systems import (
 )
 
 from speechbrain_llase.evaluation.clips import Clip
-from speechbrain_llase.evaluation.programs import (
-    Program,
-    find_delay,
-    remove_delay,
-)
 from speechbrain_llase.evaluation.report import write_csv, write_text
 from speechbrain_llase.evaluation.scoring import Settings, score_clips
 from speechbrain_llase.evaluation.summary import summarise, table
