@@ -72,22 +72,8 @@ def add_parser(subparsers) -> None:
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `read_settings` takes, and --jobs."""
+    add_listeners(parser)
     add = parser.add_argument
-    add(
-        "--asr",
-        default=DEFAULT_ASR,
-        metavar="NAME|DIR|ORG/NAME",
-        help="recogniser: whisper (tiny.en), whisper:NAME or whisper:FOLDER,"
-        " pocketsphinx (offline, weak), a folder or a hub id of a"
-        " SpeechBrain model (default: %(default)s)",
-    )
-    add(
-        "--speaker",
-        default=DEFAULT_SPEAKER,
-        metavar="NAME|DIR|ORG/NAME",
-        help="speaker model: resemblyzer (offline), a folder or a hub id of a"
-        " SpeechBrain model (default: %(default)s)",
-    )
     add(
         "--measures",
         nargs="+",
@@ -122,6 +108,26 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="processes that score (default: 1)",
+    )
+
+
+def add_listeners(parser: argparse.ArgumentParser) -> None:
+    """Add --asr and --speaker, the models that listen."""
+    add = parser.add_argument
+    add(
+        "--asr",
+        default=DEFAULT_ASR,
+        metavar="NAME|DIR|ORG/NAME",
+        help="recogniser: whisper (tiny.en), whisper:NAME or whisper:FOLDER,"
+        " pocketsphinx (offline, weak), a folder or a hub id of a"
+        " SpeechBrain model (default: %(default)s)",
+    )
+    add(
+        "--speaker",
+        default=DEFAULT_SPEAKER,
+        metavar="NAME|DIR|ORG/NAME",
+        help="speaker model: resemblyzer (offline), a folder or a hub id of a"
+        " SpeechBrain model (default: %(default)s)",
     )
 
 

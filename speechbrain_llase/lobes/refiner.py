@@ -142,14 +142,14 @@ class Refiner(torch.nn.Module):
             complex64 (B, M, bins), of magnitude 1.
         """
         ours, theirs = self.analyse(decoded), self.analyse(noisy)
-        loud, heard = ours.abs(), theirs.abs()
+        loud, noisy_bins = ours.abs(), theirs.abs()
         envelope = self.envelope(loud)
-        gain = level_gain(envelope, self.envelope(heard, LEAST))
-        heard = heard * gain
-        beside = self.envelope(heard)
+        gain = level_gain(envelope, self.envelope(noisy_bins, LEAST))
+        noisy_bins = noisy_bins * gain
+        beside = self.envelope(noisy_bins)
         share, wanted = self.choose(envelope, beside)
         own = loud * self.band_gain(wanted - envelope)
-        other = heard * self.band_gain(wanted - beside)
+        other = noisy_bins * self.band_gain(wanted - beside)
         share = share @ self.spread
         own, other = own.add(LEAST).log(), other.add(LEAST).log()
         phase = (1 - share) * unit(ours) + share * unit(theirs)

@@ -67,11 +67,11 @@ class TokenLMBrain(sb.Brain):
     def compute_forward(self, batch, stage):
         """Predict the digits' logits (B, N, 8, 4) of the clean speech."""
         self.modules.encoder.eval()  # its statistics are settled
-        models = self.heard_models(stage)
+        models = self.current_models(stage)
         noisy = to_peak(batch["noisy"].to(self.device))
         return models["token_lm"](models["frontend"](noisy))
 
-    def heard_models(self, stage):
+    def current_models(self, stage):
         """The networks as they are in training, else their averages."""
         models = dict(self.modules.items())
         if stage != sb.Stage.TRAIN:
@@ -131,11 +131,11 @@ class TokenLMBrain(sb.Brain):
         A decoder that learns hears the right tokens, too, in a second half of
         the batch, so that it stays the decoder of the codec.
         """
-        codes = self.heard(logits)
+        codes = self.decoder_codes(logits)
         learns = stage == sb.Stage.TRAIN and self.hparams.train_vocoder
         if learns:
             codes = torch.cat([codes, levels_to_codes(levels)])
-        models = self.heard_models(stage)
+        models = self.current_models(stage)
         with self.training_ctx:
             spectra, hidden = models["vocoder"].log_magnitudes(codes)
             lags = models["pitch_head"](hidden)
@@ -147,7 +147,7 @@ class TokenLMBrain(sb.Brain):
         self.spectral_seen.append(float(loss))
         return loss + self.hparams.pitch_weight * pitch_loss(lags, clean)
 
-    def heard(self, logits):
+    def decoder_codes(self, logits):
         """The codes (B, N, 8) that the decoder hears.
 
         They are the mean of each digit's posterior, through which gradients
