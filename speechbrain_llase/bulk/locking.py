@@ -6,6 +6,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from speechbrain_llase.dataio.whole_files import no_link
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -29,7 +31,7 @@ class Lock:
     def __init__(self, path: Path):
         self.path = path
         while True:
-            self.file = os.open(path, os.O_RDWR | os.O_CREAT | BINARY, 0o644)
+            self.file = no_link(path, os.O_RDWR | os.O_CREAT | BINARY)
             try:
                 take(self.file)
             except OSError as err:

@@ -26,6 +26,7 @@ from speechbrain_llase.bulk.records import (
 )
 from speechbrain_llase.bulk.run_settings import Description, differences
 from speechbrain_llase.dataio.urls import local_path, name_of, show, whole
+from speechbrain_llase.dataio.whole_files import no_link
 
 HOW = (
     "--overwrite makes all files again, --keep-others keeps what is there and "
@@ -132,11 +133,8 @@ class Manifest:
 
     def open(self) -> None:
         """Open the manifest to append lines."""
-        self.file = os.open(
-            self.path,
-            os.O_WRONLY | os.O_APPEND | os.O_CREAT | BINARY,
-            0o644,
-        )
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | BINARY
+        self.file = no_link(self.path, flags)
 
     def write_state(self) -> None:
         """Write what the manifest is made with."""

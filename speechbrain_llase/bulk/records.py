@@ -116,10 +116,15 @@ def last_records(path: Path) -> Iterator[Record]:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a file without a whole line that does not begin as ours do.
+    """Refuse a link, and a file without a whole line that begins as ours do.
 
     It is somebody's; a torn line of ours would be cut off.
     """
+    if path.is_symlink():
+        raise ValueError(
+            f"{path} is a link, and no link is written through. Remove it, or "
+            "name the manifest itself with --manifest."
+        )
     if not path.exists():
         return
     with open(path, "rb") as file:

@@ -30,7 +30,7 @@ from speechbrain_llase.dataio.urls import (
     protocol_of,
     split_glob,
 )
-from speechbrain_llase.dataio.whole_files import move_whole
+from speechbrain_llase.dataio.whole_files import move_whole, new_empty
 
 # Protocols whose objects appear only when their upload is complete.
 OBJECT_STORES = frozenset(
@@ -119,14 +119,15 @@ def new_file(place: str, mark: str = "") -> Iterator[Path]:
     """Give a path to write to; at the end, the file appears at its place.
 
     Its folder is made if missing, a file that is there is replaced. The path
-    is not there yet, its ending is that of `place`; if the block raises, it is
+    is an empty file, its ending is that of `place`; if the block raises, it is
     removed, and nothing appears. `mark` names the run in the names of
     temporary files, so that those of its killed processes are known.
     """
     target = local_path(place)
     if target:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(partial_name(target.name, mark))
+        name = partial_name(target.name, mark)
+        partial = new_empty(target.with_name(name))
         try:
             yield partial
             with open(partial, "rb+") as file:

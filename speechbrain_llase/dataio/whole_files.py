@@ -1,7 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and through nobody's links.
+
+In a folder that others may write to, somebody could plant a link under a name
+that is going to be written, and so have another file overwritten.
+"""
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +19,36 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     The name has the file's ending. After an error it is removed.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    name = f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}"
+    partial = new_empty(path.with_name(name))
     try:
         yield partial
         move_whole(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def new_empty(path: Path) -> Path:
+    """Make an empty file; FileExistsError if the name is taken, by a link too.
+
+    Unlike those of `tempfile`, others may read it where the system's mask for
+    new files lets them: it is moved to where they look for it.
+    """
+    with open(path, "xb"):  # O_EXCL
+        return path
+
+
+def no_link(path: str | Path, flags: int) -> int:
+    """Open a file under a name that may be known; an `opener` of `open`.
+
+    OSError: there is a link of this name, and a write would go to its target.
+    """
+    if os.path.islink(path):
+        raise OSError(
+            errno.ELOOP, "it is a link, and no link is written through", path
+        )
+    follow = getattr(os, "O_NOFOLLOW", 0)  # one planted since; not on Windows
+    return os.open(path, flags | follow, 0o666)
 
 
 def move_whole(partial: Path, path: Path) -> None:

@@ -109,7 +109,8 @@ def lock_folder(folder: Path) -> int | None:
         return None
     handle = None
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        # no pipe, which would wait for somebody, and no link
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # of another user, or locked by a page that runs
         if handle is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,8 +109,9 @@ class CachedReader:
         if file.is_file():
             return file.read_text("utf-8")
         text = self._reader(wav, sample_rate)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(text, "utf-8")
+        partial = file.with_suffix(f".{secrets.token_hex(8)}.partial")
+        with open(partial, "x", encoding="utf-8") as new:  # through no link
+            new.write(text)
         os.replace(partial, file)
         return text
 

@@ -15,6 +15,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
 
+from speechbrain_llase.dataio.whole_files import no_link, whole_file
 from speechbrain_llase.pretrained.convert import sha256
 from speechbrain_llase.pretrained.official import (
     DTYPES,
@@ -115,7 +116,7 @@ def fetch(download: Download) -> Path:
     if not download.remaining and partial.stat().st_size > download.size:
         partial.unlink()
     try:
-        with open(partial, "ab") as file:
+        with open(partial, "ab", opener=no_link) as file:
             http_get(
                 download.url,
                 file,
@@ -143,7 +144,8 @@ def fetch(download: Download) -> Path:
             "you used one."
         )
     note = f"{digest}  {download.path.name}\n"
-    download.checksum_file.write_text(note, encoding="utf-8")
+    with whole_file(download.checksum_file) as new:
+        new.write_text(note, encoding="utf-8")
     return partial.replace(download.path)
 
 

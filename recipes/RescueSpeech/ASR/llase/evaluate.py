@@ -10,7 +10,6 @@ transcript with its errors to wer_noisy.txt and so on.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.metric_stats import ErrorRateStats
 from tqdm import tqdm
+
+from speechbrain_llase.dataio.whole_files import whole_file
 
 
 def dataio_prep(hparams, enhancer, file):
@@ -125,9 +126,8 @@ def write(stats, folder):
         with open(folder / f"wer_{row}.txt", "w", encoding="utf-8") as file:
             s.write_stats(file)
         print(f"{row}: {results[row]['WER']:.2f} % word errors")
-    partial = folder / ".results.json.partial"
-    partial.write_text(json.dumps(results, indent=1))
-    os.replace(partial, folder / "results.json")
+    with whole_file(folder / "results.json") as partial:
+        partial.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

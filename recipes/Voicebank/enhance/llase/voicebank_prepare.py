@@ -6,12 +6,12 @@ phones that it adds are not needed here.
 """
 
 import json
-import os
 import string
 from pathlib import Path
 
 from speechbrain_llase.dataio.audio_checks import check_entries
 from speechbrain_llase.dataio.manifests import pair_folders
+from speechbrain_llase.dataio.whole_files import whole_file
 
 TRAIN, TEST = "trainset_28spk", "testset"
 # Speakers in the order of SpeechBrain's recipe: the first ones validate.
@@ -92,6 +92,5 @@ def list_part(data_folder, part):
 def write_whole(path, entries):
     """Write a list, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(entries, indent=2), encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(entries, indent=2), encoding="utf-8")
