@@ -22,6 +22,10 @@ class Measures:
     def __init__(self, asr: str, speaker: str):
         self.asr, self.speaker = asr, speaker
 
+    def __getstate__(self) -> dict:
+        """Leave the measures out of a copy, which builds its own."""
+        return {"asr": self.asr, "speaker": self.speaker}
+
     @cached_property
     def _dnsmos(self):
         return metrics.DNSMOS(num_threads=1)

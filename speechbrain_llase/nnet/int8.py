@@ -31,6 +31,15 @@ class Int8Linear(torch.nn.Module):
         self.packed = packed  # oneDNN's own layout; no file holds it
         self.out_features, self.in_features = weight.shape
 
+    def __getstate__(self) -> dict:
+        """Give the matrix as it was: oneDNN's layout cannot be pickled."""
+        plain = self.packed.to_dense().t().contiguous()
+        return {**self.__dict__, "packed": plain}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self.packed = torch.ops.onednn.qlinear_prepack(self.packed, None)
+
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Multiply (..., in_features) to bfloat16 (..., out_features)."""
         return self.multiply(*quantise_rows(rows))

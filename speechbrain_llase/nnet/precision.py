@@ -94,7 +94,7 @@ def hold_weights(
     else:
         compute = choose(compute, "cpu")
     network.awaits_weights = now is not None
-    network.register_load_state_dict_post_hook(lambda m, _: filled(m))
+    network.register_load_state_dict_post_hook(filled)
     if compute != "float32":
         for name, layer in network.named_modules():
             if is_large(layer) and name not in exact:
@@ -146,8 +146,11 @@ def is_large(layer: torch.nn.Module) -> bool:
     return min(weight.shape[0], weight[0].numel()) >= LEAST_WIDTH
 
 
-def filled(network: torch.nn.Module) -> None:
-    """Note that a network's weights have been read."""
+def filled(network: torch.nn.Module, _: object = None) -> None:
+    """Note that a network's weights have been read.
+
+    A hook of `load_state_dict`, too, which gives the keys that did not fit.
+    """
     network.awaits_weights = False
 
 
@@ -178,9 +181,14 @@ def finish(network: torch.nn.Module) -> None:
 
 
 def fold_weight_norm(layer: torch.nn.Module, compute: str) -> None:
-    """Replace a parametrised weight by its value."""
+    """Replace a parametrised weight by its value.
+
+    What would read such a weight in its older form goes, too: it has nothing
+    to do any more, and cannot be pickled.
+    """
     for name in list(layer.parametrizations):
         torch.nn.utils.parametrize.remove_parametrizations(layer, name)
+    layer._load_state_dict_pre_hooks.clear()
     if compute != "float32" and is_large(layer):
         layer.to(torch.bfloat16)
 
