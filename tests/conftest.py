@@ -70,6 +70,37 @@ def tiny_folder(tmp_path_factory, stand_in_files) -> Path:
 
 
 @pytest.fixture(scope="session")
+def g1_arrays() -> dict[str, np.ndarray]:
+    """The arrays of the case `g1_small`."""
+    with np.load(GOLDEN / "g1_small.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def g1_files(tmp_path_factory) -> dict[str, Path]:
+    """The official files of the case `g1_small`, by what they are."""
+    import stand_in
+
+    folder = tmp_path_factory.mktemp("g1_files")
+    stand_in.write(json.loads((GOLDEN / "g1_small.json").read_text()), folder)
+    return {
+        "wavlm": folder / "WavLM-Large.pt",
+        "lm": folder / "model.pt.tar",
+        "codec": folder / "xcodec2.safetensors",
+    }
+
+
+@pytest.fixture(scope="session")
+def g1_folder(tmp_path_factory, g1_files) -> Path:
+    """The case `g1_small`, converted without loss."""
+    from speechbrain_llase.pretrained.convert import convert
+
+    folder = tmp_path_factory.mktemp("g1") / "small"
+    convert(g1_files, folder, "float32", lm_heads=5, codec_heads=6)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def load_tiny(tiny_folder):
     """A function that loads the tiny model with other settings."""
     from speechbrain_llase import EnhanceLLaSE

@@ -17,8 +17,8 @@ HELP = """\
 Make one self-contained folder of the official files.
 
 Any published layout is taken, recognised by content, whatever the files are
-called: WavLM-Large in unilm's or Hugging Face's form, LLaSE's best.pt.tar,
-Xcodec2 as published by transformers or by its authors. `speechbrain-llase
+called: WavLM-Large in unilm's or Hugging Face's form, LLaSE's best.pt.tar or
+LLaSE-G1's model.pt.tar, Xcodec2 as published by transformers or by its authors. `speechbrain-llase
 doctor FILE` says what a file is. Only what enhancement uses is written. The
 result is read back and compared before it appears.
 """
@@ -35,7 +35,7 @@ what is converted from them; manifest.json in the folder says so.
 """
 TAKEN = {  # option -> what it takes
     "--wavlm": "WavLM-Large: pytorch_model.bin or WavLM-Large.pt",
-    "--lm": "LLaSE's token LM: best.pt.tar",
+    "--lm": "LLaSE's token LM: best.pt.tar, or LLaSE-G1's: model.pt.tar",
     "--codec": "Xcodec2: model.safetensors or the training checkpoint",
     "--w2v-bert": "w2v-BERT 2.0, to convert the encoding half too, for training",
 }

@@ -11,7 +11,7 @@ from speechbrain_llase.cli.convert import (
     convert_files,
     print_made,
 )
-from speechbrain_llase.pretrained.official import ON_HUB
+from speechbrain_llase.pretrained.official import MODELS, ON_HUB
 
 if TYPE_CHECKING:
     from speechbrain_llase.pretrained.download import Download
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 HELP = """\
 Fetch the official files of a model once, and make one slim folder of them.
 
-The files (7.3 GB for llase) come from the Hugging Face hub into a folder of
-their own, with their checksums. What breaks off is taken up again by the same
-command. Then they are converted as `speechbrain-llase convert` does, and
-deleted: the folder (1.1 GB) is all that stays, unless --cache names a place
-to keep them.
+The files (7.3 GB for llase, 8.1 GB for llase_g1) come from the Hugging Face hub
+into a folder of their own, with their checksums. What breaks off is taken up
+again by the same command. Then they are converted as `speechbrain-llase
+convert` does, and deleted: the folder (1.1 GB, 2.4 GB) is all that stays,
+unless --cache names a place to keep them.
 """
 EPILOG = """\
 example:
@@ -42,7 +42,7 @@ def add_parser(subparsers) -> None:
     summary = "fetch a model's official files and convert them"
     parser = add_command(subparsers, "download", run, summary, HELP, EPILOG)
     add = parser.add_argument
-    add("name", choices=["llase"], help="which model")
+    add("name", choices=list(MODELS), help="which model")
     add_conversion_options(parser)
     add(
         "--encoder",

@@ -8,7 +8,11 @@ import torch
 
 from speechbrain_llase.cli.common import one_line
 from speechbrain_llase.cli.doctor import Finding
-from speechbrain_llase.pretrained.convert import ENHANCING, NETWORKS, sha256
+from speechbrain_llase.pretrained.convert import (
+    ENHANCING,
+    networks_with,
+    sha256,
+)
 from speechbrain_llase.pretrained.dimensions import (
     network_dimensions,
     read_config,
@@ -52,10 +56,7 @@ def check_file(path: Path) -> Iterator[Finding]:
         )
         yield Finding(True, f"{size:,} bytes, {known}")
     yield Finding(True, f"SHA-256 {sha256(path)}")
-    if official.part:
-        yield from check_networks(path, official.part, tensors)
-    else:
-        yield Finding(False, "this version reads no such file")
+    yield from check_networks(path, official.part, tensors)
     if objects := passed_over(str(path)):
         yield Finding(True, f"not run: objects of {', '.join(objects)}")
 
@@ -65,7 +66,7 @@ def check_networks(
 ) -> Iterator[Finding]:
     """Say which networks a file fills, and what none of them takes."""
     used = set()
-    for name, (file, *_) in NETWORKS.items():
+    for name, (file, *_) in networks_with(tensors).items():
         may_be_inside = part == "codec" and file == "w2v_bert"
         if file != part and not may_be_inside:
             continue
@@ -89,7 +90,7 @@ def check_network(
     name: str, path: Path, tensors: dict[str, StoredTensor]
 ) -> tuple[Finding, set[str]]:
     """Whether a file fills a network, and with which tensors."""
-    _, kind, select = NETWORKS[name]
+    _, kind, select = networks_with(tensors)[name]
     config = read_config(str(path)) if name == "frontend" else {}
     # no shape depends on the number of heads
     dims = network_dimensions(name, tensors, config, 1, 1, LAYER)

@@ -25,7 +25,6 @@ from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.inference.windows import by_file
 from speechbrain_llase.nnet import compilation, precision
-from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.processing.signal_processing import fit_length
 
 
@@ -234,7 +233,7 @@ class EnhanceLLaSE(Pretrained):
         """
         items = [item.to(self.device) for item in split_batch(noisy, lengths)]
         plans, posteriors = self.stages.predict(items)
-        shape = len(items), num_rows(noisy.shape[1])
+        shape = len(items), self.stages.num_rows(noisy.shape[1])
         tokens = torch.full(shape, -1, device=self.device)
         for row, plan, found in zip(tokens, plans, by_file(posteriors, plans)):
             for window, known in zip(plan, found):

@@ -25,7 +25,11 @@ from speechbrain_llase.inference.windows import (
 from speechbrain_llase.lobes.refiner import pair
 from speechbrain_llase.nnet.compilation import fusing
 from speechbrain_llase.nnet.fsq import decodes_mean
-from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
+from speechbrain_llase.processing.framing import (
+    HOP_LENGTH,
+    MIN_SAMPLES,
+    num_rows,
+)
 from speechbrain_llase.processing.hearing import hear
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
@@ -92,6 +96,8 @@ class Stages:
                 "decoder_hears: mean needs a token LM with head: digits; "
                 f"this one has {head!r}. Choose best."
             )
+        self.zero_row = getattr(mods["frontend"], "zero_row", True)
+        self.reach = 0 if self.zero_row else MIN_SAMPLES - HOP_LENGTH
         self._set_sizes()
 
     def _set_sizes(self) -> None:
@@ -125,7 +131,12 @@ class Stages:
         """Place windows on a file (T,): none if it is silent or too short."""
         if not is_audible(noisy):
             return []
-        return plan_windows(num_rows(len(noisy)), self.window, self.context)
+        rows = self.num_rows(len(noisy))
+        return plan_windows(rows, self.window, self.context)
+
+    def num_rows(self, num_samples: int) -> int:
+        """Count the rows that the frontend makes of a whole file."""
+        return num_rows(num_samples, self.zero_row)
 
     def cut(
         self, noisy: list[torch.Tensor], plans: list[list[Window]]
@@ -139,7 +150,9 @@ class Stages:
             window
             for wav, plan in zip(noisy, plans, strict=True)
             if plan
-            for window in cut_audio(scale(wav.float()), plan, self.context)
+            for window in cut_audio(
+                scale(wav.float()), plan, self.context, self.reach
+            )
         ]
 
     # -- the networks, on windows of any lengths -----------------------------

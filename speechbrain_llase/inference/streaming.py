@@ -76,7 +76,7 @@ class EnhancerStream:
         rows = stages.window + stages.context
         if stages.joined:
             rows += stages.window
-        return rows * HOP_LENGTH + stages.crossfade // 2
+        return rows * HOP_LENGTH + stages.reach + stages.crossfade // 2
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
         """Take the next samples: float (T,), 16 kHz, any T.

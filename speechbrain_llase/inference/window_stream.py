@@ -72,6 +72,7 @@ class WindowStream:
         likely = stages.generate_scored
         self.generate = likely if scored else stages.generate_pairs
         self.window, self.context = stages.window, stages.context
+        self.reach = stages.reach
         self.batch = batch or stages.hparams.window_batch
         self.details = details
         self.stitcher = Stitcher(HOP_LENGTH, stages.crossfade)
@@ -105,7 +106,7 @@ class WindowStream:
         """Take the next samples; the steps of `push`."""
         self.fresh.append(wav)
         self.arrived += len(wav)
-        rows = self.arrived // HOP_LENGTH - self.context
+        rows = (self.arrived - self.reach) // HOP_LENGTH - self.context
         ready = rows // self.window - self.cut
         ready -= ready % self.batch
         if ready <= 0:
@@ -119,7 +120,7 @@ class WindowStream:
         self.gather()
         if self.arrived < MIN_SAMPLES:
             return self.audio[:0]
-        rows = (self.arrived - MIN_SAMPLES) // HOP_LENGTH + 2
+        rows = self.stages.num_rows(self.arrived)
         plan = plan_windows(rows, self.window, self.context)
         parts = [self.audio[:0]]
         for at in range(self.cut, len(plan), self.batch):
@@ -151,7 +152,7 @@ class WindowStream:
         behind = self.arrived - len(self.audio)
         wavs = []
         for window in some:
-            start, stop = audio_span(window, self.context)
+            start, stop = audio_span(window, self.context, self.reach)
             if plan and window is plan[-1]:
                 stop = self.arrived
             wav = self.audio[start - behind : stop - behind]

@@ -57,7 +57,7 @@ def plan_windows(num_rows: int, window: int, context: int) -> list[Window]:
 
 
 def cut_audio(
-    wav: torch.Tensor, plan: list[Window], context: int
+    wav: torch.Tensor, plan: list[Window], context: int, reach: int = 0
 ) -> list[torch.Tensor]:
     """Cut (T,) into the audio of each window with its context.
 
@@ -66,7 +66,7 @@ def cut_audio(
     """
     parts = []
     for w in plan:
-        start, stop = audio_span(w, context)
+        start, stop = audio_span(w, context, reach)
         if w is plan[-1]:
             stop = len(wav)
         part = wav[start:stop]
@@ -74,10 +74,13 @@ def cut_audio(
     return parts
 
 
-def audio_span(window: Window, context: int) -> tuple[int, int]:
-    """First and last sample that a window needs, if the file has them."""
+def audio_span(window: Window, context: int, reach: int = 0) -> tuple[int, int]:
+    """First and last sample that a window needs, if the file has them.
+
+    `reach` counts the samples that its last row sees of the next one.
+    """
     start = (window.start - window.left) * HOP_LENGTH
-    return start, (window.stop + context) * HOP_LENGTH
+    return start, (window.stop + context) * HOP_LENGTH + reach
 
 
 def join_context(

@@ -3,7 +3,8 @@
 The network of LLaSE-G1 (Kang et al., arXiv:2503.00493): two inputs, x for a
 reference (a loopback, an enrolment, another speaker; zeros where there is
 none) and y for the mixture; two heads. A task is a choice of inputs and of
-one head; `inference` knows them.
+one head; `inference/multitask.py` knows them. Without a reference it is
+called as a `TokenLM` is.
 
 Authors
  * The speechbrain_llase contributors 2026
@@ -16,13 +17,30 @@ from speechbrain_llase.lobes.llama import build_llama, run_llama
 from speechbrain_llase.lobes.token_lm import pick_class
 from speechbrain_llase.nnet.fsq import VOCAB_SIZE
 from speechbrain_llase.nnet.layers import project
-from speechbrain_llase.nnet.packing import pack, unpack
+from speechbrain_llase.nnet.packing import Runs, pack, unpack
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
 MULTITASK_HEADS = ("x", "y")
 
 
-class MultitaskLM(torch.nn.Module):
+class SoftmaxHead:
+    """What is asked of a `TokenLM` behind its backbone, by one layer."""
+
+    head = "softmax"
+    predict_layer: torch.nn.Linear  # to all 65,536 tokens
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the head: (..., 2 d_model) to (..., 65536)."""
+        return project(self.predict_layer, hidden)
+
+    def pick(
+        self, hidden: torch.Tensor, norms: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Pick the most likely tokens of (total, D); see `pick_class`."""
+        return pick_class(self.predict_layer, hidden, norms)
+
+
+class MultitaskLM(torch.nn.Module, SoftmaxHead):
     """Predict the clean token of every frame of a mixture, or of a reference.
 
     Arguments
@@ -97,7 +115,7 @@ class MultitaskLM(torch.nn.Module):
         """
         references = None if references is None else list(references)
         hidden = torch.stack(self.hidden_each(list(mixtures), references))
-        return project(self.head(head), hidden)
+        return self.through(head).logits(hidden)
 
     def predict_each(
         self,
@@ -122,7 +140,7 @@ class MultitaskLM(torch.nn.Module):
             int64 (max(N, M),) each, in [0, 65536).
         """
         hidden, runs = pack(self.hidden_each(mixtures, references))
-        return unpack(pick_class(self.head(head), hidden), runs)
+        return unpack(self.through(head).pick(hidden), runs)
 
     def hidden_each(
         self,
@@ -134,8 +152,12 @@ class MultitaskLM(torch.nn.Module):
         rows, runs = pack(list(map(self.join, mixtures, references)))
         return unpack(run_llama(self.backbone, rows, runs), runs)
 
+    def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
+        """Run mixtures (total, input_size) alone: (total, 2 d_model)."""
+        return run_llama(self.backbone, self.join(rows), runs)
+
     def join(
-        self, mixture: torch.Tensor, reference: torch.Tensor | None
+        self, mixture: torch.Tensor, reference: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Project both inputs, and lay them side by side.
 
@@ -148,10 +170,29 @@ class MultitaskLM(torch.nn.Module):
         y = project(self.audio_linear_y, mixture).float()
         return pad_sequence([x, y]).flatten(1)  # (rows, 2, d) -> (rows, 2 d)
 
-    def head(self, name: str) -> torch.nn.Linear:
-        """The layer behind the backbone that is asked for."""
+    @property
+    def predict_layer(self) -> torch.nn.Linear:
+        """The head that enhances."""
+        return self.predict_layer_x
+
+    def through(self, name: str) -> "OneHead":
+        """Give the same network, for joined inputs, with a head: x or y."""
         if name not in MULTITASK_HEADS:
             raise ValueError(
-                f"head={name!r} is not known; choose one of {', '.join(MULTITASK_HEADS)}."
+                f"head={name!r} is not known; choose one of "
+                f"{', '.join(MULTITASK_HEADS)}."
             )
-        return getattr(self, f"predict_layer_{name}")
+        return OneHead(self.backbone, getattr(self, f"predict_layer_{name}"))
+
+
+class OneHead(SoftmaxHead):
+    """A backbone with one head, whose rows are what `MultitaskLM.join` gives."""
+
+    def __init__(
+        self, backbone: torch.nn.Module, predict_layer: torch.nn.Linear
+    ):
+        self.backbone, self.predict_layer = backbone, predict_layer
+
+    def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
+        """Run all but the head on (total, 2 d_model)."""
+        return run_llama(self.backbone, rows, runs)

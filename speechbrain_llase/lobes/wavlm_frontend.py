@@ -4,7 +4,7 @@ WavLM (Chen et al., arXiv:2110.13900) is cut after the layer that is used, and
 built from plain numbers; wavlm.py runs it. The released LLaSE feeds it the
 waveform as it is, although WavLM-Large was trained on normalised ones, and
 appends one row of zeros to every extraction; both are kept here, the latter
-in one place.
+in one place. LLaSE-G1 appends none.
 """
 
 from itertools import groupby
@@ -24,19 +24,22 @@ class Frontend(torch.nn.Module):
     A subclass says how a run of equally long waveforms becomes rows.
     """
 
+    zero_row = True  # whether a row of zeros ends every extraction
+
     def forward(
         self, wavs: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Extract features (B, N, D) of waves (B, T) at 16 kHz, in [-1, 1].
 
         Relative lengths (B,) in (0, 1] are optional; rows past an item's own
-        are zero. N is `num_rows(T)`. A ValueError, if an item is under 400
-        samples.
+        are zero. N is `num_rows(T, zero_row)`. A ValueError, if an item is
+        under 400 samples.
         """
         samples = item_samples(wavs, lengths)
         items = [wav[:n] for wav, n in zip(wavs, samples, strict=True)]
+        least = num_rows(wavs.shape[1], self.zero_row)
         return torch.nn.utils.rnn.pad_sequence(
-            self.extract_each(items, num_rows(wavs.shape[1])), batch_first=True
+            self.extract_each(items, least), batch_first=True
         )
 
     def extract_each(
@@ -45,8 +48,8 @@ class Frontend(torch.nn.Module):
         """Extract the features of waveforms of any lengths, float (T,) each.
 
         Neighbours of equal length are the faster the more they are. Gives
-        float32 (N, D) each, N = `num_rows(T)`, or `least` with zeros behind. A
-        ValueError, if one is under 400 samples.
+        float32 (N, D) each, N = `num_rows(T, zero_row)`, or `least` with zeros
+        behind. A ValueError, if one is under 400 samples.
         """
         shortest = min(len(wav) for wav in wavs)
         if shortest < MIN_SAMPLES:
@@ -66,7 +69,7 @@ class Frontend(torch.nn.Module):
 
 
 class WavLMFrontend(Frontend):
-    """The first layers of WavLM, without the final norm, and a last row of zeros.
+    """The first layers of WavLM, without the final norm.
 
     Arguments
     ---------
@@ -92,6 +95,9 @@ class WavLMFrontend(Frontend):
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto; see
         nnet/precision.py.
+    zero_row : bool
+        Append a row of zeros to every extraction (True: LLaSE does, LLaSE-G1
+        does not).
 
     Example
     -------
@@ -112,9 +118,10 @@ class WavLMFrontend(Frontend):
         normalize_wav: bool = False,
         dropout: float = 0.0,
         compute: str = "float32",
+        zero_row: bool = True,
     ):
         super().__init__()
-        self.normalize_wav = normalize_wav
+        self.normalize_wav, self.zero_row = normalize_wav, zero_row
         sizes = num_layers, num_heads, ffn_size, num_buckets, max_distance
         config = wavlm_config(
             hidden_size, *sizes, dropout, conv_dim=list(conv_dim)
@@ -125,10 +132,13 @@ class WavLMFrontend(Frontend):
         self.compute = hold_weights(self, compute)
 
     def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
-        """Run WavLM and append the zero row to every item."""
+        """Run WavLM, and append the zero row to every item."""
         if self.normalize_wav:
             runs = [normalize(wavs) for wavs in runs]
-        feats = unpack(*run_wavlm(self.wavlm, runs))
+        rows = run_wavlm(self.wavlm, runs)
+        if not self.zero_row:
+            return rows
+        feats = unpack(*rows)
         return pack([torch.nn.functional.pad(f, (0, 0, 0, 1)) for f in feats])
 
 

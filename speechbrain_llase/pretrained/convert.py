@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from speechbrain_llase import EnhanceLLaSE, __version__
+from speechbrain_llase.lobes.multitask_lm import MultitaskLM
 from speechbrain_llase.lobes.token_lm import TokenLM
 from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
 from speechbrain_llase.lobes.xcodec2_tokenizer import (
@@ -29,6 +30,7 @@ from speechbrain_llase.lobes.xcodec2_tokenizer import (
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.pretrained import loading
 from speechbrain_llase.pretrained.dimensions import (
+    is_multitask,
     network_dimensions,
     read_config,
 )
@@ -48,6 +50,7 @@ NETWORKS = {  # name -> its file, its class, what it takes of the file
     "semantic_encoder": ("w2v_bert", SemanticEncoder, loading.semantic_tensors),
     "codec_encoder": ("codec", CodecEncoder, loading.codec_encoder_tensors),
 }
+MULTITASK = ("lm", MultitaskLM, loading.multitask_lm_tensors)  # token_lm of G1
 
 
 def convert(
@@ -78,7 +81,8 @@ def convert(
         write_weights(networks, folder, dtype)
         write_yaml(networks, folder)
         dims = {name: about for name, (_, about) in networks.items()}
-        about = {"sources": describe_sources(files), "dimensions": dims}
+        sources = describe_sources(files, networks["token_lm"][0])
+        about = {"sources": sources, "dimensions": dims}
         manifest = write_about(folder, dtype, about)
         compare(networks, folder, dtype)
     return manifest
@@ -127,8 +131,8 @@ def build(
     path = {part: str(file) for part, file in files.items()}
     opened = {part: open_tensors(file) for part, file in path.items()}
     config = read_config(path["wavlm"])
-    networks = {}
-    for name, (part, kind, select) in NETWORKS.items():
+    wanted, networks = networks_with(opened.get("lm", {})), {}
+    for name, (part, kind, select) in wanted.items():
         if part in files and (name in ENHANCING or "w2v_bert" in files):
             heads = lm_heads, codec_heads
             dims = network_dimensions(name, opened[part], config, *heads, layer)
@@ -137,6 +141,12 @@ def build(
             load_strictly(module, tensors, path[part], ignore)
             networks[name] = (module, dims)
     return networks
+
+
+def networks_with(lm: dict) -> dict[str, tuple]:
+    """The networks of the model whose LM's file has these tensors."""
+    own = {"token_lm": MULTITASK} if is_multitask(lm) else {}
+    return {**NETWORKS, **own}
 
 
 def cast(tensor: torch.Tensor, dtype: str, key: str) -> torch.Tensor:
@@ -169,13 +179,18 @@ def write_weights(networks: dict, folder: Path, dtype: str) -> None:
         path.chmod(mode)
 
 
-def describe_sources(files: dict[str, Path]) -> dict[str, dict]:
+def describe_sources(
+    files: dict[str, Path], token_lm: torch.nn.Module
+) -> dict[str, dict]:
     """Say where the weights come from, and under which licences."""
+    licences = dict(LICENCES)
+    if isinstance(token_lm, MultitaskLM):
+        licences["lm"] = licences["multitask_lm"]
     return {
         part: {
             "file": Path(file).name,
             **describe_file(Path(file)),
-            "licence": LICENCES[part],
+            "licence": licences[part],
         }
         for part, file in files.items()
     }

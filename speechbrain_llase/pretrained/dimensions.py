@@ -5,12 +5,14 @@ be said: a wrong number loads without error and gives wrong tokens.
 """
 
 import re
+from collections.abc import Collection
 
 import torch
 
 from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, VOCAB_SIZE
 from speechbrain_llase.pretrained.layouts import (
     CODEC_ENCODER_RULES,
+    MULTITASK_LM_RULES,
     SEMANTIC_RULES,
     TOKEN_LM_RULES,
     VOCODER_RULES,
@@ -73,6 +75,8 @@ def network_dimensions(
     """
     if name == "frontend":
         return frontend_dimensions(tensors, config, layer)
+    if name == "token_lm" and is_multitask(tensors):
+        return multitask_lm_dimensions(tensors, lm_heads)
     if name == "token_lm":
         return token_lm_dimensions(tensors, lm_heads)
     if name == "vocoder":
@@ -190,6 +194,26 @@ def token_lm_dimensions(
         "num_heads": pick_heads("--lm-heads", d_model, num_heads),
         "ffn_size": shapes.of("backbone.layers.0.mlp.up_proj.weight")[0],
         "head": heads[classes],
+    }
+
+
+def is_multitask(keys: Collection[str]) -> bool:
+    """Tell by its tensors whether an LM has two inputs, as LLaSE-G1's has."""
+    return any(key.endswith("audio_linear_x.weight") for key in keys)
+
+
+def multitask_lm_dimensions(
+    tensors: dict[str, StoredTensor], num_heads: int | None
+) -> dict:
+    """Arguments of MultitaskLM; num_heads None means the official 16."""
+    shapes = Shapes(tensors, MULTITASK_LM_RULES, "multi-task LM")
+    d_model, input_size = shapes.of("audio_linear_x.weight")
+    return {
+        "input_size": input_size,
+        "d_model": d_model,
+        "num_layers": shapes.count("backbone.layers"),
+        "num_heads": pick_heads("--lm-heads", d_model, num_heads),
+        "ffn_size": shapes.of("backbone.layers.0.mlp.up_proj.weight")[0],
     }
 
 

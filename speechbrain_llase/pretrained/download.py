@@ -11,8 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub import (
+    HfFileMetadata,
+    get_hf_file_metadata,
+    hf_hub_url,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+)
 from huggingface_hub.file_download import http_get
 
 from speechbrain_llase.dataio.whole_files import no_link, whole_file
@@ -88,11 +96,7 @@ def plan(
         if Download(source, path, 0).is_whole():
             yield Download(source, path, path.stat().st_size)
             continue
-        url = hf_hub_url(source.repo, source.name, endpoint=endpoint)
-        try:
-            found = get_hf_file_metadata(url, token=False, endpoint=endpoint)
-        except (ConnectionFailed, OfflineModeIsEnabled) as err:
-            raise unreachable(url, err) from err
+        url, found = look_up(source, endpoint)
         if not found.etag or not found.size or not found.commit_hash:
             raise ValueError(
                 f"{url} answers without checksum, size or commit: no hub, "
@@ -100,6 +104,22 @@ def plan(
             )
         # not where it points to: such an address holds for an hour
         yield Download(source, path, found.size, url, found.etag)
+
+
+def look_up(
+    source: OfficialFile, endpoint: str | None
+) -> tuple[str, HfFileMetadata]:
+    """Find a file's URL and what the hub says of it; errors as above."""
+    for name in filter(None, (source.name, source.or_else)):
+        url = hf_hub_url(source.repo, name, endpoint=endpoint)
+        try:
+            found = get_hf_file_metadata(url, token=False, endpoint=endpoint)
+            return url, found
+        except EntryNotFoundError as err:
+            missing = unreachable(url, err)
+        except (ConnectionFailed, OfflineModeIsEnabled) as err:
+            raise unreachable(url, err) from err
+    raise missing
 
 
 def fetch(download: Download) -> Path:
@@ -172,7 +192,7 @@ def folder_size(downloads: list[Download], dtype: str, encoder: bool) -> int:
     """
     weights = ENCODER_WEIGHTS if encoder else 0
     for download in downloads:
-        known = WEIGHTS.get(download.source.part, 0)
+        known = WEIGHTS.get(download.source.kind, 0)
         is_other = download.source.differs(download.size)
         weights += download.size // 4 if is_other else known
     return weights * DTYPES[dtype] + BESIDE_WEIGHTS

@@ -4,6 +4,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
+PACKAGED = {"TokenLM": "llase", "MultitaskLM": "llase_g1"}
 TOKENIZER_YAML = """\
 # Clean speech -> Xcodec2 tokens, for training only; see
 # speechbrain_llase.lobes.xcodec2_tokenizer.load_tokenizer.
@@ -30,13 +31,14 @@ def write_yaml(networks: dict, folder: Path) -> None:
     `networks` holds (module, its dimensions) by name.
     """
     packaged = resources.files("speechbrain_llase.hparams")
-    text = packaged.joinpath("llase", "hyperparams.yaml").read_text("utf-8")
+    name = PACKAGED[type(networks["token_lm"][0]).__name__]
+    text = packaged.joinpath(name, "hyperparams.yaml").read_text("utf-8")
     text = re.sub(r"# Weights:.*?\n\n", "", text, flags=re.DOTALL)
     text = re.sub(r"    paths:\n(?:        .*\n)+", "", text)
-    text = text.replace(
-        'from_hparams("llase"), or with files of your own\n'
-        '#   overrides={"wavlm_file": ..., "lm_file": ..., "codec_file": ...}',
+    text = re.sub(
+        r'from_hparams\("\w+"\), or with files of your own\n#   overrides=.*',
         "from_hparams(FOLDER), the folder of this file",
+        text,
     )
     for name in ("frontend", "token_lm", "vocoder"):
         block = re.compile(rf"^{name}: !new:.*\n(?:    .*\n)+", re.MULTILINE)

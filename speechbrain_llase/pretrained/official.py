@@ -7,6 +7,7 @@ from pathlib import Path
 LICENCES = {
     "wavlm": "see huggingface.co/microsoft/wavlm-large",
     "lm": "see huggingface.co/BeauKang01/LLaSE",
+    "multitask_lm": "Apache-2.0 (ASLP-lab/LLaSE-G1)",
     "codec": "CC-BY-NC-4.0 (HKUSTAudio/xcodec2): no commercial use",
     "w2v_bert": "MIT (facebook/w2v-bert-2.0)",
 }
@@ -14,6 +15,7 @@ DTYPES = {"bfloat16": 2, "float16": 2, "float32": 4}  # bytes a weight
 LAYER = 6  # of WavLM, whose output the LM hears
 # How many weights are used, if the official files have their sizes.
 WEIGHTS = {"wavlm": 88_708_368, "lm": 271_678_464, "codec": 186_983_682}
+WEIGHTS["multitask_lm"] = 941_821_952
 ENCODER_WEIGHTS = 442_297_000  # and of the encoding half
 NEAR = 0.01  # how far a size that is known roughly may be off
 
@@ -22,10 +24,11 @@ NEAR = 0.01  # how far a size that is known roughly may be off
 class OfficialFile:
     """One published file."""
 
-    part: str  # as `convert` calls it; "" if it is known and not read
+    part: str  # as `convert` calls it
     address: str  # ORG/NAME/FILE on the Hugging Face hub; else a bare name
     size: int  # bytes; whole millions if known roughly, 0 if nobody said it
     mark: str  # a tensor that it has, and no file of another layout
+    or_else: str = ""  # its name, where it is not at its address
 
     def __str__(self) -> str:
         return self.address
@@ -41,9 +44,14 @@ class OfficialFile:
         return self.address.split("/", 2)[-1]
 
     @property
+    def kind(self) -> str:
+        """Its part, of which there are two in one place."""
+        return "multitask_lm" if self.mark == G1 else self.part
+
+    @property
     def licence(self) -> str:
         """The licence that `convert` writes down too."""
-        return LICENCES[self.part]
+        return LICENCES[self.kind]
 
     def differs(self, size: int) -> str:
         """Say how a size differs from the published one; "" if it does not."""
@@ -64,7 +72,7 @@ LM = "module.predict_layer.weight"
 CODEC = "acoustic_decoder.embed.weight"
 XCODEC2 = "generator.backbone.embed.weight"
 W2V_BERT = "encoder.layers.0.ffn1.intermediate_dense.weight"
-G1 = "module.predict_layer_x.weight"
+G1 = "module.audio_linear_x.weight"
 FILES = [
     OfficialFile(
         "wavlm",
@@ -89,16 +97,26 @@ FILES = [
         2_322_063_736,
         W2V_BERT,
     ),
-    OfficialFile("", "ASLP-lab/LLaSE-G1/ckpt/model.pt.tar", 4_291_575_808, G1),
+    OfficialFile(
+        "lm",
+        "ASLP-lab/LLaSE-G1/ckpt/model.pt.tar",
+        4_292_000_000,
+        G1,
+        or_else="model.pt.tar",
+    ),
 ]
-ON_HUB = {str(f): f for f in FILES if "/" in f.address and f.part}
+ON_HUB = {str(f): f for f in FILES if "/" in f.address}
 FILE_ENDINGS = tuple({Path(file.name).suffix for file in FILES})
 MODELS = {  # what `download` fetches
-    "llase": [
+    name: [
         ON_HUB["microsoft/wavlm-large/pytorch_model.bin"],
-        ON_HUB["BeauKang01/LLaSE/best.pt.tar"],
+        ON_HUB[lm],
         ON_HUB["HKUSTAudio/xcodec2-hf/model.safetensors"],
     ]
+    for name, lm in (
+        ("llase", "BeauKang01/LLaSE/best.pt.tar"),
+        ("llase_g1", "ASLP-lab/LLaSE-G1/ckpt/model.pt.tar"),
+    )
 }
 
 

@@ -147,8 +147,8 @@ def write_bad(kind, good, path):
         elif kind == "missing":
             del weights["module.adaLN.norm.bias"]
         else:
-            weights["module.predict_layer_x.weight"] = weights.pop(
-                "module.predict_layer.weight"
+            weights["module.audio_linear_x.weight"] = weights.pop(
+                "module.audio_linear.weight"
             )
         torch.save({"model_state_dict": weights}, path)
 
@@ -161,7 +161,7 @@ def write_bad(kind, good, path):
         ("other", "is like none of the official files; it has 1 tensors: a"),
         ("unknown", "does not fit. unknown: module.ema"),
         ("missing", "does not fit. missing: stage_norm.norm.bias"),
-        ("G1", "this version reads no such file"),
+        ("G1", "token_lm: The file is no multi-task LM"),
     ],
 )
 def test_wrong_file(official_files, tmp_path, capsys, kind, message):

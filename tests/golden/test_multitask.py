@@ -172,4 +172,4 @@ def test_a_batch_is_what_single_ones_are(small_case):
 
 def test_an_unknown_head_is_refused():
     with pytest.raises(ValueError, match="head='z' is not known"):
-        MultitaskLM(8, 8, 1, 2, 8).head("z")
+        MultitaskLM(8, 8, 1, 2, 8).through("z")
