@@ -185,26 +185,3 @@ class MixtureDataset(torch.utils.data.Dataset):
             "clean": mixture.clean,
             "snr_db": mixture.snr_db,
         }
-
-
-def mixture_datasets(hparams: dict) -> list[MixtureDataset]:
-    """Make a recipe's mixtures, of training and of validation.
-
-    Reads data_folder (with `clean/{train,valid}`, `noise/{train,valid}` and
-    `rir`), sample_rate, mixtures (of `MixtureSampler`), mixtures_per_epoch,
-    valid_mixtures and seed.
-    """
-    datasets = []
-    folder, rate = hparams["data_folder"], hparams["sample_rate"]
-    for part, count, seed in (
-        ("train", hparams["mixtures_per_epoch"], hparams["seed"]),
-        ("valid", hparams["valid_mixtures"], 0),
-    ):
-        sampler = MixtureSampler(
-            load_folder(f"{folder}/clean/{part}", rate),
-            load_folder(f"{folder}/noise/{part}", rate),
-            load_folder(f"{folder}/rir", rate),
-            **hparams["mixtures"],
-        )
-        datasets.append(MixtureDataset(sampler, count, seed))
-    return datasets

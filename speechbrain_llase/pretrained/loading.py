@@ -71,7 +71,9 @@ def load_weights(module: torch.nn.Module, path: str) -> None:
     load_strictly(module, open_tensors(path), path)
 
 
-def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
+def load_averaged(
+    module: torch.nn.Module, path: str, name: str | None = None
+) -> None:
     """Load one module out of a training's averaged weights; as above.
 
     Arguments
@@ -79,12 +81,11 @@ def load_averaged(module: torch.nn.Module, path: str, name: str) -> None:
     module : torch.nn.Module
         What is filled.
     path : str
-        An `average.ckpt` of the llase_mini recipe, which holds several
-        modules.
-    name : str
-        The module's name there.
+        An `average.ckpt` of the llase_mini recipe.
+    name : str, optional
+        The module's name there; None where it holds that one alone.
     """
-    prefix = f"module.{name}."
+    prefix = f"module.{name}." if name else "module."
     tensors = {
         key.removeprefix(prefix): tensor
         for key, tensor in open_tensors(path).items()

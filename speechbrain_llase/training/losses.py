@@ -8,7 +8,6 @@ from speechbrain_llase.lobes.spectral_encoder import (
     autocorrelation,
     magnitudes,
 )
-from speechbrain_llase.lobes.xcodec2 import fade
 from speechbrain_llase.nnet.fsq import NUM_LEVELS
 from speechbrain_llase.processing.mel_envelope import mel_bands
 
@@ -77,36 +76,6 @@ class MagnitudeLoss(torch.nn.Module):
         with torch.autocast(magnitude.device.type, enabled=False):
             power = magnitude.square() @ self.bands
         return 0.5 * power.add(self.floor**2).log()
-
-
-def blend_loss(
-    refiner: torch.nn.Module,
-    magnitude: torch.Tensor,
-    wavs: torch.Tensor,
-    floor: float,
-    share: float,
-    envelope_weight: float,
-    excess_weight: float,
-) -> torch.Tensor:
-    """L1 distance of a refiner's magnitudes from those of clean speech.
-
-    Magnitudes are float32 (B, M, bins), waves (B, T). Of their logarithms, of
-    their powers of 0.3 and of their envelopes, which have a weight of their
-    own. What is above the target counts `excess_weight` times as much: it is
-    audible noise. The target fades below floor, to a share of it; see `fade`.
-    """
-    ours = magnitude / refiner.level
-    theirs = fade(refiner.analyse(wavs).abs() / refiner.level, floor, share)
-    logs = [x.add(0.01).log() for x in (ours, theirs)]
-    powers = [x.add(1e-4).pow(0.3) for x in (ours, theirs)]
-    envelopes = [refiner.envelope(x * refiner.level) for x in (ours, theirs)]
-
-    def distance(ours, theirs):
-        more, less = (ours - theirs).relu(), (theirs - ours).relu()
-        return (excess_weight * more + less).mean() * 2 / (1 + excess_weight)
-
-    bins = distance(*logs) + distance(*powers)
-    return bins + envelope_weight * distance(*envelopes)
 
 
 def pitch_loss(lags: torch.Tensor, wavs: torch.Tensor) -> torch.Tensor:

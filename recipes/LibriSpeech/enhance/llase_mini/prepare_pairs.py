@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from wide_data import read_waves
+from wide_data import DEVELOPMENT, read_waves
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.augment.target_mixtures import TargetSampler
@@ -65,10 +65,11 @@ def main() -> None:
     add("--output", type=Path, required=True, help="an .npy file")
     add("--number", type=int, required=True)
     add("--part", choices=("train", "dev"), default="train")
+    add("--development", default=DEVELOPMENT, help="what --part dev reads")
     add("--seed", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    waves = read_waves(args.data, args.part)
+    waves = read_waves(args.data, args.part, args.development)
     sampler = TargetSampler(**waves, segment_s=SEGMENT_S, **MIXTURES)
     model = EnhanceLLaSE.from_hparams(
         args.model,

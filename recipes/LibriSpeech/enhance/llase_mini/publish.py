@@ -9,8 +9,9 @@ weights of its modules are taken, what was not trained there comes from the
 files that run started from. Of several runs that started from the same weights,
 the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder`
 takes the averaged decoder of another run of the same codec, and `--mend-bins`
-takes out bins of it that hum. `--refiner` adds what train_refiner.py made for
-the folder that was written without it. Everything is read back and compared.
+takes out bins of it that hum. `--refiner` adds the averaged weights of
+train_spectral_refiner.py, which heard the folder that was written without it.
+Everything is read back and compared.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from safetensors.torch import save_file
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.lobes.mel_codec import load_codec
-from speechbrain_llase.pretrained.loading import load_averaged, load_weights
+from speechbrain_llase.pretrained.loading import load_averaged
 from speechbrain_llase.pretrained.tensors import read_tensors
 
 TEMPLATES = Path(__file__).parent / "published"
@@ -68,7 +69,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--refiner",
         type=Path,
         metavar="CKPT",
-        help="a CKPT+ folder of train_refiner.py",
+        help="a CKPT+ folder of train_spectral_refiner.py",
     )
     parser.add_argument(
         "--dtype", default="float16", choices=["float16", "bfloat16", "float32"]
@@ -187,10 +188,10 @@ def run_yaml(checkpoint: Path) -> Path:
 
 
 def trained_refiner(checkpoint: Path) -> torch.nn.Module:
-    """Build the refiner of a run and load it."""
+    """Build the refiner of a run and load its averaged weights."""
     with open(run_yaml(checkpoint)) as fin:
         refiner = load_hyperpyyaml(fin)["refiner"]
-    load_weights(refiner, str(checkpoint / "refiner.ckpt"))
+    load_averaged(refiner, checkpoint / "average.ckpt")
     return refiner
 
 
@@ -214,7 +215,9 @@ def write_folder(
         if template == "hyperparams.yaml":
             if "refiner" in modules:
                 text += blocks(yaml, ["refiner"])
-            networks = r"(^(?:frontend|token_lm|vocoder): .*\n(?:    .*\n)+)"
+            networks = (
+                r"(^(?:frontend|token_lm|vocoder|refiner): .*\n(?:    .*\n)+)"
+            )
             line = r"\1    compute: !ref <compute>\n"
             text = re.sub(networks, line, text, flags=re.MULTILINE)
         (folder / template).write_text(text)

@@ -192,7 +192,7 @@ def dataio_prep(hparams):
     samples = round(hparams["segment_s"] * SAMPLE_RATE)
     pairs = np.load(hparams["pairs"], mmap_mode="r")
     sampler = TargetSampler(
-        **read_waves(hparams["data_folder"], "train"),
+        **read_waves(hparams["data_folder"], "train", hparams["development"]),
         segment_s=hparams["segment_s"] + 0.4,
         **hparams["mixtures"],
     )

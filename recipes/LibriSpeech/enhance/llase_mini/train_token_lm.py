@@ -7,9 +7,10 @@ To run this recipe, do the following, after train_codec.py:
 > python train_token_lm.py hparams/token_lm_spectra.yaml --data_folder=DATA \
     --codec_folder=CKPT --token_lm_folder=CKPT
 
-DATA holds `clean/{train,valid}`, `noise/{train,valid}` and `rir`. The first
-run learns to predict the codec's tokens of clean speech from mixtures made
-on the fly. The second one goes on through the decoder, which stays as it is:
+DATA holds `clean/train`, `noise/train` and `rir`, and more of them in `more`;
+what development.json names validates. The first run learns to predict the
+codec's tokens of clean speech from mixtures made on the fly, heard without
+rumble and at one level of speech. The second one goes on through the decoder, which stays as it is:
 the spectra of the predicted tokens are compared with those of the clean
 speech, so an error counts for as much as it is heard. With
 `--train_vocoder=True` the decoder learns along; it hears the right tokens too.
@@ -20,8 +21,8 @@ import sys
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from wide_data import wide_datasets
 
-from speechbrain_llase.augment.mixture_dataset import mixture_datasets
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.nnet.fsq import (
     codes_to_levels,
@@ -30,10 +31,10 @@ from speechbrain_llase.nnet.fsq import (
     mean_codes,
     quantise,
 )
+from speechbrain_llase.processing.hearing import hear
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
     to_active_level,
-    to_peak,
 )
 from speechbrain_llase.training.losses import digit_loss, pitch_loss
 from speechbrain_llase.training.straight_through import straight_through_codes
@@ -68,7 +69,7 @@ class TokenLMBrain(sb.Brain):
         """Predict the digits' logits (B, N, 8, 4) of the clean speech."""
         self.modules.encoder.eval()  # its statistics are settled
         models = self.current_models(stage)
-        noisy = to_peak(batch["noisy"].to(self.device))
+        noisy, _ = hear(batch["noisy"].to(self.device))
         return models["token_lm"](models["frontend"](noisy))
 
     def current_models(self, stage):
@@ -195,7 +196,7 @@ if __name__ == "__main__":
     sb.create_experiment_directory(
         hparams["output_folder"], hparams_file, overrides
     )
-    train_data, valid_data = mixture_datasets(hparams)
+    train_data, valid_data = wide_datasets(hparams)
     hparams["train_data"] = train_data
     hparams["pretrainer"].collect_files()
     hparams["pretrainer"].load_collected()

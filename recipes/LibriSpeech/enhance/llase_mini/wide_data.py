@@ -26,17 +26,22 @@ KINDS = {
     "noise": ("noise/train", "more/noise/train"),
     "rir": ("rir", "more/rir/train"),
 }
+DEVELOPMENT = "development.json"
 REPEATS = 3  # of LibriSpeech's utterances
 SHORT_NOISE = 5 * SAMPLE_RATE  # samples
 TAILS_DB = (0, -5, -10)  # of the reverberation
 DIRECT = 40  # samples after the peak of a response that are direct sound
 
 
-def read_lists(data_folder: str, part: str) -> dict[str, list[str]]:
-    """Name the files of "train" or of "dev", below the data folder."""
-    held_out = json.loads(
-        Path(__file__).with_name("development.json").read_text("utf-8")
-    )
+def read_lists(
+    data_folder: str, part: str, development: str = DEVELOPMENT
+) -> dict[str, list[str]]:
+    """Name the files of "train" or of "dev", below the data folder.
+
+    `development` names those of "dev", from this file's folder on.
+    """
+    path = Path(__file__).parent / development
+    held_out = json.loads(path.read_text("utf-8"))
     if part == "dev":
         return held_out
     data = Path(data_folder)
@@ -51,9 +56,11 @@ def read_lists(data_folder: str, part: str) -> dict[str, list[str]]:
     }
 
 
-def read_waves(data_folder: str, part: str) -> dict[str, list[torch.Tensor]]:
+def read_waves(
+    data_folder: str, part: str, development: str = DEVELOPMENT
+) -> dict[str, list[torch.Tensor]]:
     """Read what `MixtureSampler` draws from: clean, noises and rirs."""
-    names = read_lists(data_folder, part)
+    names = read_lists(data_folder, part, development)
     waves = {
         kind: [read(Path(data_folder, name)) for name in files]
         for kind, files in names.items()
@@ -84,31 +91,28 @@ def nearer(rir: torch.Tensor, tail_db: float) -> torch.Tensor:
     return rir * gain
 
 
-def wide_sampler(data_folder: str, part: str, **settings) -> MixtureSampler:
-    """A sampler of mixtures; settings are those of `MixtureSampler`."""
-    return MixtureSampler(**read_waves(data_folder, part), **settings)
-
-
 def wide_datasets(hparams: dict) -> list[MixtureDataset]:
     """Mixtures of training and of the development set, for the token LM.
 
     Arguments
     ---------
     hparams : dict
-        data_folder, mixtures, mixtures_per_epoch, valid_mixtures and seed.
+        data_folder, development, mixtures (settings of `MixtureSampler`),
+        mixtures_per_epoch, valid_mixtures and seed.
 
     Returns
     -------
     datasets : list of MixtureDataset
     """
-    folder, settings = hparams["data_folder"], hparams["mixtures"]
-    return [
-        MixtureDataset(wide_sampler(folder, part, **settings), count, seed)
-        for part, count, seed in (
-            ("train", hparams["mixtures_per_epoch"], hparams["seed"]),
-            ("dev", hparams["valid_mixtures"], 0),
-        )
-    ]
+    datasets = []
+    for part, count, seed in (
+        ("train", hparams["mixtures_per_epoch"], hparams["seed"]),
+        ("dev", hparams["valid_mixtures"], 0),
+    ):
+        waves = read_waves(hparams["data_folder"], part, hparams["development"])
+        sampler = MixtureSampler(**waves, **hparams["mixtures"])
+        datasets.append(MixtureDataset(sampler, count, seed))
+    return datasets
 
 
 def read(file: Path) -> torch.Tensor:
