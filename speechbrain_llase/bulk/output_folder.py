@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 from speechbrain_llase.bulk.open_file import CannotGoOn
-from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.storage import (
     is_partial,
     list_files,
     new_file,
     remove,
 )
+from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.urls import local_path, show
 
 # Errors of a place, not of a file
@@ -24,6 +24,7 @@ FATAL = frozenset(
     for name in "ENOSPC EDQUOT EROFS EIO ESTALE ENODEV ENXIO ENOTCONN".split()
     if hasattr(errno, name)
 )
+FOLDERS = 100  # whose names are held at a time
 
 
 class OutputFolder:
@@ -74,13 +75,15 @@ class OutputFolder:
     def holds(self, name: str) -> bool:
         """Tell whether a result was there when the run began.
 
-        Temporary files of the run's killed processes are removed. Each folder
-        is listed once, when it is first asked for; elsewhere, all at once.
+        Temporary files of the run's killed processes are removed. A folder is
+        listed when it is asked for, what lies elsewhere all at once.
         """
         if self.path is None:
             return name in self.names
         path = self.path / name
         if path.parent not in self.folders:
+            if len(self.folders) == FOLDERS:
+                self.folders.clear()
             self.folders[path.parent] = self.tidy(path.parent)
         return path.name in self.folders[path.parent]
 

@@ -1,12 +1,10 @@
 """What a run does: its units, and where their results go.
 
-A unit is what is enhanced and resumed as one: a file, a tar shard or a table,
-on this machine or behind a URL. All decisions fall here, before a model is
-loaded: the inputs are found, every result gets a name, and a plan that would
-lose a file is refused. Nothing is written, no audio is opened.
+All decisions fall here, before a model is loaded: the inputs are found, every
+result gets a name, and a plan that would lose a file is refused. No result is
+written, no audio is opened.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +15,13 @@ from speechbrain_llase.bulk.refusals import (
     refuse_missing,
 )
 from speechbrain_llase.bulk.storage import list_files, local_copy
+from speechbrain_llase.bulk.units import (
+    SHARD_ENDINGS,
+    TABLE_ENDINGS,
+    Unit,
+    UnitList,
+    kind_of,
+)
 from speechbrain_llase.dataio.audio_files import (
     AUDIO_SUFFIXES,
     find_audio,
@@ -26,51 +31,18 @@ from speechbrain_llase.dataio.audio_files import (
 )
 from speechbrain_llase.dataio.input_lists import Entry, is_list, read_list
 from speechbrain_llase.dataio.urls import (
-    is_url,
-    join,
     local_path,
     name_of,
     show,
     split_glob,
-    whole,
 )
-
-SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
-TABLE_ENDINGS = (".parquet", ".arrow")
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One file, shard or table."""
-
-    source: str  # URL or path, as it was given or found
-    top: str  # URL or path of the output folder
-    name: str  # of the result below that folder, with slashes
-    size: int = 0  # bytes of the source
-
-    @property
-    def kind(self) -> str:
-        """Tell by its name: "file", "shard" or "table"."""
-        return kind_of(self.source)
-
-    @property
-    def target(self) -> str:
-        """URL or path of the result."""
-        if is_url(self.top):
-            return join(self.top, self.name)
-        return os.path.join(self.top, self.name)
-
-    @property
-    def input(self) -> str:
-        """The source as the manifest names it: absolute, without secrets."""
-        return show(whole(self.source))
 
 
 @dataclass(frozen=True)
 class Plan:
     """All units of a run."""
 
-    units: list[Unit]
+    units: UnitList
     left_out: list[str]  # found, but of formats that cannot be read
 
     @property
@@ -107,14 +79,21 @@ def plan_run(
     top = tidy(output)
     given = [entry for place in inputs for entry in read_input(place, column)]
     refuse_missing(entry.path for entry in given)
-    left_out, units = [], {}
+    left_out, units = [], UnitList(top)
+    units.extend(name_units(given, top, left_out))
+    refuse_losses(units, top)
+    return Plan(units, left_out)
+
+
+def name_units(
+    given: Iterable[Entry], top: str, left_out: list[str]
+) -> Iterator[tuple[str, Unit]]:
+    """Find what entries hold: what each file is, and the unit."""
     for entry in given:
         for source, key, size in find(tidy(entry.path), top, left_out):
             name = name_result(key, entry.name)
             identity, here = look_at(source)
-            units[identity, name] = Unit(source, top, name, size or here)
-    refuse_losses(units, top)
-    return Plan(list(units.values()), left_out)
+            yield identity, Unit(source, top, name, size or here)
 
 
 def tidy(place: str) -> str:
@@ -178,20 +157,6 @@ def lies_in(folder: str, output: str) -> bool:
     if path and top:
         return real_path(path).is_relative_to(real_path(top))
     return f"{folder}/".startswith(f"{output}/")
-
-
-def kind_of(place: str) -> str:
-    """Tell by its name what a place holds.
-
-    Example
-    -------
-    >>> [kind_of(p) for p in ("a.wav", "s3://b/0.tar", "a.PARQUET", "a.tgz")]
-    ['file', 'shard', 'table', 'shard']
-    """
-    name = place.partition("?")[0] if is_url(place) else place
-    if name.lower().endswith(SHARD_ENDINGS):
-        return "shard"
-    return "table" if name.lower().endswith(TABLE_ENDINGS) else "file"
 
 
 def name_result(key: str, given: str | None = None) -> str:

@@ -2,14 +2,14 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from speechbrain_llase.dataio.urls import name_of
 
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Unit
+    from speechbrain_llase.bulk.units import Unit
 
 LINE_EVERY_S = 30.0  # between two lines
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} files [{elapsed}{postfix}]"
@@ -22,7 +22,7 @@ class Progress:
     the one at work, and those to come.
     """
 
-    def __init__(self, units: Sequence["Unit"]):
+    def __init__(self, units: Collection["Unit"]):
         self.count = len(units)
         self.size = sum(unit.size for unit in units)
         self.done = self.failed = 0

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase.bulk.container_items import InsideOptions
-from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.run_settings import Description, differences
+from speechbrain_llase.bulk.units import Unit
 
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.output_folder import OutputFolder

@@ -12,7 +12,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,6 @@ from speechbrain_llase.bulk.batcher import Outcome
 from speechbrain_llase.bulk.container_items import InsideOptions
 from speechbrain_llase.bulk.open_file import CannotGoOn
 from speechbrain_llase.bulk.output_folder import OutputFolder
-from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.ray_cluster import (
     Attempts,
     Cluster,
@@ -31,6 +30,7 @@ from speechbrain_llase.bulk.ray_cluster import (
     last_line,
 )
 from speechbrain_llase.bulk.records import Record, make_record
+from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.urls import whole
 
 LOOK_S = 0.2  # between two looks at whether to stop
@@ -77,7 +77,7 @@ class RayEngine:
 
     def enhance(
         self,
-        units: Sequence[Unit],
+        units: Collection[Unit],
         folder: OutputFolder,
         stop: Callable[[], bool],
         *_: Any,

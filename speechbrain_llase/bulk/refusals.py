@@ -1,8 +1,8 @@
 """Plans that would lose a file are refused before anything begins."""
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,12 @@ from speechbrain_llase.dataio.urls import (
 )
 
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Unit
+    from speechbrain_llase.bulk.units import Unit, UnitList
 
 CULPRITS_SHOWN = 10  # names in one message; the others are counted
 
 
-def look_at(place: str) -> tuple[tuple[int, int] | str, int]:
+def look_at(place: str) -> tuple[str, int]:
     """Tell what a file is, however it is written, and its size in bytes."""
     path = local_path(place)
     if path is None:
@@ -31,7 +31,7 @@ def look_at(place: str) -> tuple[tuple[int, int] | str, int]:
         status = path.stat()
     except OSError:  # a broken link: only its name is left
         return os.path.abspath(path), 0
-    return (status.st_dev, status.st_ino), status.st_size
+    return f"{status.st_dev}:{status.st_ino}", status.st_size
 
 
 def refuse_missing(places: Iterable[str]) -> None:
@@ -43,52 +43,54 @@ def refuse_missing(places: Iterable[str]) -> None:
     )
 
 
-def refuse_losses(units: Mapping[tuple, "Unit"], output: str) -> None:
+def refuse_losses(units: "UnitList", output: str) -> None:
     """Refuse plans in which a file would be lost.
 
     Two results have one name, or a result would lie over an input, over a
-    folder or outside `output`. The keys of `units` begin with what the sources
-    are, see `look_at`. On this machine links are followed; elsewhere names are
-    compared.
+    folder or outside `output`. On this machine links are followed; elsewhere
+    names are compared.
     """
-    refuse_clashes(units.values())
-    folders = {os.path.dirname(unit.target) for unit in units.values()}
-    if is_url(output):
-        old = list(units.values())
-    else:
-        there = {path for path in folders if os.path.isdir(path)}
-        old = [u for u in units.values() if os.path.dirname(u.target) in there]
-        refuse_outside(folders, output)
-    inputs = {key: unit.source for (key, _), unit in units.items() if old}
-    targets = ((unit, look_at(unit.target)[0]) for unit in old)
+    refuse_clashes(units)
+    is_far = is_url(output)
+    if not is_far and not os.path.isdir(output):
+        return  # nothing is there that a result could meet
+    if not is_far:
+        targets = (os.path.dirname(unit.target) for unit in units)
+        refuse_outside((folder for folder, _ in groupby(targets)), output)
     refuse_any(
         "An output would overwrite an input; choose another --output",
         (
-            show(f"{unit.target} <- {unit.source}, over {inputs[key]}")
-            for unit, key in targets
-            if key in inputs
+            show(f"{unit.target} <- {unit.source}, over {source}")
+            for unit in in_old_folders(units, output)
+            if (source := units.source_of(look_at(unit.target)[0]))
         ),
     )
     refuse_any(
         "An output has the name of a folder; choose another --output",
-        (u.target for u in old if os.path.isdir(u.target)),
+        (
+            unit.target
+            for unit in in_old_folders(units, output)
+            if os.path.isdir(unit.target)
+        ),
     )
 
 
-def refuse_clashes(units: Collection["Unit"]) -> None:
+def in_old_folders(units: Iterable["Unit"], output: str) -> Iterator["Unit"]:
+    """Yield those whose results may lie over something."""
+    for folder, some in groupby(units, lambda u: os.path.dirname(u.target)):
+        if is_url(output) or os.path.isdir(folder):
+            yield from some
+
+
+def refuse_clashes(units: "UnitList") -> None:
     """Refuse two inputs with one output."""
-    counts = Counter(os.path.normcase(unit.name) for unit in units)
-    sources = defaultdict(list)
-    for unit in units:
-        if counts[os.path.normcase(unit.name)] > 1:
-            target = os.path.normcase(unit.target)
-            sources[target].append(unit.source)
+    found = groupby(units.clashing(), lambda u: os.path.normcase(u.target))
     refuse_any(
         "Several inputs would be written to one output; rename them, give "
         "the folder above them as INPUT, or use one --output for each",
         (
-            show(f"{target} <- {', '.join(names)}")
-            for target, names in sources.items()
+            show(f"{target} <- {', '.join(unit.source for unit in some)}")
+            for target, some in found
         ),
     )
 
@@ -99,10 +101,12 @@ def refuse_outside(folders: Iterable[str], output: str) -> None:
     refuse_any(
         f"A link leads out of the output folder {output}; choose another "
         "--output or remove the link",
-        (
-            f"{folder} -> {real_path(Path(folder))}"
-            for folder in sorted(folders)
-            if not real_path(Path(folder)).is_relative_to(top)
+        sorted(
+            {
+                f"{folder} -> {real}"
+                for folder in folders
+                if not (real := real_path(Path(folder))).is_relative_to(top)
+            }
         ),
     )
 
@@ -136,10 +140,10 @@ def refuse_taken(
 
 def refuse_any(reason: str, culprits: Iterable[str]) -> None:
     """Raise a ValueError that lists the culprits, if there are any."""
-    culprits = list(culprits)
-    if not culprits:
+    culprits = iter(culprits)
+    lines = list(islice(culprits, CULPRITS_SHOWN))
+    if not lines:
         return
-    lines = culprits[:CULPRITS_SHOWN]
-    if len(culprits) > CULPRITS_SHOWN:
-        lines.append(f"... and {len(culprits) - CULPRITS_SHOWN} more")
+    if more := sum(1 for _ in culprits):
+        lines.append(f"... and {more} more")
     raise ValueError("\n  ".join([f"{reason}:", *lines]))

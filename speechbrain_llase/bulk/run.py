@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,9 +13,9 @@ from speechbrain_llase.bulk.manifest import HOW, Manifest
 from speechbrain_llase.bulk.manifest_copy import ManifestCopy
 from speechbrain_llase.bulk.open_file import CannotGoOn
 from speechbrain_llase.bulk.output_folder import OutputFolder
-from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.records import Record, read_records
 from speechbrain_llase.bulk.refusals import refuse_any
+from speechbrain_llase.bulk.units import Unit, UnitList
 
 SYNC_S = 1.0  # between two waits for lines to be on the disk
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -26,11 +26,11 @@ ASKED = (
 
 
 def find_rest(
-    units: Sequence[Unit],
+    units: UnitList,
     manifest: Manifest,
     folder: OutputFolder,
     others: bool,
-) -> list[Unit]:
+) -> UnitList:
     """Compare plan, manifest and results; bring the manifest up to date.
 
     - A line and its result: the unit is done.
@@ -46,7 +46,8 @@ def find_rest(
     """
     digest = digest_of(units)
     may_replace = manifest.may_replace(digest)
-    rest, gone, kept, clashes = [], [], [], []
+    rest, kept = UnitList(units.top), UnitList(units.top)
+    gone, clashes = [], []
     for unit in units:
         status, source = manifest.lines.get(unit.name, (None, None))
         is_there = folder.holds(unit.name)
@@ -57,28 +58,28 @@ def find_rest(
             elif status == "done" and source != unit.input:
                 clashes.append(f"{unit.target} <- {unit.source}, not {source}")
         elif is_there and status is None and not may_replace:
-            kept.append(Record(unit.input, unit.name, "kept"))
+            kept.append(unit)
         else:
             rest.append(unit)
     if not others:
         refuse_any(f"Outputs were made of other inputs. {HOW}", clashes)
-    if kept:
-        manifest.append(*kept)
-        manifest.sync()  # before the plan is noted, see `may_replace`
+    for unit in kept:
+        manifest.append(Record(unit.input, unit.name, "kept"))
+    manifest.sync()  # before the plan is noted, see `may_replace`
     manifest.plan(len(units), digest)
     manifest.forget([*gone, *lines_inside(rest, manifest)])
     return rest
 
 
-def digest_of(units: Sequence[Unit]) -> str:
+def digest_of(units: UnitList) -> str:
     """Tell plans apart by the names of their results, in any order."""
     digest = hashlib.sha256()
-    for name in sorted(unit.name for unit in units):
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    for unit in units.by_name():
+        digest.update(unit.name.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
 
 
-def lines_inside(units: Sequence[Unit], manifest: Manifest) -> list[str]:
+def lines_inside(units: Iterable[Unit], manifest: Manifest) -> list[str]:
     """Name the lines of recordings inside shards that are made again."""
     names = {unit.name for unit in units if unit.kind != "file"}
     return [line for line in manifest.lines if unit_of(line, names)]
@@ -98,7 +99,7 @@ def unit_of(line: str, names: Collection[str]) -> str | None:
 
 
 def failed_inside(
-    units: Sequence[Unit], rest: Sequence[Unit], manifest: Manifest
+    units: Iterable[Unit], rest: Iterable[Unit], manifest: Manifest
 ) -> list[Record]:
     """Find the recordings that failed in shards and tables that are done."""
     done = {unit.name for unit in units if unit.kind != "file"}

@@ -3,7 +3,7 @@
 It is the local engine, and what each actor of the Ray engine runs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ from speechbrain_llase.bulk.container_items import (
 )
 from speechbrain_llase.bulk.open_file import Stopped
 from speechbrain_llase.bulk.output_folder import OutputFolder
-from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.records import Record, make_record, one_line
 from speechbrain_llase.bulk.run_settings import Description, describe_run
 from speechbrain_llase.bulk.storage import local_copy
 from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
+from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.audio_reader import to_source
 from speechbrain_llase.dataio.audio_writer import write_blocks
 from speechbrain_llase.dataio.urls import local_path, show, whole
@@ -74,7 +74,7 @@ class Worker:
 
     def enhance(
         self,
-        units: Sequence[Unit],
+        units: Collection[Unit],
         folder: OutputFolder,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[Unit, int, int], None] | None = None,

@@ -4,6 +4,7 @@ import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ from speechbrain_llase.bulk.manifest import (
     manifest_name,
     manifest_path,
 )
-from speechbrain_llase.bulk.plan import Unit, plan_run
+from speechbrain_llase.bulk.plan import plan_run
 from speechbrain_llase.bulk.progress import Progress
 from speechbrain_llase.bulk.records import state_path
 from speechbrain_llase.bulk.refusals import refuse_taken
+from speechbrain_llase.bulk.units import Unit, UnitList
 from speechbrain_llase.cli.common import (
     add_model_options,
     make_output,
@@ -143,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_with(
-    args: argparse.Namespace, units: list[Unit], manifest: Manifest
+    args: argparse.Namespace, units: UnitList, manifest: Manifest
 ) -> int:
     """Load the model and go on with the run; return the exit code."""
     from speechbrain_llase.bulk.manifest_copy import ManifestCopy
@@ -186,7 +188,7 @@ def run_with(
         return follow(lines, summary, progress, stopper)
 
 
-def refuse_details(args: argparse.Namespace, units: list[Unit]) -> None:
+def refuse_details(args: argparse.Namespace, units: UnitList) -> None:
     """Refuse --details where it cannot be told."""
     if args.details is None:
         return
@@ -197,11 +199,12 @@ def refuse_details(args: argparse.Namespace, units: list[Unit]) -> None:
         )
 
 
-def pick_shard(units: list[Unit], part: tuple[int, int] | None) -> list[Unit]:
+def pick_shard(units: UnitList, part: tuple[int, int] | None) -> UnitList:
     """Take every N-th unit, from the I-th on, in the order of the outputs."""
     if part is None:
         return units
-    return sorted(units, key=lambda unit: unit.name)[part[0] - 1 :: part[1]]
+    chosen = islice(units.by_name(), part[0] - 1, None, part[1])
+    return UnitList(units.top, chosen)
 
 
 def load_engine(

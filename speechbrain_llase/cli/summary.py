@@ -10,9 +10,9 @@ from speechbrain_llase.cli.common import say
 from speechbrain_llase.dataio.urls import show
 
 if TYPE_CHECKING:
-    from speechbrain_llase.bulk.plan import Unit
     from speechbrain_llase.bulk.progress import Progress
     from speechbrain_llase.bulk.records import Record
+    from speechbrain_llase.bulk.units import Unit
     from speechbrain_llase.inference.reports import Report
 
 FAILURES_SHOWN = 50  # failures; the manifest has all

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from speechbrain_llase.bulk.plan import name_result, plan_run
+from speechbrain_llase.bulk.units import Unit, UnitList
 from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
 
 
@@ -27,6 +28,25 @@ def targets(*inputs, output="out"):
     units = plan_run(inputs, output).units
     assert all(Path(unit.target) == Path(output, unit.name) for unit in units)
     return [unit.name for unit in units]
+
+
+def test_any_name_keeps_its_order_and_its_bytes(make):
+    """A plan lies on the disk; names there need not be UTF-8."""
+    names = [f"{x}.wav" for x in ("b", "a", "\udce9", "\u00e9", "\uffff", "B")]
+    make(*(f"x/{name}" for name in names))
+    assert targets("x") == sorted(names)
+    units = plan_run([f"x/{name}" for name in names], "out").units
+    assert [unit.source for unit in units] == [f"x/{n}" for n in names]
+    assert [unit.name for unit in units.by_name()] == sorted(names)
+    assert len(units) == 6
+
+
+def test_a_plan_without_room_says_so():
+    units = UnitList("out")
+    units.db.execute("PRAGMA max_page_count = 4")
+    many = (Unit(f"{k}", "out", f"{k}.wav") for k in range(1000))
+    with pytest.raises(OSError, match="is full.*set TMPDIR"):
+        units.extend((None, unit) for unit in many)
 
 
 def test_a_file_lands_in_the_output_folder(make):

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from speechbrain_llase.bulk import progress as module
-from speechbrain_llase.bulk.plan import Unit
 from speechbrain_llase.bulk.progress import Progress
+from speechbrain_llase.bulk.units import Unit
 
 
 class Clock:

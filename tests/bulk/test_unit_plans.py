@@ -133,4 +133,4 @@ def test_one_plan_for_all_places(make, tmp_path):
     assert found["in/b.flac"] == "out/b.wav"
     assert found["in/c.wav"] == "out/c.wav" and len(found) == 5
     assert found["s/0.tar"] == "out/0.tar"
-    assert plan.units[0].input == f"{tmp_path}/in/a.wav"
+    assert next(iter(plan.units)).input == f"{tmp_path}/in/a.wav"
