@@ -27,7 +27,8 @@ MAY_IMPORT = {  # and what these may import in turn
     "processing": [],
 }
 EXCEPTIONS = set()  # three at most: (file, package)
-PUBLIC = {"EnhanceLLaSE": "inference", "__version__": None, "moved": None}
+PUBLIC = {"EnhanceLLaSE": "inference", "LLaSEG1": "inference"}
+PUBLIC |= {"__version__": None, "moved": None}
 INTERFACES = {  # names that several modules define on purpose
     "__all__",
     "__getattr__",
@@ -114,7 +115,7 @@ def missing_names(tree):
             continue
         folder = ROOT.joinpath(*module[1:])
         file = folder / "__init__.py" if folder.is_dir() else f"{folder}.py"
-        found = {"EnhanceLLaSE"} | {x.stem for x in folder.glob("*")}
+        found = {"EnhanceLLaSE", "LLaSEG1"} | {x.stem for x in folder.glob("*")}
         if Path(file).is_file():
             found |= set(known(ast.parse(Path(file).read_text("utf-8"))))
         yield from {alias.name for alias in node.names} - found

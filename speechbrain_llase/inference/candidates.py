@@ -130,7 +130,7 @@ class Candidates:
         plans: list[list[Window]],
     ) -> list[list[torch.Tensor]]:
         """Draw further token sequences: each a list of (N,) of all windows."""
-        token_lm = stages.mods["token_lm"]
+        token_lm = stages.token_lm
         with torch.no_grad(), stages.inference_ctx:
             files = [
                 self.draw(token_lm, [known.hidden for known in own])

@@ -180,7 +180,7 @@ def measure_files(
     those that are decoded in place of the most likely ones.
     """
     tokens = tokens or [known.tokens for known in posteriors]
-    token_lm = stages.mods["token_lm"]
+    token_lm = stages.token_lm
     with torch.no_grad(), stages.inference_ctx:
         found = [
             measure_hidden(token_lm, known.hidden, own)

@@ -51,6 +51,7 @@ class EnhanceLLaSE(Pretrained):
     torch.Size([2, 8000])
     """
 
+    STAGES = Stages  # the class of them
     MODULES_NEEDED = ["frontend", "token_lm", "vocoder"]
     HPARAMS_NEEDED = ["sample_rate", "window_batch", "restore_level"]
     HPARAMS_NEEDED += ["window_s", "context_s", "crossfade_s", "context_from"]
@@ -107,7 +108,7 @@ class EnhanceLLaSE(Pretrained):
         exact = self.computes_in == "float32"  # or autocast has nothing to do
         fuses = compilation.can_fuse(self.compile, self.device)
         run = self.device, self.inference_ctx if exact else None, fuses
-        self.stages = Stages(self.mods, self.hparams, *run)
+        self.stages = self.STAGES(self.mods, self.hparams, *run)
         own = self.hparams  # guard and candidates are off in older models
         self.guard = getattr(own, "guard", None) or Guard()
         self.candidates = getattr(own, "candidates", None) or Candidates()
@@ -237,7 +238,8 @@ class EnhanceLLaSE(Pretrained):
         tokens = torch.full(shape, -1, device=self.device)
         for row, plan, found in zip(tokens, plans, by_file(posteriors, plans)):
             for window, known in zip(plan, found):
-                row[window.start : window.stop] = window.kept(known.tokens)
+                kept = window.kept(known.tokens)  # a late pass has fewer
+                row[window.start :][: len(kept)] = kept
         return tokens
 
     tokenize, decode = predict_tokens, moved.decode_by_stages  # old names

@@ -14,7 +14,7 @@ import torch
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
-from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.dataio.sample_buffer import SampleSpool, SpeakerSpools
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.window_stream import (
@@ -40,33 +40,60 @@ def enhance_blocks(
 ) -> Iterator[torch.Tensor]:
     """Enhance a local file: float32 (T,) each, on the CPU, in [-1, 1].
 
-    A result over full scale is scaled down, with a warning. `progress` is
+    Of a separation, (T, 2) each. A result over full scale is scaled down, with a warning. `progress` is
     called with the samples done and the samples in all, at the model's rate; a
     list of details gets those of all windows, in order. A ValueError before
     any block, if the file cannot be read.
     """
     with ExitStack() as stack:
-        noisy = stack.enter_context(SampleSpool())
-        for block in read_blocks(path, stages.hparams.sample_rate):
-            noisy.write(block)
-        enhanced = stack.enter_context(SampleSpool())
-        windows = WindowStream(stages, details=details)
+        noisy, *others = (
+            stack.enter_context(spooled(source, stages.hparams.sample_rate))
+            for source in (path, *stages.references)
+        )
+        reference = stages.beside(noisy, others[0]) if others else None
+        enhanced = stack.enter_context(stages.new_spool())
+        windows = WindowStream(stages, details=details, reference=reference)
         drive(window_steps(windows, noisy, enhanced, progress))
-        gain, peak = output_gain(stages, noisy, enhanced)
-        if peak > 1:
+        peaks, blocks = restored_blocks(stages, noisy, enhanced)
+        if max(peaks) > 1:
             logger.warning(
                 "%s: the result peaks at %.2f; scaled to full scale.",
                 path,
-                peak,
+                max(peaks),
             )
-        for block in enhanced.blocks(MATCH_BLOCK):
-            yield block * gain
+        yield from blocks
+
+
+def spooled(path: str | Path, sample_rate: int) -> SampleSpool:
+    """Put a file's samples aside."""
+    spool = SampleSpool()
+    for block in read_blocks(path, sample_rate):
+        spool.write(block)
+    return spool
+
+
+def restored_blocks(
+    stages: Stages, noisy: SampleSpool, enhanced: SampleSpool | SpeakerSpools
+) -> tuple[list[float], Iterator[torch.Tensor]]:
+    """Bring a result to its level: its peaks, and blocks (T,) or (T, 2).
+
+    A voice whose peak would be above 1 is scaled down.
+    """
+    found = [output_gain(stages, noisy, voice) for voice in enhanced.voices]
+
+    def scaled() -> Iterator[torch.Tensor]:
+        spools = [voice.blocks(MATCH_BLOCK) for voice in enhanced.voices]
+        for some in zip(*spools, strict=True):
+            parts = [x * gain for x, (gain, _) in zip(some, found)]
+            yield parts[0] if len(parts) == 1 else torch.stack(parts, 1)
+
+    return [peak for _, peak in found], scaled()
 
 
 def window_steps(
     windows: WindowStream,
     noisy: SampleSpool,
-    enhanced: SampleSpool,
+    enhanced: SampleSpool | SpeakerSpools,
     progress: Callable[[int, int], None] | None = None,
 ) -> Steps[None]:
     """Run the model over a whole signal; write as many samples as it has."""
@@ -75,9 +102,10 @@ def window_steps(
             enhanced.write(torch.zeros_like(block))
         return
     device = windows.stages.device
+    scale = noisy.peak if windows.stages.divides_by_peak else 1.0
     for block in noisy.blocks(FED):
         # as `to_peak` does for a tensor
-        ready = yield from windows.take(block.to(device) / noisy.peak)
+        ready = yield from windows.take(block.to(device) / scale)
         enhanced.write(ready)
         if progress:
             progress(enhanced.length, noisy.length)
@@ -114,5 +142,6 @@ def restoring_gain(
         enhanced.blocks(MATCH_BLOCK), noisy.blocks(MATCH_BLOCK), strict=True
     )
     for ours, theirs in pairs:
-        matcher.add(ours.to(stages.device), theirs.to(stages.device))
+        both = ours.to(stages.device), theirs.to(stages.device)
+        matcher.add(*stages.comparable(*both))
     return matcher.gain()

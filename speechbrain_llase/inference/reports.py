@@ -32,6 +32,7 @@ class Report:
     decisions: tuple[Decision, ...] = ()  # of the guard, in order
     verdicts: tuple[Verdict, ...] = ()  # on the candidates, arg max first
     chosen: int = 0  # which candidate was kept
+    gaps: tuple[tuple[int, int], ...] = ()  # of lost packets, in samples
 
     def as_json(self, frames: bool = False) -> str:
         """Write one line of JSON; null stands for what is not known.
@@ -50,6 +51,8 @@ class Report:
                 report[name] = parts
         if self.verdicts:
             report["chosen"] = self.chosen
+        if self.gaps:
+            report["gaps"] = self.gaps
         return json.dumps(report, allow_nan=False)
 
 

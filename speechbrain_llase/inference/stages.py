@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import torch
 
 from speechbrain_llase.dataio.audio_writer import is_audible
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.inference.confidence import Posterior, score_each
 from speechbrain_llase.inference.windows import (
+    Stitcher,
     Window,
     by_file,
     cut_audio,
@@ -80,6 +82,8 @@ class Stages:
         hears = getattr(hparams, "hears", "peak")
         check_choice("hears", hears, LEVEL_SOURCES)
         self.hears_speech = hears == "speech"
+        self.divides_by_peak = True  # files, before anything else
+        self.references = ()  # what is heard beside files, if anything is
         self.refines = "refiner" in mods
         refiner = mods["refiner"] if self.refines else None
         self.keeps_level = getattr(refiner, "keeps_level", False)
@@ -125,6 +129,11 @@ class Stages:
         stages.learns = learns
         return stages
 
+    @property
+    def token_lm(self) -> torch.nn.Module:
+        """The token LM, as windows go through it."""
+        return self.mods["token_lm"]
+
     # -- from files to windows: lists of all windows, file after file --------
 
     def plan(self, noisy: torch.Tensor) -> list[Window]:
@@ -145,7 +154,8 @@ class Stages:
 
         They stay as they are where each window is brought to a level.
         """
-        scale = torch.Tensor.float if self.hears_speech else to_peak
+        as_is = self.hears_speech or not self.divides_by_peak
+        scale = torch.Tensor.float if as_is else to_peak
         return [
             window
             for wav, plan in zip(noisy, plans, strict=True)
@@ -191,7 +201,7 @@ class Stages:
             What the token LM knows of each window.
         """
         chosen = {"mean": self.decodes_mean, "likely": likely}
-        stage = partial(score_each, self.mods["token_lm"], **chosen)
+        stage = partial(score_each, self.token_lm, **chosen)
         pairs = self._run(stage, feats)
         return [codes for codes, _ in pairs], [known for _, known in pairs]
 
@@ -274,9 +284,24 @@ class Stages:
             wav = stitch(pieces, plans[k], HOP_LENGTH, self.crossfade)
             wav = fit_length(wav, len(noisy[k]))
             if self.hparams.restore_level and not self.keeps_level:
-                wav = wav * match_gain(wav.detach(), noisy[k].float())
+                both = self.comparable(wav.detach(), noisy[k].float())
+                wav = wav * match_gain(*both)
             enhanced[k] = wav
         return enhanced
+
+    def new_stitcher(self) -> Stitcher:
+        """Begin to join the windows of a file, one by one."""
+        return Stitcher(HOP_LENGTH, self.crossfade)
+
+    def new_spool(self) -> SampleSpool:
+        """Begin to put the result of a file aside."""
+        return SampleSpool()
+
+    def comparable(
+        self, enhanced: torch.Tensor, noisy: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give what of both (T,) levels are matched on."""
+        return enhanced, noisy
 
     def _run(self, network: Callable, windows: list) -> list:
         """Run a network, `window_batch` windows at a time, alike ones first."""

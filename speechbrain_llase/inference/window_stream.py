@@ -17,9 +17,9 @@ from speechbrain_llase.inference.confidence import (
     Posterior,
     measure_files,
 )
+from speechbrain_llase.inference.references import Inputs, Reference
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.windows import (
-    Stitcher,
     Window,
     audio_span,
     plan_windows,
@@ -58,7 +58,8 @@ class WindowStream:
     The stages are run by `push` and `finish`, `batch` windows together (0: the
     model's `window_batch`); `take` and `end` leave them to the caller. A list
     of details gets those of every window, in order and without context;
-    `scored` notes how likely the tokens are.
+    `scored` notes how likely the tokens are. A `reference` is heard beside
+    each window.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class WindowStream:
         batch: int = 0,
         details: list[Details] | None = None,
         scored: bool = False,
+        reference: Reference | None = None,
     ):
         self.stages = stages
         likely = stages.generate_scored
@@ -75,7 +77,8 @@ class WindowStream:
         self.reach = stages.reach
         self.batch = batch or stages.hparams.window_batch
         self.details = details
-        self.stitcher = Stitcher(HOP_LENGTH, stages.crossfade)
+        self.reference = reference
+        self.stitcher = stages.new_stitcher()
         self.audio = torch.zeros(0)  # has arrived, still needed
         self.fresh = []  # arrived after it, not yet joined to it
         self.arrived = 0  # samples so far
@@ -156,7 +159,11 @@ class WindowStream:
             if plan and window is plan[-1]:
                 stop = self.arrived
             wav = self.audio[start - behind : stop - behind]
-            wavs.append(fit_length(wav, max(len(wav), MIN_SAMPLES)))
+            wav = fit_length(wav, max(len(wav), MIN_SAMPLES))
+            if self.reference:
+                stop = min(stop, self.arrived)
+                wav = Inputs(wav, self.reference(start, stop))
+            wavs.append(wav)
         self.cut += len(some)
         next_start = max(0, some[-1].stop - self.context) * HOP_LENGTH
         self.audio = self.audio[next_start - behind :]

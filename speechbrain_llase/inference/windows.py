@@ -65,13 +65,19 @@ def cut_audio(
     receptive field; zeros fill it up.
     """
     parts = []
-    for w in plan:
-        start, stop = audio_span(w, context, reach)
-        if w is plan[-1]:
-            stop = len(wav)
+    for start, stop in window_spans(plan, context, reach, len(wav)):
         part = wav[start:stop]
         parts.append(fit_length(part, max(len(part), MIN_SAMPLES)))
     return parts
+
+
+def window_spans(
+    plan: list[Window], context: int, reach: int, num_samples: int
+) -> list[tuple[int, int]]:
+    """First and last sample of all windows of a file, which the last one ends."""
+    spans = [audio_span(w, context, reach) for w in plan]
+    ends = [min(stop, num_samples) for _, stop in spans[:-1]] + [num_samples]
+    return [(start, stop) for (start, _), stop in zip(spans, ends)]
 
 
 def audio_span(window: Window, context: int, reach: int = 0) -> tuple[int, int]:
