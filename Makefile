@@ -45,7 +45,7 @@ $(READY): setup.py constraints.txt
 	  echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu" \
 	    "install python3-venv, remove $(VENV) and try again." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e ".[dev,evaluation,train]"
+	  -c constraints.txt -e ".[dev,evaluation,formats,train]"
 	@touch $@
 
 # All extras. For the last two pip has to compile something: without a C

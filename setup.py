@@ -67,6 +67,7 @@ setup(
         "safetensors>=0.4",
         "scipy>=1.11",
         "soundfile>=0.12.1",
+        "soxr>=0.5",
         "speechbrain>=1.1,<1.2",
         "torch>=2.7.1",
         "torchaudio>=2.7.1",
@@ -90,6 +91,9 @@ setup(
         "pesq": ["pesq==0.0.4"],
         # The recogniser of the tables (`evaluate --asr whisper`).
         "whisper": ["faster-whisper>=1.1,<2"],
+        # Formats that libsndfile does not read: m4a, wma, films. FFmpeg is in
+        # the wheel.
+        "formats": ["av>=14"],
         "train": ["tensorboard>=2.16"],
         # Many machines, and tables of recordings.
         "ray": ["ray[data]>=2.60"],

@@ -221,7 +221,10 @@ def one_by_one(
         outcome = Outcome(job)
         with Work(file) as work:
             with open_source(job) as source:
-                wav, report = reports.enhance_file(enhancer, source)
+                wav, report = reports.enhance_file(
+                    enhancer, source, warn=file.warnings.append
+                )
+            outcome.warnings = tuple(file.warnings)
             outcome.report = report
             outcome.work_s = time.perf_counter() - work.start
             outcome.seconds = len(wav) / enhancer.hparams.sample_rate

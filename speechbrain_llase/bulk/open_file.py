@@ -77,11 +77,16 @@ class OpenFile:
     def read(self, source: str | Path | BinaryIO) -> None:
         """Read the whole file into a spool, and find its peak."""
         rate = self.model.hparams.sample_rate
-        for block in read_blocks(source, rate):
+
+        def check(seconds: float) -> None:
             self.check()
-            self.noisy.write(block)
             if self.progress:
-                self.progress(self.job, 0, max(self.noisy.length, 1))
+                self.progress(self.job, 0, max(round(seconds * rate), 1))
+
+        for block in read_blocks(
+            source, rate, warn=self.warnings.append, check=check
+        ):
+            self.noisy.write(block)
 
     def begin(self) -> None:
         """Ask for the first windows."""

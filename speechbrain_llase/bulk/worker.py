@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import soundfile
 import torch
 
 from speechbrain_llase.bulk.batcher import Outcome, enhance_many
@@ -25,8 +24,8 @@ from speechbrain_llase.bulk.storage import local_copy
 from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
 from speechbrain_llase.bulk.units import Unit
-from speechbrain_llase.dataio.audio_reader import to_source
 from speechbrain_llase.dataio.audio_writer import write_blocks
+from speechbrain_llase.dataio.sound_file import Sound, open_sound
 from speechbrain_llase.dataio.urls import local_path, show, whole
 from speechbrain_llase.inference.loading import load_enhancer
 
@@ -130,9 +129,10 @@ class Worker:
         loss = self.losses.pop(unit.name, "")
         if loss and not outcome.error:
             outcome.warnings = (loss, *outcome.warnings)
-        copy = self.copies.pop(unit.name, None)
-        if outcome.error and copy:
-            outcome.error = renamed(outcome.error, copy, unit.input)
+        copy = self.copies.pop(unit.name, None) or whole(unit.source)
+        if outcome.error:  # the line names the input already
+            error = outcome.error.removeprefix(f"{copy} ")
+            outcome.error = renamed(error, copy, unit.input)
         return make_record(outcome, self.run)
 
     def enhance_inside(
@@ -183,30 +183,19 @@ def summary(contents: Contents) -> Iterator[str]:
 def check_source(path: Path, sample_rate: int) -> str:
     """Look into a file; say what of it a 16-bit mono output loses."""
     refuse_special(str(path))
-    if not path.stat().st_size:
-        raise ValueError("the file is empty")
-    with path.open("rb"):
-        pass  # the system's reason is clearer than the audio library's
-    try:
-        info = soundfile.info(to_source(path))
-    except soundfile.LibsndfileError as err:
-        reason = str(err).rpartition(": ")[2]
-        raise ValueError(f"not readable as audio: {reason}") from err
-    return reduction(info, sample_rate)
+    with open_sound(path) as sound:
+        return reduction(sound, sample_rate)
 
 
-def reduction(info: Any, sample_rate: int) -> str:
-    """Say what of an input a mono 16-bit output at `sample_rate` loses.
-
-    `info` is that of `soundfile.info`.
-    """
+def reduction(sound: Sound, sample_rate: int) -> str:
+    """Say what of an input a mono 16-bit output at `sample_rate` loses."""
     losses = []
-    if info.channels > 1:
-        losses.append(f"{info.channels} channels averaged to one")
-    if info.samplerate > sample_rate:
-        losses.append(f"{info.samplerate} Hz reduced to {sample_rate} Hz")
-    if info.subtype in WIDE_SUBTYPES:
+    if sound.channels > 1:
+        losses.append(f"{sound.channels} channels reduced to one")
+    if sound.rate > sample_rate:
+        losses.append(f"{sound.rate} Hz reduced to {sample_rate} Hz")
+    if sound.subtype in WIDE_SUBTYPES:
         losses.append(
-            f"{WIDE_SUBTYPES[info.subtype]} samples reduced to 16-bit"
+            f"{WIDE_SUBTYPES[sound.subtype]} samples reduced to 16-bit"
         )
     return ", ".join(losses)

@@ -1,131 +1,201 @@
-"""Read an audio file block by block, at the model's rate and in mono.
+"""Read an audio file block by block, at the model's rate.
 
-Gives the samples that SpeechBrain's `AudioNormalizer` gives for the whole
-file: the same resampler runs on overlapping blocks.
+Any format that `open_sound` opens and any rate; the channels are averaged, or
+one is taken, or each is kept.
 """
 
-import math
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import soundfile
 import torch
-from speechbrain.augment.time_domain import Resample
+from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.dataio.audio_writer import is_finite, signals_later
+from speechbrain_llase.dataio.audio_writer import is_finite
+from speechbrain_llase.dataio.resampling import RATES, BlockResampler
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.dataio.sound_file import Sound, open_sound
 
+logger = get_logger(__name__)
 BLOCK_S = 8  # seconds read at a time
-REACH = 8  # resampling kernels reach fewer periods of the lower rate
-MAX_TERM = 1000  # of the reduced fraction of two rates; kernels grow with it
+MOST_AT_ONCE = 1 << 24  # samples of all channels read at a time
+FRAME_S = 0.5  # seconds over which channels are compared
+INACTIVE = 1e-3  # of the loudest frames' energy: below, a frame is no speech
+CANCELLED = 0.5  # of the energy that the mean of unlike channels would have
+MOST_CANCELLED = 0.2  # share of the energy that may be lost by averaging
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What of a file is read."""
+
+    channels: str | int = "mix"  # or "each", or a number, from 1
+    track: int = 1  # of the sound tracks, from 1
+
+    def __post_init__(self):
+        number = self.channels
+        if number not in ("mix", "each") and not is_number(number):
+            raise ValueError(
+                f"channels={number!r} must be 'mix', 'each' or a number from 1."
+            )
+        if not is_number(self.track):
+            raise ValueError(f"track={self.track!r} must be a number from 1.")
+
+
+def is_number(number: object) -> bool:
+    """Tell whether something counts from 1."""
+    is_int = isinstance(number, int) and not isinstance(number, bool)
+    return is_int and number >= 1
 
 
 def read_blocks(
-    path: str | Path | BinaryIO, sample_rate: int
+    path: str | Path | BinaryIO,
+    sample_rate: int,
+    taken: Taken = Taken(),
+    warn: Callable[[str], None] | None = None,
+    check: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[torch.Tensor]:
-    """Read what libsndfile reads, at the sample rate (Hz) that is wanted.
+    """Read a file at the sample rate (Hz) that is wanted.
 
-    Yields float32 (T,), channels averaged. An open file has to be seekable. A
-    ValueError, if it cannot be read as audio, holds no samples, or NaN or
-    infinite ones, or if its rate has too little in common with the wanted one.
+    An open file has to be seekable. `taken` says what of it; `warn` is told,
+    in a few words, what is wrong with what is read (None: the log is); `check`
+    is told after each block how many seconds were read, and may raise. Yields
+    float32 (T,), or (T, C) where each channel is taken. A ValueError, if it
+    cannot be read as audio, holds no samples, or NaN or infinite ones.
     """
-    count = 0
+    warn = warn or (lambda text: logger.warning("%s: %s.", path, text))
     try:
-        with signals_later():
-            opened = soundfile.SoundFile(to_source(path))
-        with opened as file:
-            frames = BLOCK_S * file.samplerate
-            blocks = file.blocks(frames, dtype="float32", always_2d=True)
-            check_convertible(path, file.samplerate, sample_rate)
-            resampler = BlockResampler(file.samplerate, sample_rate)
-            for block in map(to_tensor, undisturbed(blocks)):
-                count += len(block)
-                if not is_finite(block):
-                    raise ValueError(f"{path} holds NaN or infinite samples.")
-                yield resampler.push(block)
-            yield resampler.finish()
-    except (soundfile.LibsndfileError, OSError) as err:
-        raise ValueError(
-            f"{path} cannot be read as audio ({err}); allowed are "
-            "WAV, FLAC, OGG, MP3 and what else libsndfile reads."
-        ) from err
+        with open_sound(path, taken.track) as sound:
+            check_sound(path, sound, taken)
+            blocks = resampled(path, sound, sample_rate, warn, check)
+            if taken.channels == "mix" and sound.channels > 1:
+                blocks = mixed(blocks, sound.channels, sample_rate, warn)
+            elif taken.channels != "each":
+                number = 1 if taken.channels == "mix" else taken.channels
+                blocks = (block[:, number - 1] for block in blocks)
+            yield from blocks
+    except OSError as err:
+        raise ValueError(f"{path} cannot be read: {err}") from err
+
+
+def resampled(
+    name: str | Path | BinaryIO,
+    sound: Sound,
+    sample_rate: int,
+    warn: Callable[[str], None],
+    check: Callable[[float], None],
+) -> Iterator[torch.Tensor]:
+    """Read to the end, whatever was stated: (T, C) at the wanted rate."""
+    frames = min(BLOCK_S * sound.rate, MOST_AT_ONCE // sound.channels)
+    resampler = BlockResampler(sound.rate, sample_rate, sound.channels)
+    count, is_last = 0, False
+    while not is_last:
+        block = sound.read(frames)
+        is_last = len(block) < frames
+        count += len(block)
+        if not is_finite(torch.from_numpy(block)):
+            raise ValueError(f"{name} holds NaN or infinite samples.")
+        yield torch.from_numpy(resampler.push(block, is_last))
+        check(count / sound.rate)
+    stated = "" if sound.stated is None else f"{sound.stated:g} s"
     if not count:
-        raise ValueError(f"{path} holds no samples.")
-
-
-def undisturbed(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Let signals wait while libsndfile reads.
-
-    It reads an open file through Python functions, in which an interrupt
-    would be lost and look like the file's end.
-    """
-    while True:
-        with signals_later():
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block
-
-
-def check_convertible(
-    name: str | Path | BinaryIO, source: int, target: int
-) -> None:
-    """Refuse a rate whose conversion would take gigabytes."""
-    if max(source, target) // math.gcd(source, target) > MAX_TERM:
-        raise ValueError(
-            f"{name} has a sample rate of {source} Hz, which has too little "
-            f"in common with {target} Hz to be converted. Save it at 44100 or "
-            "48000 Hz."
+        promise = f", though its header counts {stated}" if sound.stated else ""
+        raise ValueError(f"{name} holds no samples{promise}.")
+    for remark in sound.remarks:
+        warn(remark)
+    slack = sound.slack_s + 0.5 / sound.rate
+    if stated and abs(count / sound.rate - sound.stated) > slack:
+        warn(
+            f"its header counts {stated}, {count / sound.rate:g} s are there "
+            "and were read"
         )
 
 
-def to_source(path: str | Path | BinaryIO) -> str | bytes | BinaryIO:
-    """Give soundfile what it can open, names that are no UTF-8 included."""
-    if hasattr(path, "read"):
-        return path
-    return str(path) if os.name == "nt" else os.fsencode(path)
+def check_sound(
+    name: str | Path | BinaryIO, sound: Sound, taken: Taken = Taken()
+) -> None:
+    """Refuse a rate that no recording has, and a channel that is not there."""
+    if sound.rate not in RATES:
+        raise ValueError(
+            f"{name} has a sample rate of {sound.rate} Hz, so its header is "
+            f"damaged; {RATES.start} to {RATES.stop - 1} Hz are read."
+        )
+    if isinstance(taken.channels, int) and taken.channels > sound.channels:
+        raise ValueError(
+            f"{name} has {sound.channels} channels; channel {taken.channels} "
+            "is not there."
+        )
 
 
-def to_tensor(block: np.ndarray) -> torch.Tensor:
-    """Average the channels of (T, C)."""
-    return torch.from_numpy(block).mean(1)
+def mixed(
+    blocks: Iterator[torch.Tensor],
+    channels: int,
+    rate: int,
+    warn: Callable[[str], None],
+) -> Iterator[torch.Tensor]:
+    """Average channels, blocks of (T, C), unless that would cancel speech.
 
-
-class BlockResampler:
-    """Resample a signal given in blocks, as if it were given whole.
-
-    `source` and `target` are rates in Hz.
+    Then the strongest one is taken. All is read before it is known; the
+    samples wait in a temporary file.
     """
+    energies = ChannelEnergies(channels, round(FRAME_S * rate))
+    with SampleSpool() as spool:
+        for block in blocks:
+            spool.write(block.flatten())
+            energies.add(block)
+        pick = energies.strongest() if energies.cancel() else None
+        if pick is not None:
+            warn(
+                f"its channels cancel each other; channel {pick + 1} of "
+                f"{channels}, the strongest, is taken"
+            )
+        for block in spool.blocks(channels * BLOCK_S * rate):
+            block = block.view(-1, channels)
+            yield block.mean(1) if pick is None else block[:, pick].clone()
 
-    def __init__(self, source: int, target: int):
-        divisor = math.gcd(source, target)
-        self.source, self.target = source // divisor, target // divisor
-        self.resample = Resample(source, target)
-        # periods of the reduced rates on both sides that a sample depends on
-        lower = min(self.source, self.target)
-        self.margin = math.ceil(REACH / lower) + 1
-        self.held = torch.zeros(0)
-        self.lead = 0  # periods at its beginning that are out already
 
-    def push(self, block: torch.Tensor) -> torch.Tensor:
-        """Take (T,); return what is final."""
-        if self.source == self.target:
-            return block
-        self.held = torch.cat((self.held, block))
-        final = len(self.held) // self.source - self.margin
-        if final <= self.lead:
-            return block[:0]
-        out = self.resample(self.held[None])[0]
-        out = out[self.lead * self.target : final * self.target]
-        kept = max(0, final - self.margin)
-        self.held = self.held[kept * self.source :].clone()
-        self.lead = final - kept
-        return out
+class ChannelEnergies:
+    """Energies of channels and of their mean, frame by frame."""
 
-    def finish(self) -> torch.Tensor:
-        """Return the rest."""
-        if self.source == self.target or not len(self.held):
-            return self.held[:0]
-        return self.resample(self.held[None])[0][self.lead * self.target :]
+    def __init__(self, channels: int, frame: int):
+        self.channels, self.frame = channels, frame
+        self.rest = torch.zeros(0, channels)
+        self.found: list[torch.Tensor] = []  # (N, 1 + C), the mean's first
+
+    def add(self, block: torch.Tensor) -> None:
+        """Take (T, C)."""
+        block = torch.cat((self.rest, block))
+        whole = len(block) // self.frame * self.frame
+        self.rest = block[whole:].clone()
+        self.measure(block[:whole].view(-1, self.frame, self.channels))
+
+    def measure(self, frames: torch.Tensor) -> None:
+        """Take (N, samples, C)."""
+        mean = frames.mean(2, keepdim=True)
+        both = torch.cat((mean, frames), 2)
+        self.found.append(both.double().square().sum(1))
+
+    def active(self) -> torch.Tensor:
+        """Energies (N, 1 + C) of the frames that are not quiet."""
+        if len(self.rest):
+            self.measure(self.rest[None])
+            self.rest = self.rest[:0]
+        found = torch.cat(self.found)
+        level = found[:, 1:].mean(1)
+        return found[level > INACTIVE * level.quantile(0.95)]
+
+    def cancel(self) -> bool:
+        """Tell whether the mean loses what the channels hold.
+
+        The mean of unlike channels has 1 / C of their energy, that of like
+        ones all of it.
+        """
+        found = self.active()
+        level = found[:, 1:].mean(1)
+        lost = found[:, 0] * self.channels < CANCELLED * level
+        return bool(level[lost].sum() > MOST_CANCELLED * level.sum())
+
+    def strongest(self) -> int:
+        """Which channel has the most energy, from 0."""
+        return int(self.active()[:, 1:].sum(0).argmax())

@@ -1,15 +1,14 @@
 """Reading speech and pieces of noise from files, at one rate."""
 
 import io
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from speechbrain.dataio.preprocess import AudioNormalizer
 
 from speechbrain_llase.dataio.manifests import list_folder
+from speechbrain_llase.dataio.resampling import resample_mono
 
 
 def read_speech(
@@ -85,13 +84,8 @@ def conform(
                 f"convert it to {sample_rate} Hz and one channel, or set "
                 "resample."
             )
-        samples = normalizer(sample_rate)(samples, rate).unsqueeze(1)
+        mono = resample_mono(samples.numpy(), rate, sample_rate)
+        samples = mono.unsqueeze(1)
     if not samples.isfinite().all():
         raise ValueError("The audio has NaN or infinite samples.")
     return samples[:, 0]
-
-
-@lru_cache
-def normalizer(sample_rate: int) -> AudioNormalizer:
-    """SpeechBrain's resampler, which keeps its filters."""
-    return AudioNormalizer(sample_rate)

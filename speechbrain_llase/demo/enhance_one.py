@@ -84,7 +84,7 @@ def enhance_upload(
         noisy, enhanced, mixed = (
             stack.enter_context(SampleSpool()) for _ in range(3)
         )
-        read_upload(path, name, rate, shared.limits, noisy)
+        read_upload(path, name, rate, shared.limits, noisy, notes)
         audio_s = noisy.length / rate
         check_length(name, audio_s, shared.limits, settings.guard)
         details = run_windows(model, path, settings, enhanced, progress)
@@ -107,13 +107,27 @@ def enhance_upload(
 
 
 def read_upload(
-    path: Path, name: str, rate: int, limits: Limits, noisy: SampleSpool
+    path: Path,
+    name: str,
+    rate: int,
+    limits: Limits,
+    noisy: SampleSpool,
+    notes: list[str],
 ) -> None:
-    """Read the input at `rate`, mono; stop where it grows too long."""
+    """Read the input at `rate`, mono; stop where it grows too long.
+
+    `notes` get what is wrong with it.
+    """
+
+    def check(seconds: float) -> None:
+        check_length(name, seconds, limits)
+
+    def note(remark: str) -> None:
+        notes.append(f"The input: {remark}.")
+
     try:
-        for block in read_blocks(path, rate):
+        for block in read_blocks(path, rate, warn=note, check=check):
             noisy.write(block)
-            check_length(name, noisy.length / rate, limits)
     except ValueError as err:
         raise ValueError(str(err).replace(str(path), name)) from err
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import soundfile
-
-from speechbrain_llase.dataio.audio_reader import check_convertible
-from speechbrain_llase.processing.framing import SAMPLE_RATE
+from speechbrain_llase.dataio.audio_reader import check_sound
+from speechbrain_llase.dataio.sound_file import open_sound
 
 if TYPE_CHECKING:
     from speechbrain_llase import EnhanceLLaSE
@@ -96,20 +94,19 @@ def check_upload(path: str | Path, name: str, limits: Limits) -> None:
             "Upload it again."
         )
     try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError) as err:
+        with open_sound(path) as sound:
+            channels, stated = sound.channels, sound.stated
+            check_sound(name, sound)
+    except ValueError as err:
+        raise ValueError(str(err).replace(str(path), name)) from err
+    if channels > MAX_CHANNELS:
         raise ValueError(
-            f"{name} cannot be read as audio. Save it as WAV, FLAC, OGG or MP3."
-        ) from err
-    if info.channels > MAX_CHANNELS:
-        raise ValueError(
-            f"{name} has {info.channels} channels; at most {MAX_CHANNELS} are "
+            f"{name} has {channels} channels; at most {MAX_CHANNELS} are "
             "taken. Mix it down first."
         )
-    check_convertible(name, info.samplerate, SAMPLE_RATE)
-    if not info.frames:
+    if stated == 0:
         raise ValueError(f"{name} holds no samples. Choose another file.")
-    check_length(name, info.frames / info.samplerate, limits)
+    check_length(name, stated or 0, limits)
 
 
 def check_length(

@@ -156,11 +156,8 @@ def as_wave(wave: Path | np.ndarray) -> np.ndarray:
     """
     if isinstance(wave, np.ndarray):
         return wave
-    from speechbrain.dataio import audio_io
-    from speechbrain.dataio.preprocess import AudioNormalizer
+    import torch
 
-    try:
-        samples, rate = audio_io.load(str(wave), channels_first=False)
-    except (OSError, RuntimeError) as err:
-        raise ValueError(f"{wave} cannot be read as audio: {err}") from err
-    return AudioNormalizer(SAMPLE_RATE)(samples, rate).numpy()
+    from speechbrain_llase.dataio.audio_reader import read_blocks
+
+    return torch.cat(list(read_blocks(wave, SAMPLE_RATE))).numpy()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -132,15 +133,19 @@ def log_decisions(report: Report) -> None:
 
 
 def enhance_file(
-    enhancer: "EnhanceLLaSE", source: str | Path | BinaryIO, log: bool = False
+    enhancer: "EnhanceLLaSE",
+    source: str | Path | BinaryIO,
+    log: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> tuple[torch.Tensor, Report]:
     """Enhance a local file and report; the file is held in memory.
 
     float32 (T,), on the CPU; over full scale it is scaled down, with a
-    warning. With `log`, say what the guard did. A ValueError, if the file
-    cannot be read.
+    warning. With `log`, say what the guard did; `warn` is that of
+    `read_blocks`. A ValueError, if the file cannot be read.
     """
-    noisy = torch.cat(list(read_blocks(source, enhancer.hparams.sample_rate)))
+    rate = enhancer.hparams.sample_rate
+    noisy = torch.cat(list(read_blocks(source, rate, warn=warn)))
     wavs, (report,) = enhancer.enhance_batch(noisy[None], return_details=True)
     enhanced, peak = wavs[0], float(wavs.abs().max())
     if peak > 1:

@@ -27,7 +27,7 @@ def test_run(enhance, where, tmp_path, request, capsys):
     assert enhance(f"{top}/in", "--output", f"{top}/out") == 1
     told = capsys.readouterr()
     assert "9 enhanced, 0 skipped" in told.out
-    assert "bad.wav: not readable as audio" in told.err
+    assert "bad.wav: cannot be read as audio" in told.err
     manifest = tmp_path / "out/manifest.jsonl"
     if where == "hdfs":
         manifest = manifest_of(f"{top}/out")

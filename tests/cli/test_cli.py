@@ -206,11 +206,11 @@ def make_bad(name):
     "name, reason",
     [
         ("empty.wav", "the file is empty"),
-        ("text.wav", "not readable as audio: Format not recognised."),
+        ("text.wav", "cannot be read as audio, not by FFmpeg either"),
         ("corrupt.flac", ""),
         ("link.wav", "not a regular file, or a broken link"),
         ("pipe.wav", "not a regular file, or a broken link"),
-        ("folder.wav", "not readable as audio"),
+        ("folder.wav", "cannot be read as audio"),
         ("nan.wav", "holds NaN or infinite samples"),  # in one line
         ("inf.wav", "holds NaN or infinite samples"),
     ],
@@ -256,7 +256,9 @@ def test_an_unreadable_file_is_reported(enhance, capsys):
     if os.access("x/a.wav", os.R_OK):
         pytest.skip("this user reads every file")
     assert enhance("x") == 1
-    assert "x/a.wav: [Errno 13] Permission denied" in capsys.readouterr().err
+    assert (
+        "x/a.wav: cannot be read: Permission denied" in capsys.readouterr().err
+    )
 
 
 def test_a_blocked_output_is_reported(enhance, capsys):
@@ -279,13 +281,13 @@ def test_a_programming_error_is_not_hidden(enhance, monkeypatch):
 @pytest.mark.parametrize(
     "kwargs, loss",
     [
-        ({"channels": 2}, "2 channels averaged to one"),
+        ({"channels": 2}, "2 channels reduced to one"),
         ({"rate": 48000}, "48000 Hz reduced to 16000 Hz"),
         ({"subtype": "PCM_24"}, "24-bit samples reduced to 16-bit"),
         ({"subtype": "FLOAT"}, "32-bit float samples reduced to 16-bit"),
         (
             {"rate": 44100, "channels": 3, "subtype": "DOUBLE"},
-            "3 channels averaged to one, 44100 Hz reduced to 16000 Hz, "
+            "3 channels reduced to one, 44100 Hz reduced to 16000 Hz, "
             "64-bit float samples reduced to 16-bit",
         ),
     ],
@@ -504,7 +506,7 @@ def test_a_tiny_model_enhances_a_folder(
         assert info.channels == 1 and info.subtype == "PCM_16"
     out, err = capsys.readouterr()
     assert "2 enhanced, 0 skipped (output exists), 4 failed; 1.8 s" in out
-    assert "x/c.flac: 2 channels averaged to one, 48000 Hz reduced" in err
+    assert "x/c.flac: 2 channels reduced to one, 48000 Hz reduced" in err
     for name in ("empty", "text", "nan", "no_samples"):
         assert f"failed: x/{name}.wav: " in err
 

@@ -172,7 +172,7 @@ def test_errors_are_shown_in_words(visitor, root, tmp_path):
     text = tmp_path / "<b>text.wav"
     text.write_text("These are words.\n" * 99)
     for path, words in (
-        (text, "text.wav cannot be read as audio. Save it as WAV"),
+        (text, "text.wav cannot be read as audio"),
         (long, "long.wav lasts 1 min 1 s; at most 1 min are taken."),
     ):
         visitor.tab.reload()

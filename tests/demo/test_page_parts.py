@@ -91,7 +91,7 @@ def make(path, kind):
     elif kind == "long":
         write(path, noise(3))
     elif kind == "odd rate":
-        write(path, rate=44101)
+        write(path, rate=999)
     elif kind == "channels":
         write(path, noise(1, channels=17))
     return path
@@ -100,11 +100,11 @@ def make(path, kind):
 @pytest.mark.parametrize(
     "kind, words",
     [
-        ("text", "cannot be read as audio. Save it as WAV, FLAC"),
+        ("text", "cannot be read as audio"),
         ("empty", "cannot be read as audio"),
         ("no samples", "holds no samples"),
         ("long", "lasts 3 s; at most 2 s are taken"),
-        ("odd rate", "a sample rate of 44101 Hz"),
+        ("odd rate", "a sample rate of 999 Hz"),
         ("channels", "has 17 channels; at most 16"),
         ("vanished", "is no longer here"),
     ],
