@@ -47,13 +47,16 @@ def are_swapped(before: torch.Tensor, after: torch.Tensor) -> bool:
         return False
     first, second = (
         torch.nn.functional.normalize(x - x.mean(1, keepdim=True))
-        for x in (magnitudes(before[:count]), magnitudes(after[:count]))
+        for x in (
+            compressed_magnitudes(before[:count]),
+            compressed_magnitudes(after[:count]),
+        )
     )
     likeness = first @ second.T  # (2, 2)
     return bool(likeness.trace() < likeness.flip(1).trace())
 
 
-def magnitudes(voices: torch.Tensor) -> torch.Tensor:
+def compressed_magnitudes(voices: torch.Tensor) -> torch.Tensor:
     """Compressed magnitudes (2, bins) of (T, 2)."""
     return torch.stack([stft_power(x).pow(0.25) for x in voices.unbind(1)])
 

@@ -9,7 +9,7 @@ from speechbrain_llase.processing.signal_processing import fit_length
 SPAN = 1 << 15  # samples correlated at a time; 2 s at 16 kHz
 LONGEST = 9600  # samples; delays of 600 ms either way are looked for
 CLEAR = 8.0  # how far a peak stands out; chance gives 4 to 5
-FLOOR = 1e-3  # share of the mean magnitude under which a bin counts less
+WHITENING_SHARE = 1e-3  # of the mean magnitude; weaker bins count less
 
 
 class Samples(Protocol):
@@ -56,7 +56,7 @@ def find_delay(late: Samples, early: Samples) -> int | None:
     size = total.abs()
     if not size.any():
         return None
-    found = torch.fft.irfft(total / (size + FLOOR * size.mean()))
+    found = torch.fft.irfft(total / (size + WHITENING_SHARE * size.mean()))
     found = torch.cat((found[-LONGEST:], found[: LONGEST + 1])).abs()
     if found.max() < CLEAR * found.square().mean().sqrt():
         return None
