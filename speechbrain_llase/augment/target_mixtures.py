@@ -25,6 +25,7 @@ class Pair:
 
     heard: torch.Tensor  # (T,) float32, out of `hear`
     target: torch.Tensor  # (T,) float32, at the same gain; zeros: no speech
+    recorded: torch.Tensor  # (T,) float32, with its own background; zeros, too
     clean: torch.Tensor  # (T,) float32, the speech as recorded, at any level
 
 
@@ -43,6 +44,9 @@ class TargetSampler(MixtureSampler):
         Share of mixtures without speech.
     fault_prob : float
         Share whose noisy signal is clipped or low-passed.
+    likely_snr_db : float, optional
+        The most likely ratio in dB: ratios are then drawn from a triangle
+        over `snr_db`, otherwise evenly.
     **settings : dict
         As for `MixtureSampler`.
 
@@ -64,6 +68,7 @@ class TargetSampler(MixtureSampler):
         *,
         silent_prob: float = 0.03,
         fault_prob: float = 0.0,
+        likely_snr_db: float | None = None,
         **settings,
     ):
         super().__init__(clean, noises, rirs, segment_s, **settings)
@@ -73,6 +78,7 @@ class TargetSampler(MixtureSampler):
                 "give shares from 0 to 1."
             )
         self.silent_prob, self.pair_fault_prob = silent_prob, fault_prob
+        self.snr_range, self.likely_snr_db = self.snr_db, likely_snr_db
         self._cleaner = {}  # by place in memory: repeated items share one
         for wave in self.talkers:
             if wave.ctypes.data not in self._cleaner:
@@ -92,20 +98,23 @@ class TargetSampler(MixtureSampler):
         pair : Pair
             Signals of (round(segment_s * sample_rate),) samples.
         """
+        if self.likely_snr_db is not None:
+            low, high = self.snr_range
+            drawn = float(rng.triangular(low, self.likely_snr_db, high))
+            self.snr_db = drawn, drawn
         mixture = self.sample(rng)
         speech, target = self._drawn
         gain = np.dot(mixture.clean.numpy(), speech) / np.dot(speech, speech)
         target = torch.from_numpy(target * np.float32(gain))
-        noisy = mixture.noisy
+        noisy, recorded = mixture.noisy, mixture.clean
         if rng.random() < self.silent_prob:
-            noisy, target = (
-                noisy - mixture.reverberant,
-                torch.zeros_like(target),
-            )
+            noisy = noisy - mixture.reverberant
+            target, recorded = torch.zeros(2, len(target))
         elif rng.random() < self.pair_fault_prob:
             noisy = with_fault(mixture, self.sample_rate, rng).noisy
         heard, gain = hear(noisy)
-        return Pair(heard, remove_rumble(target) * gain, mixture.clean)
+        target, recorded = (remove_rumble(x) * gain for x in (target, recorded))
+        return Pair(heard, target, recorded, mixture.clean)
 
     def draw_speech(self, talker: int, rng: np.random.Generator) -> np.ndarray:
         """A crop of one utterance; the same of the cleaner one is kept."""

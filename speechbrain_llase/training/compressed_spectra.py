@@ -55,6 +55,7 @@ class CompressedSpectraLoss(torch.nn.Module):
         magnitude: torch.Tensor,
         phase: torch.Tensor,
         clean: torch.Tensor,
+        wave: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Compare with clean speech.
 
@@ -66,6 +67,8 @@ class CompressedSpectraLoss(torch.nn.Module):
             (B, N, bins), as `SpectralRefiner.estimate` gives them.
         clean : torch.Tensor
             float32 (B, T), at the level of what the refiner heard.
+        wave : torch.Tensor, optional
+            (B, T), what these spectra make, where it is there already.
 
         Returns
         -------
@@ -74,7 +77,8 @@ class CompressedSpectraLoss(torch.nn.Module):
         """
         spectra = refiner.analyse(clean)
         own = self.distance(magnitude, magnitude * phase, spectra)
-        wave = refiner.synthesise(magnitude, phase, clean.shape[1])
+        if wave is None:
+            wave = refiner.synthesise(magnitude, phase, clean.shape[1])
         return own + self.of_waves(wave, clean)
 
     def of_waves(self, wave: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:

@@ -85,13 +85,14 @@ def run(data, folder, script, experiment, epochs, **options) -> Path:
         yaml = yaml.replace(large, tiny)
     (folder / f"{experiment}.yaml").write_text(yaml)
     options |= {
-        "data_folder": data,
         "output_folder": folder / experiment,
         "device": "cpu",
         "number_of_epochs": epochs,
         "batch_size": 4,
     }
-    if "development" in yaml:
+    if "data_folder:" in yaml:
+        options["data_folder"] = data
+    if "development:" in yaml:
         options["development"] = data / "development.json"
     forked.run(
         [
@@ -228,7 +229,7 @@ def refined(data, plain, results) -> Path:
         }
         given = [f"--{key}={value}" for key, value in options.items()]
         forked.run([RECIPE / "prepare_pairs.py", *given], check=True)
-    options = {"crops_per_epoch": 32, "segment_s": 0.8, **files}
+    options = {"crops_per_epoch": 32, "segment_s": 0.8, "lr": 0.003, **files}
     name = "spectral_refiner"
     return run(data, results, f"train_{name}.py", name, 3, **options)
 
@@ -236,7 +237,7 @@ def refined(data, plain, results) -> Path:
 def test_pairs(refined, results):
     """A mixture, its target and a decoded wave; other ones to validate."""
     pairs = np.load(results / "pairs.npy")
-    assert pairs.shape == (8, 3, 64000) and pairs.dtype == np.float16
+    assert pairs.shape == (8, 4, 64000) and pairs.dtype == np.float16
     assert np.isfinite(pairs).all() and pairs[:, 0].std(-1).min() > 0.01
     assert np.abs(pairs[:, 2]).max() > 1e-3
     assert not np.array_equal(pairs, np.load(results / "valid_pairs.npy"))

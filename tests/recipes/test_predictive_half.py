@@ -20,8 +20,8 @@ def recipe(monkeypatch):
 
 
 def pairs(number: int) -> np.ndarray:
-    """(number, 3, T): noise, nothing to find in it, and ones."""
-    noise = np.random.default_rng(0).standard_normal((number, 3, RATE))
+    """(number, 4, T): noise, nothing to find in it, ones, noise."""
+    noise = np.random.default_rng(0).standard_normal((number, 4, RATE))
     noise[:, 1], noise[:, 2] = 0, 1
     return (0.1 * noise).astype(np.float16)
 
@@ -45,12 +45,56 @@ def test_decoded_waves_are_spoilt(recipe):
     assert 0.3 < share(silent, dropped=0.4) < 0.5
     assert share(whole, swapped=1.0) == 1
     assert 0.2 < share(whole, damaged=1.0) < 0.9
+    assert share(silent, better=1.0) == 1  # nearly the target, which is silent
+
+
+def test_muon_sees_every_matrix(recipe):
+    """Its views are the weights; a step along a gradient reaches them."""
+    from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
+
+    net = SpectralRefiner(64, (4, 6, 8), 4, 4, 1, 8, 2)
+    matrices = recipe.Matrices(net)
+    count = sum(x.numel() for x in [*matrices.views, *matrices.others])
+    assert count == sum(x.numel() for x in net.parameters())
+    before = [x.detach().clone() for x in matrices.weights]
+    magnitude, _ = net.estimate(torch.rand(1, 640), torch.rand(1, 640))
+    magnitude.square().mean().backward()
+    for weight in matrices.weights:
+        weight.grad = torch.ones_like(weight)
+    matrices.hand_on_gradients()
+    torch.optim.SGD(matrices.views, 0.1).step()
+    for old, new in zip(before, matrices.weights, strict=True):
+        torch.testing.assert_close(new.detach(), old - 0.1)
+
+
+def test_judges_learn_and_tell(recipe):
+    """Noise is told from a tone; a tone is found better than noise."""
+    from adversary import Adversary, SpectralJudge
+
+    torch.manual_seed(0)
+    strides = [[2, 2], [2, 2], [1, 2], [1, 2]]
+    both = Adversary([SpectralJudge(128, 64, strides, (4, 4, 8, 8))], 0.5, 1, 2)
+    real = torch.sin(torch.arange(6400) * 0.3).expand(2, -1)
+    made = (0.3 * torch.randn(2, 6400)).requires_grad_()
+    optimizer = torch.optim.AdamW(both.parameters(), 0.01)
+    losses = []
+    for _ in range(30):
+        loss, maps = both.loss(made, real)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    opinion = both.opinion(made, maps)
+    assert both.opinion(real, maps) < 0.5 * opinion
+    both.settle_balance(opinion, (made - real).square().mean(), made)
+    assert both.balance > 0
 
 
 def test_items_are_the_same_again(recipe):
     """Item i of an epoch is always the same, and another in the next."""
     data = recipe.PairDataset(pairs(3), 8000, 9, 1)
     first = data[2]
-    assert first.shape == (3, 8000) and torch.equal(first, data[2])
+    assert first.shape == (4, 8000) and torch.equal(first, data[2])
     data.epoch = 1
     assert not torch.equal(first, data[2])

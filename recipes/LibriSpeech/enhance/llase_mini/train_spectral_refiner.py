@@ -2,13 +2,15 @@
 """Recipe for the predictive half of llase_mini.
 
 To run this recipe, do the following, after prepare_pairs.py:
-> python train_spectral_refiner.py hparams/spectral_refiner.yaml --data_folder=DATA \
+> python train_spectral_refiner.py hparams/spectral_refiner.yaml \
     --pairs=pairs.npy --valid_pairs=valid.npy
 
-The pairs hold mixtures, targets and decoded waves. Each batch takes crops of
-them, and some mixtures made on the fly, whose decoded wave is silence. Decoded
-waves are left out, damaged, or another's in a part of the batch, so that the
-refiner does not lean on them. `publish.py --refiner` puts it into the model.
+The pairs hold mixtures, targets and decoded waves; each batch takes crops of
+them. Decoded waves are left out, damaged, another's or nearly right in a part
+of the batch, so that the refiner learns when to lean on them. Judges of
+spectrograms (adversary.py) learn beside it. Matrices are updated by Muon
+(torch from 2.9 on), the other weights by AdamW. `--init=average.ckpt` begins
+with an earlier average. `publish.py --refiner` puts it into the model.
 """
 
 import sys
@@ -17,63 +19,111 @@ import numpy as np
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from wide_data import read_waves
 
-from speechbrain_llase.augment.target_mixtures import TargetSampler
+from speechbrain_llase.pretrained.tensors import read_tensors
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
+HEARD, TARGET, DECODED, SPEECH = range(4)  # rows of a pair
 LATE = 240  # samples that a damaged decoded wave is early or late
+NEARLY = 160  # samples that a better one is
+STRANGER = (800, 6400)  # samples of another's words in it
+MOST_STRANGERS = 4  # of these, less one
 HOLE = (1600, 9600)  # samples of a damage
 
 
 class RefinerBrain(sb.Brain):
-    """Trains the refiner on spectra of clean speech."""
+    """Trains the refiner on spectra of clean speech, against judges of them."""
 
     def init_optimizers(self):
-        """Make the optimizer and the average of the weights."""
-        refiner = self.modules.refiner
-        self.optimizer = self.opt_class(refiner.parameters())
-        self.optimizers_dict = {"opt_class": self.optimizer}
+        """Make the optimizers and the average of the weights."""
+        refiner, hparams = self.modules.refiner, self.hparams
+        self.matrices = Matrices(refiner)
+        self.optimizers_dict = {
+            "matrices": hparams.matrix_opt_class(self.matrices.views),
+            "others": self.opt_class(self.matrices.others),
+            "judges": hparams.judge_opt_class(
+                self.modules.adversary.parameters()
+            ),
+        }
         self.average = torch.optim.swa_utils.AveragedModel(
             refiner,
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
-                self.hparams.average_decay
+                hparams.average_decay
             ),
             use_buffers=True,
         )
-        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        for name, optimizer in self.optimizers_dict.items():
+            self.checkpointer.add_recoverable(name, optimizer)
         self.checkpointer.add_recoverable("average", self.average)
 
     def compute_forward(self, batch, stage):
         """Estimate magnitudes and phases (B, N, bins)."""
-        heard, _, decoded = batch.to(self.device).unbind(1)
-        if stage == sb.Stage.TRAIN:
-            return self.modules.refiner.estimate(decoded, heard)
-        return self.average.module.eval().estimate(decoded, heard)
+        refiner = self.modules.refiner
+        if stage != sb.Stage.TRAIN:
+            refiner = self.average.module.eval()
+        return refiner.estimate(batch[:, DECODED], batch[:, HEARD])
 
     def compute_objectives(self, predictions, batch, stage):
-        """Compare with the target, in float32."""
+        """Compare with the targets, in float32; return the waves, too."""
         magnitude, phase = predictions
-        clean = batch[:, 1].to(self.device)
-        return self.hparams.loss(
-            self.modules.refiner, magnitude.float(), phase, clean
-        )
+        wanted = batch[:, TARGET]
+        if stage == sb.Stage.TRAIN:
+            wanted = torch.lerp(batch[:, SPEECH], wanted, self.hparams.cleaner)
+        refiner, magnitude = self.modules.refiner, magnitude.float()
+        made = refiner.synthesise(magnitude, phase, batch.shape[2])
+        loss = self.hparams.loss(refiner, magnitude, phase, wanted, made)
+        return loss, made
 
     def fit_batch(self, batch):
-        """Update the refiner once."""
+        """Update the judges, then the refiner."""
+        batch = batch.to(self.device)
         with self.training_ctx:
             predictions = self.compute_forward(batch, sb.Stage.TRAIN)
-        loss = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
-        self.optimizer.zero_grad()
-        loss.backward()
+        loss, made = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
+        if self.hparams.judged:
+            opinion = self.ask_judges(made, batch[:, TARGET], loss)
+        else:
+            opinion = 0
+        self.modules.refiner.zero_grad()
+        (loss + opinion).backward()
         norm = torch.nn.utils.clip_grad_norm_(
-            self.modules.parameters(), self.hparams.clip_norm
+            self.modules.refiner.parameters(), self.hparams.clip_norm
         )
         if torch.isfinite(norm):
-            self.optimizer.step()
+            self.matrices.hand_on_gradients()
+            self.optimizers_dict["matrices"].step()
+            self.optimizers_dict["others"].step()
             self.average.update_parameters(self.modules.refiner)
-        self.hparams.lr_annealing(self.optimizer)
+        self.hparams.lr_annealing(
+            self.optimizers_dict["matrices"], self.optimizers_dict["others"]
+        )
         return loss.detach()
+
+    def ask_judges(self, made, real, loss):
+        """Let the judges learn; return what they say, weighted."""
+        adversary = self.modules.adversary
+        with self.training_ctx:
+            judged, maps = adversary.loss(made, real)
+        adversary.zero_grad()
+        judged.backward()
+        torch.nn.utils.clip_grad_norm_(
+            adversary.parameters(), self.hparams.judge_clip_norm
+        )
+        self.optimizers_dict["judges"].step()
+        adversary.requires_grad_(False)
+        with self.training_ctx:
+            opinion = adversary.opinion(made, maps)
+        if self.optimizer_step % self.hparams.steps_per_balance == 0:
+            adversary.settle_balance(opinion, loss, made)
+        adversary.requires_grad_(True)
+        ramp = min(1.0, self.optimizer_step / self.hparams.judge_warmup_steps)
+        return ramp * adversary.share * adversary.balance * opinion
+
+    def evaluate_batch(self, batch, stage):
+        """The loss alone."""
+        batch = batch.to(self.device)
+        predictions = self.compute_forward(batch, stage)
+        return self.compute_objectives(predictions, batch, stage)[0].detach()
 
     def on_stage_start(self, stage, epoch=None):
         """Draw new crops and mixtures."""
@@ -85,8 +135,9 @@ class RefinerBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.train_loss = stage_loss
             return
+        others = self.optimizers_dict["others"]
         self.hparams.train_logger.log_stats(
-            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            {"epoch": epoch, "lr": others.param_groups[0]["lr"]},
             train_stats={"loss": self.train_loss},
             valid_stats={"loss": stage_loss},
         )
@@ -95,21 +146,56 @@ class RefinerBrain(sb.Brain):
         )
 
 
+class Matrices:
+    """The matrices among a network's weights, for Muon, and what is left.
+
+    Kernels are taken as matrices (size_out, rest); stacks as many of them.
+    """
+
+    def __init__(self, network):
+        self.weights = [
+            weight
+            for name, weight in network.named_parameters()
+            if is_matrix(name, weight)
+        ]
+        ids = {id(weight) for weight in self.weights}
+        self.others = [x for x in network.parameters() if id(x) not in ids]
+        self.views = [
+            torch.nn.Parameter(part)
+            for weight in self.weights
+            for part in flat(weight.detach())
+        ]
+
+    def hand_on_gradients(self):
+        """Give the views the gradients of their weights."""
+        parts = [part for weight in self.weights for part in flat(weight.grad)]
+        for view, gradient in zip(self.views, parts, strict=True):
+            view.grad = gradient.contiguous()
+
+
+def is_matrix(name, weight):
+    """Whether Muon is for it: not the first and last sizes of a network."""
+    return weight.dim() > 1 and name != "place" and not name.startswith("up.2")
+
+
+def flat(weight):
+    """Views of a weight as matrices."""
+    if weight.dim() == 4:  # (size_out, size_in, 3, width), channels last
+        return [weight.permute(0, 2, 3, 1).flatten(1)]
+    return list(weight) if weight.dim() == 3 else [weight]
+
+
 class PairDataset(torch.utils.data.Dataset):
-    """Crops of pairs, every so often a mixture without a decoded wave.
+    """Crops of pairs; some of their decoded waves are replaced or damaged.
 
     Arguments
     ---------
     pairs : np.ndarray
-        (number, 3, T): heard, target, decoded; see prepare_pairs.py.
+        (number, 4, T): see prepare_pairs.py.
     num_samples, length, seed : int
         Of a crop; items an epoch; item i of every epoch is always the same.
-    sampler : TargetSampler, optional
-        Makes a mixture in place of every `fresh_every`th crop.
-    fresh_every : int
-        How often.
     shares : dict
-        "swapped", "dropped", "damaged": of the decoded waves.
+        "better", "swapped", "dropped", "damaged": of the decoded waves.
     jitter_db : float
         How far levels may be off, to both sides.
     """
@@ -120,14 +206,11 @@ class PairDataset(torch.utils.data.Dataset):
         num_samples,
         length,
         seed,
-        sampler=None,
-        fresh_every=8,
         shares=None,
         jitter_db=4.0,
     ):
         self.pairs, self.num_samples = pairs, num_samples
         self.length, self.seed = length, seed
-        self.sampler, self.fresh_every = sampler, fresh_every
         self.shares, self.jitter_db = shares or {}, jitter_db
         self.epoch = 0
 
@@ -136,30 +219,34 @@ class PairDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        if self.sampler and index % self.fresh_every == 0:
-            waves = self._fresh(rng)
-        else:
-            waves = self._crop(rng)
-            waves[2] = self._spoilt(waves[2], rng)
-        level_db = rng.uniform(-1, 1) * self.jitter_db
-        waves[:2] *= np.float32(10 ** (level_db / 20))
+        waves = self._crop(rng)
+        if rng.random() < self.shares.get("better", 0):
+            waves[DECODED] = self._better(waves[TARGET], rng)
+        waves[DECODED] = self._spoilt(waves[DECODED], rng)
+        level = np.float32(10 ** (rng.uniform(-1, 1) * self.jitter_db / 20))
+        waves[[HEARD, TARGET, SPEECH]] *= level
         return torch.from_numpy(waves)
 
-    def _fresh(self, rng):
-        """A mixture made now; its decoded wave is silence."""
-        pair = self.sampler.pair(rng)
-        start = rng.integers(len(pair.heard) - self.num_samples + 1)
-        waves = np.zeros((3, self.num_samples), np.float32)
-        part = slice(start, start + self.num_samples)
-        waves[0], waves[1] = pair.heard[part], pair.target[part]
-        return waves
-
     def _crop(self, rng):
-        """A crop of a pair, float32 (3, num_samples)."""
+        """A crop of a pair, float32 (4, num_samples)."""
         index = rng.integers(len(self.pairs))
         start = rng.integers(self.pairs.shape[2] - self.num_samples + 1)
         part = self.pairs[index, :, start : start + self.num_samples]
         return part.astype(np.float32)
+
+    def _better(self, target, rng):
+        """As of a better decoder: coloured speech, here and there another's."""
+        spectrum = np.fft.rfft(target)
+        bins = np.linspace(0, 1, len(spectrum))
+        knots = np.linspace(0, 1, 9)
+        colour = np.interp(bins, knots, rng.uniform(-4, 4, len(knots)))
+        wave = np.fft.irfft(spectrum * 10 ** (colour / 20), len(target))
+        wave = (wave * 10 ** (rng.uniform(-10, 10) / 20)).astype(np.float32)
+        for _ in range(rng.integers(MOST_STRANGERS)):
+            start = rng.integers(self.num_samples - HOLE[0])
+            part = slice(start, start + rng.integers(*STRANGER))
+            wave[part] = self._crop(rng)[TARGET][part]
+        return np.roll(wave, rng.integers(-NEARLY, NEARLY + 1))
 
     def _spoilt(self, decoded, rng):
         """Damage a decoded wave, leave it out or take another's."""
@@ -168,7 +255,7 @@ class PairDataset(torch.utils.data.Dataset):
             decoded = self._damaged(decoded, rng)
         drawn = rng.random() - shares.get("swapped", 0)
         if drawn < 0:
-            return self._crop(rng)[2]
+            return self._crop(rng)[DECODED]
         return decoded * (drawn >= shares.get("dropped", 0))
 
     def _damaged(self, decoded, rng):
@@ -179,7 +266,7 @@ class PairDataset(torch.utils.data.Dataset):
         if kind == 0:
             decoded[part] = 0
         elif kind == 1:
-            decoded[part] = self._crop(rng)[2][part]
+            decoded[part] = self._crop(rng)[DECODED][part]
         elif kind == 2:
             decoded = np.roll(decoded, rng.integers(-LATE, LATE + 1))
         else:
@@ -188,26 +275,31 @@ class PairDataset(torch.utils.data.Dataset):
 
 
 def dataio_prep(hparams):
-    """Open the pairs; build what makes fresh ones."""
-    samples = round(hparams["segment_s"] * SAMPLE_RATE)
-    pairs = np.load(hparams["pairs"], mmap_mode="r")
-    sampler = TargetSampler(
-        **read_waves(hparams["data_folder"], "train", hparams["development"]),
-        segment_s=hparams["segment_s"] + 0.4,
-        **hparams["mixtures"],
-    )
+    """Open the pairs."""
     train_data = PairDataset(
-        pairs,
-        samples,
+        np.load(hparams["pairs"], mmap_mode="r"),
+        round(hparams["segment_s"] * SAMPLE_RATE),
         hparams["crops_per_epoch"],
         hparams["seed"],
-        sampler,
-        hparams["fresh_every"],
         hparams["shares"],
         hparams["jitter_db"],
     )
     valid = np.load(hparams["valid_pairs"]).astype(np.float32)
     return train_data, list(torch.from_numpy(valid))
+
+
+def begin_with(refiner, path):
+    """Load weights, or the averaged ones of an earlier run."""
+    tensors = read_tensors(path)
+    refiner.load_state_dict(
+        {
+            key.removeprefix("module."): value.float()
+            if value.is_floating_point()
+            else value
+            for key, value in tensors.items()
+            if key != "n_averaged"
+        }
+    )
 
 
 if __name__ == "__main__":
@@ -217,6 +309,8 @@ if __name__ == "__main__":
     sb.create_experiment_directory(
         hparams["output_folder"], hparams_file, overrides
     )
+    if hparams["init"]:
+        begin_with(hparams["refiner"], hparams["init"])
     train_data, valid_data = dataio_prep(hparams)
     hparams["train_data"] = train_data
     brain = RefinerBrain(
