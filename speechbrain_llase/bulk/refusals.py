@@ -24,11 +24,11 @@ CULPRITS_SHOWN = 10  # names in one message; the others are counted
 
 def look_at(place: str) -> tuple[str, int]:
     """Tell what a file is, however it is written, and its size in bytes."""
-    path = local_path(place)
+    path = local_path(place) if is_url(place) else place
     if path is None:
         return place, 0
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:  # a broken link: only its name is left
         return os.path.abspath(path), 0
     return f"{status.st_dev}:{status.st_ino}", status.st_size
