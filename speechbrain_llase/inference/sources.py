@@ -1,5 +1,6 @@
 """What the name of a model or of an audio file means."""
 
+import hashlib
 import os
 import re
 from importlib import resources
@@ -7,6 +8,10 @@ from pathlib import Path
 
 from speechbrain.utils.data_utils import split_path
 from speechbrain.utils.fetching import FetchSource, fetch
+
+from speechbrain_llase.dataio.urls import is_url, local_path, name_of, show
+
+PLACE_DIGITS = 12  # of a place's hash, in the name of what was fetched
 
 
 def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
@@ -33,18 +38,29 @@ def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
 
 
 def fetch_audio(filename: str | Path, **kwargs) -> str:
-    """Find a local file; fetch it with ``savedir``, or if it is a URL.
+    """Find a local file, or fetch what a URL or a hub's path names.
 
-    Gives the local path; a FileNotFoundError, if there is no such local file.
+    What is fetched lies in `savedir` under a name of its own for each place,
+    however many places have files of one name. Gives the local path; a
+    FileNotFoundError, if there is no such local file, a ValueError for a URL
+    without ``savedir``.
     """
-    filename = str(filename)
-    remote = "savedir" in kwargs or filename.startswith("http")
-    if not remote and not os.path.isfile(filename):
+    place = str(filename)
+    path = local_path(place)
+    if path is not None and path.is_file():
+        return str(path)
+    if kwargs.get("savedir") is None:
+        if is_url(place) and path is None:
+            raise ValueError(
+                f"{show(place)} is fetched into a folder; name it by "
+                "savedir=FOLDER."
+            )
         raise FileNotFoundError(
-            f"There is no file {filename}; pass a local audio file, or a "
+            f"There is no file {place}; pass a local audio file, or a "
             "URL or hub path together with savedir=FOLDER."
         )
-    if not remote:
-        return filename
-    source, name = split_path(filename)
-    return str(fetch(name, source=source, **kwargs))
+    source, name = split_path(place)
+    own = Path(name_of(place))
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape"))
+    kept = f"{own.stem}-{digest.hexdigest()[:PLACE_DIGITS]}{own.suffix}"
+    return str(fetch(name, source=source, save_filename=kept, **kwargs))
