@@ -25,7 +25,7 @@ from speechbrain_llase.bulk.container_items import (
     Item,
 )
 from speechbrain_llase.bulk.storage import open_stream
-from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
+from speechbrain_llase.dataio.audio_files import SOUND_SUFFIXES
 from speechbrain_llase.dataio.urls import check_key
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Shard(Container):
         """Tell by KEY.column whether a member is to be enhanced."""
         if self.options.column:
             return column == self.options.column
-        return f".{column.lower()}" in AUDIO_SUFFIXES
+        return f".{column.lower()}" in SOUND_SUFFIXES
 
     def flush(self) -> None:
         """Write the members whose turn has come."""

@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, ValueError) as err:
         return refuse(str(err))
     if plan.remark:
-        say(f"warning: {plan.remark}")
+        say(plan.remark)
     try:
         return run_with(args, pick_shard(plan.units, args.shard), manifest)
     finally:

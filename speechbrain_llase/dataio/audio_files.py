@@ -4,14 +4,22 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from sys import intern
 
-AUDIO_SUFFIXES = frozenset(
+PLAIN_SUFFIXES = frozenset(  # sound that libsndfile reads
     ".wav .wave .rf64 .w64 .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .au"
     " .snd .sph .caf".split()  # codespell:ignore caf
 )
-UNREADABLE = frozenset(  # sound and films that libsndfile does not read
-    ".m4a .m4b .aac .ac3 .wma .amr .ape .mka .mkv .mov .mp4 .webm .wv".split()
+SOUND_SUFFIXES = PLAIN_SUFFIXES | frozenset(  # and sound that FFmpeg reads
+    ".aac .ac3 .adts .amr .ape .awb .dff .dsf .dts .eac3 .gsm .m4a .m4b .m4r"
+    " .mka .mp1 .mp2 .mpa .mpc .oma .qcp .ra .spx .tak .tta .voc .weba .wma"
+    " .wv".split()
 )
+AUDIO_SUFFIXES = SOUND_SUFFIXES | frozenset(  # and films, which have sound
+    ".3g2 .3gp .asf .avi .f4v .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts"
+    " .mxf .ogv .rm .ts .vob .webm .wmv".split()
+)
+KINDS_SHOWN = 8  # endings of what is not audio
 
 
 def find_audio(
@@ -26,7 +34,8 @@ def find_audio(
     searched to the bottom for `AUDIO_SUFFIXES` and `more` endings (in small
     letters, with their dots); hidden files and folders are ignored, links to
     folders are not followed. The folder `skipped` is not searched, unless
-    `path` is this folder or lies in it. `left_out` gets what is `UNREADABLE`.
+    `path` is this folder or lies in it. `left_out` gets the ending of each
+    file that is not audio.
     ValueError: a folder holds no such file or cannot be listed.
     """
     if not path.is_dir():
@@ -57,8 +66,8 @@ def keep_audio(
         if name.endswith(endings):
             is_empty = False
             yield item
-        elif name.endswith(tuple(UNREADABLE)):
-            others.append(str(item[0]))
+        else:
+            others.append(intern(PurePosixPath(name).suffix or "no ending"))
     if left_out is not None:
         left_out.extend(others)
     if is_empty:
@@ -70,17 +79,16 @@ def keep_audio(
         )
 
 
-def tell_left_out(paths: Sequence[str]) -> str:
-    """Say how many files cannot be read; nothing if there are none."""
-    if not paths:
+def tell_left_out(endings: Sequence[str]) -> str:
+    """Say how many files are not audio; nothing if there are none."""
+    if not endings:
         return ""
-    kinds = Counter(PurePosixPath(path).suffix.lower() for path in paths)
-    counts = (f"{kind}: {n}" for kind, n in sorted(kinds.items()))
-    return (
-        f"{len(paths)} files are left out, for their formats cannot be read "
-        f"({', '.join(counts)}), such as {paths[0]}; convert them to WAV or "
-        "FLAC first"
-    )
+    kinds = Counter(endings)
+    most = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    counts = [f"{kind}: {n}" for kind, n in most[:KINDS_SHOWN]]
+    if len(kinds) > KINDS_SHOWN:
+        counts.append("...")
+    return f"{len(endings)} files are not audio ({', '.join(counts)})"
 
 
 def walk(folder: Path, skipped: Path | None = None) -> Iterator[Path]:

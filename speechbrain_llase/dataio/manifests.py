@@ -11,7 +11,7 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.dataio.audio_files import AUDIO_SUFFIXES
+from speechbrain_llase.dataio.audio_files import PLAIN_SUFFIXES
 from speechbrain_llase.dataio.input_lists import TABLE_SUFFIXES, read_table
 from speechbrain_llase.dataio.whole_files import whole_file
 
@@ -49,7 +49,7 @@ def list_folder(folder: str | Path, key: str = "clean_wav") -> dict[str, dict]:
 def audio_below(folder: Path) -> Iterator[Path]:
     """Find the audio below a folder, hidden files left out."""
     for path in folder.rglob("*"):
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.name[0] != ".":
+        if path.suffix.lower() in PLAIN_SUFFIXES and path.name[0] != ".":
             yield path
 
 

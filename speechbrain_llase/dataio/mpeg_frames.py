@@ -68,7 +68,7 @@ KBPS = {  # by MPEG 1 or not, and layer
 KBPS[False, 3] = KBPS[False, 2]
 SAME_BITS = 0xFFFE0C00  # bits that all frames of a file share
 JUNK = 1 << 20  # bytes without a frame after which none is looked for
-TAG_FRAME_KBPS = 64  # of the frame that is put before others
+LAME_DELAYS = 22  # bytes of LAME's own tag before its padding's four bits
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,14 @@ def with_count(file: BinaryIO, mpeg: Mpeg) -> Spliced:
         head = bytearray(file.read(mpeg.first.length))
         place = mpeg.tag - mpeg.start
         struct.pack_into(">I", head, place + 8, mpeg.frames)
-        if head[place + 7] & 2:
+        flags = head[place + 7]
+        if flags & 2:
             struct.pack_into(">I", head, place + 12, size)
+        ended = place + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4)
+        ended += (flags & 8) // 2 + LAME_DELAYS
+        if mpeg.frames < mpeg.stated and ended + 1 < len(head):
+            head[ended] &= 0xF0  # no padding: where it was is cut off
+            head[ended + 1] = 0
         start = mpeg.start + len(head)
         return Spliced(bytes(head), file, start, mpeg.stop)
     word = mpeg.first.word

@@ -88,8 +88,15 @@ def test_links_do_not_lead_out_of_the_output(make):
 
 
 def test_a_local_folder_is_searched_as_a_url(make, tmp_path):
-    """Shards and tables are found; formats that cannot be read are told."""
-    make("in/s/0.tar", "in/b.parquet", "in/a.flac", "in/.h/1.tar", "in/f.mp4")
+    """Shards, tables and films are found; what is no audio is counted."""
+    make(
+        "in/s/0.tar",
+        "in/b.parquet",
+        "in/a.flac",
+        "in/.h/1.tar",
+        "in/f.mp4",
+        "in/t.TXT",
+    )
     make("in/out/9.tar")
     os.symlink("in", "also")
     for top in ("in", "also", f"file://{tmp_path}/in"):
@@ -97,13 +104,16 @@ def test_a_local_folder_is_searched_as_a_url(make, tmp_path):
         assert [unit.name for unit in plan.units] == [
             "a.wav",
             "b.parquet",
+            "f.wav",
             "s/0.tar",
         ]
-        assert [unit.kind for unit in plan.units] == ["file", "table", "shard"]
-        assert [os.path.basename(path) for path in plan.left_out] == ["f.mp4"]
+        kinds = [unit.kind for unit in plan.units]
+        assert kinds == ["file", "table", "file", "shard"]
+        assert plan.left_out == [".txt"]
     assert names(["in/out"], "in") == ["9.tar"]
     os.unlink("in/b.parquet")
     os.unlink("in/s/0.tar")
+    os.unlink("in/f.mp4")
     assert names(["in"], "in/out") == ["a.wav"]
 
 

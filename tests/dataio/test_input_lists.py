@@ -140,17 +140,18 @@ def test_a_chosen_column_that_is_not_there():
         targets("l.csv", column="noisy")
 
 
-def test_formats_that_cannot_be_read_are_counted_once():
-    for name in ("x/b.m4a", "x/1/c.M4A", "x/film.mp4", "x/notes.md"):
+def test_what_is_no_audio_is_counted():
+    """And all sound and all films are taken."""
+    for name in ("x/b.m4a", "x/1/c.M4A", "x/film.mp4", "x/n.md", "x/README"):
         Path(name).touch()
-    remark = plan_run(["x"], "out").remark
-    assert remark.startswith("3 files are left out")
-    assert "(.m4a: 2, .mp4: 1), such as x/b.m4a" in remark
+    plan = plan_run(["x"], "out")
+    assert {"b.wav", "1/c.wav", "film.wav"} <= {u.name for u in plan.units}
+    assert plan.remark == "2 files are not audio (.md: 1, no ending: 1)"
     assert plan_run(["x/1/a.wav"], "out").remark == ""
 
 
-def test_a_folder_of_unreadable_formats_says_so():
+def test_a_folder_without_audio_says_what_is_there():
     Path("y").mkdir()
-    Path("y/a.m4a").touch()
-    with pytest.raises(ValueError, match="holds no audio.*1 files.*y/a.m4a"):
+    Path("y/a.pdf").touch()
+    with pytest.raises(ValueError, match=r"holds no audio.*1 files.*\.pdf: 1"):
         plan_run(["y"], "out")

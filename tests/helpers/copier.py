@@ -31,7 +31,8 @@ class Copier(Stages):
             window_batch=window_batch,
             restore_level=True,
         )
-        super().__init__({"token_lm": None}, hparams, torch.device("cpu"))
+        networks = {"frontend": None, "token_lm": None}
+        super().__init__(networks, hparams, torch.device("cpu"))
         self.stages = self
 
     def extract(self, wavs):
