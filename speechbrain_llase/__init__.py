@@ -1,14 +1,21 @@
 """LLaSE, a generative speech enhancer, as a SpeechBrain plugin.
 
 Importing this package is light: torch, speechbrain and transformers are
-imported when `EnhanceLLaSE` or `LLaSEG1` is first asked for.
+imported when `EnhanceLLaSE` or `LLaSEG1` is first asked for. On a Mac, what
+PyTorch lacks for Apple's GPUs runs on the CPU then, if PyTorch was not imported
+before.
 """
+
+import os
+import sys
 
 from speechbrain_llase import moved
 
 __version__ = "0.1.0"
 __all__ = ["EnhanceLLaSE", "LLaSEG1"]
 
+if sys.platform == "darwin":
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 moved.install()
 
 

@@ -19,6 +19,11 @@ def split_batch(
     noisy: torch.Tensor, lengths: torch.Tensor | None
 ) -> list[torch.Tensor]:
     """Check a batch (B, T) and cut its items to their own lengths."""
+    if not isinstance(noisy, torch.Tensor):
+        raise TypeError(
+            f"noisy is a {type(noisy).__name__}; pass a torch.Tensor of "
+            "(batch, time), such as torch.from_numpy(wav)[None]."
+        )
     if noisy.dim() != 2:
         raise ValueError(
             f"noisy has the shape {tuple(noisy.shape)}; allowed is (batch, "

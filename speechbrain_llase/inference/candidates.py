@@ -20,6 +20,7 @@ from speechbrain_llase.inference.measures import Measures
 from speechbrain_llase.inference.windows import Window, by_file
 from speechbrain_llase.metrics.checks import within_scale
 from speechbrain_llase.nnet.fsq import levels_to_tokens
+from speechbrain_llase.nnet.precision import own_precision
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.stages import Stages
@@ -131,7 +132,8 @@ class Candidates:
     ) -> list[list[torch.Tensor]]:
         """Draw further token sequences: each a list of (N,) of all windows."""
         token_lm = stages.token_lm
-        with torch.no_grad(), stages.inference_ctx:
+        own = own_precision(stages.device)
+        with torch.no_grad(), own, stages.inference_ctx:
             files = [
                 self.draw(token_lm, [known.hidden for known in own])
                 for own in by_file(posteriors, plans)

@@ -10,6 +10,7 @@ import torch
 from speechbrain_llase.inference.windows import Window, by_file
 from speechbrain_llase.nnet.fsq import NUM_DIGITS, NUM_LEVELS, mean_codes
 from speechbrain_llase.nnet.packing import pack, unpack
+from speechbrain_llase.nnet.precision import own_precision
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.stages import Stages
@@ -50,7 +51,7 @@ class Details:
     def cat(parts: Sequence["Details"]) -> "Details":
         """Join consecutive parts; none give an empty one."""
         if not parts:
-            none = torch.zeros(0)
+            none = torch.zeros(0, dtype=torch.float32)
             return Details(none.long(), none, none, none)
         return Details(
             *map(torch.cat, zip(*(part._fields() for part in parts)))
@@ -181,7 +182,8 @@ def measure_files(
     """
     tokens = tokens or [known.tokens for known in posteriors]
     token_lm = stages.token_lm
-    with torch.no_grad(), stages.inference_ctx:
+    own = own_precision(stages.device)
+    with torch.no_grad(), own, stages.inference_ctx:
         found = [
             measure_hidden(token_lm, known.hidden, own)
             for known, own in zip(posteriors, tokens, strict=True)

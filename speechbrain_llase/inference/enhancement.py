@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import FetchSource
 
 from speechbrain_llase import moved
@@ -19,16 +18,16 @@ from speechbrain_llase.dataio.audio_writer import (
 from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.inference.interface import StagedInterface, check_options
 from speechbrain_llase.inference.long_files import enhance_blocks
 from speechbrain_llase.inference.sources import fetch_audio, resolve_source
-from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.inference.windows import by_file
-from speechbrain_llase.nnet import compilation, precision
+from speechbrain_llase.nnet import precision
 from speechbrain_llase.processing.signal_processing import fit_length
 
 
-class EnhanceLLaSE(Pretrained):
+class EnhanceLLaSE(StagedInterface):
     """A ready-to-use model for speech enhancement with a token LM.
 
     The networks are frontend (WavLM features), token_lm (clean Xcodec2 tokens),
@@ -51,7 +50,6 @@ class EnhanceLLaSE(Pretrained):
     torch.Size([2, 8000])
     """
 
-    STAGES = Stages  # the class of them
     MODULES_NEEDED = ["frontend", "token_lm", "vocoder"]
     HPARAMS_NEEDED = ["sample_rate", "window_batch", "restore_level"]
     HPARAMS_NEEDED += ["window_s", "context_s", "crossfade_s", "context_from"]
@@ -96,27 +94,23 @@ class EnhanceLLaSE(Pretrained):
         if return_details or self.is_watched:
             review = reports.Reviewer(self, items, plans, windows, posteriors)
             enhanced, found = review(enhanced, log=not return_details)
-        wavs = torch.stack([fit_length(e, noisy.shape[1]) for e in enhanced])
+        wavs = torch.zeros(noisy.shape, dtype=torch.float32, device=self.device)
+        for row, wav in zip(wavs, enhanced, strict=True):
+            row[: len(wav)] = wav
         return (wavs, found) if return_details else wavs
 
     forward = enhance_batch
 
     def __init__(self, *args, freeze_params: bool = True, **kwargs):
         super().__init__(*args, freeze_params=freeze_params, **kwargs)
-        networks = self.mods, self.MODULES_NEEDED, freeze_params
-        self.computes_in = precision.make_ready(*networks)
-        exact = self.computes_in == "float32"  # or autocast has nothing to do
-        fuses = compilation.can_fuse(self.compile, self.device)
-        run = self.device, self.inference_ctx if exact else None, fuses
-        self.stages = self.STAGES(self.mods, self.hparams, *run)
+        networks = self.mods, self.MODULES_NEEDED
+        self.computes_in = precision.make_ready(*networks, freeze_params)
+        self.stages = self.make_stages()
         own = self.hparams  # guard and candidates are off in older models
         self.guard = getattr(own, "guard", None) or Guard()
         self.candidates = getattr(own, "candidates", None) or Candidates()
         if self.guard.enabled and not own.restore_level:
             raise ValueError("guard needs restore_level: True, to mix.")
-
-    def _compile(self) -> None:
-        """Compile no network as a whole: no stage runs its `forward`."""
 
     @classmethod
     def from_hparams(
@@ -139,11 +133,13 @@ class EnhanceLLaSE(Pretrained):
         Raises
         ------
         ValueError
-            The source is none of these, or a checkpoint does not fit.
+            The source is none of these, a checkpoint does not fit, or the
+            device is not here.
         """
         source = resolve_source(source)
         freeze = kwargs.get("freeze_params", True)
-        with precision.loading_for(kwargs.get("run_opts"), freeze):
+        kwargs["run_opts"] = check_options(kwargs.get("run_opts"))
+        with precision.loading_for(kwargs["run_opts"], freeze):
             return super().from_hparams(source, hparams_file, **kwargs)
 
     def enhance_file(

@@ -50,16 +50,16 @@ def pick_device(name: str) -> str:
         device = torch.device(name)
     except RuntimeError as err:
         raise ValueError(
-            f"--device {name} is unknown. Use cpu, cuda or cuda:1, for example."
+            f"device {name!r} is unknown. Use cpu, cuda or cuda:1, for example."
         ) from err
     if device.type == "cuda" and (device.index or 0) >= cudas:
         raise ValueError(
-            f"--device {name} is not here ({cudas} CUDA devices found). Use "
-            "another, or leave --device out."
+            f"device {name} is not here ({cudas} CUDA devices found). Use "
+            "another, or leave device out."
         )
     if device.type not in ("cpu", "cuda", accelerator()):
         raise ValueError(
-            f"--device {name} is not here. Use cpu, or leave --device out."
+            f"device {name} is not here. Use cpu, or leave device out."
         )
     return name
 

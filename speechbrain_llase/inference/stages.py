@@ -27,6 +27,7 @@ from speechbrain_llase.inference.windows import (
 from speechbrain_llase.lobes.refiner import pair
 from speechbrain_llase.nnet.compilation import fusing
 from speechbrain_llase.nnet.fsq import decodes_mean
+from speechbrain_llase.nnet.precision import own_precision
 from speechbrain_llase.processing.framing import (
     HOP_LENGTH,
     MIN_SAMPLES,
@@ -277,14 +278,15 @@ class Stages:
 
         Files without windows are zeros.
         """
-        enhanced = [torch.zeros(len(x), device=self.device) for x in noisy]
+        like = {"device": self.device, "dtype": torch.float32}
+        enhanced = [torch.zeros(len(x), **like) for x in noisy]
         for k, pieces in enumerate(by_file(waves, plans)):
             if not pieces:
                 continue
             wav = stitch(pieces, plans[k], HOP_LENGTH, self.crossfade)
             wav = fit_length(wav, len(noisy[k]))
             if self.hparams.restore_level and not self.keeps_level:
-                both = self.comparable(wav.detach(), noisy[k].float())
+                both = self.comparable(wav.detach(), noisy[k].detach().float())
                 wav = wav * match_gain(*both)
             enhanced[k] = wav
         return enhanced
@@ -311,7 +313,8 @@ class Stages:
         for at in range(0, len(order), self.hparams.window_batch):
             some = order[at : at + self.hparams.window_batch]
             grad = torch.set_grad_enabled(learns)
-            with grad, self.inference_ctx, fusing(self.fuses):
+            own = nullcontext() if self.learns else own_precision(self.device)
+            with grad, own, self.inference_ctx, fusing(self.fuses):
                 outputs = network([windows[k] for k in some])
             for k, output in zip(some, outputs, strict=True):
                 results[k] = output

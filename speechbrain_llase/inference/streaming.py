@@ -40,6 +40,7 @@ class EnhancerStream:
         The peak is not positive, or the gain is negative.
     """
 
+    @torch.inference_mode(False)  # or it could not go on outside of that
     def __init__(
         self,
         stages: Stages,
@@ -61,7 +62,7 @@ class EnhancerStream:
         if stages.keeps_level:  # windows come and go at the input's level
             self.peak, self.given_peak = 1.0, True
             self.matcher, self.gain = None, 1.0
-        self.noisy = torch.zeros(0, device=stages.device)  # not matched yet
+        self.noisy = self.nothing()  # not matched yet
         self.arrived = self.given = 0
         self.closed = False
 
@@ -78,6 +79,8 @@ class EnhancerStream:
             rows += stages.window
         return rows * HOP_LENGTH + stages.reach + stages.crossfade // 2
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def push(self, wav: torch.Tensor) -> torch.Tensor:
         """Take the next samples: float (T,), 16 kHz, any T.
 
@@ -94,18 +97,29 @@ class EnhancerStream:
             self.follow_peak(float(wav.abs().max()))
         return self.scale(self.windows.push(wav / (self.peak or 1.0)))
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def close(self) -> torch.Tensor:
         """End the stream; return the rest, so that no sample is missing."""
         if self.closed:
-            return torch.zeros(0, device=self.stages.device)
+            return self.nothing()
         self.closed = True
         rest = self.windows.finish() if self.peak else self.noisy[:0]
         return self.scale(fit_length(rest, self.arrived - self.given))
+
+    def nothing(self) -> torch.Tensor:
+        """Give no samples (0,), where the model is."""
+        return torch.zeros(0, device=self.stages.device, dtype=torch.float32)
 
     def check(self, wav: torch.Tensor) -> None:
         """Refuse what is not a chunk of audio."""
         if self.closed:
             raise ValueError("The stream is closed; begin another.")
+        if not isinstance(wav, torch.Tensor):
+            raise TypeError(
+                f"A chunk is a {type(wav).__name__}; pass a torch.Tensor of "
+                "(time,), such as torch.from_numpy(chunk)."
+            )
         if wav.dim() != 1:
             raise ValueError(
                 f"A chunk has the shape {tuple(wav.shape)}; allowed is "
@@ -137,6 +151,6 @@ class EnhancerStream:
         gain = self.matcher.gain()
         before = gain if self.gain is None else self.gain
         self.gain = gain
-        steps = torch.arange(len(enhanced), device=enhanced.device)
+        steps = torch.arange(len(enhanced), device=enhanced.device).float()
         ramp = ((steps + 1) / RAMP).clamp(max=1)
         return enhanced * (before + (gain - before) * ramp)

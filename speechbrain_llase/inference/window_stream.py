@@ -79,7 +79,7 @@ class WindowStream:
         self.details = details
         self.reference = reference
         self.stitcher = stages.new_stitcher()
-        self.audio = torch.zeros(0)  # has arrived, still needed
+        self.audio = torch.zeros(0, dtype=torch.float32)  # arrived and needed
         self.fresh = []  # arrived after it, not yet joined to it
         self.arrived = 0  # samples so far
         self.cut = 0  # windows whose audio is cut

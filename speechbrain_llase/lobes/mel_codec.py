@@ -91,7 +91,7 @@ class MelCodec(Pretrained):
         tokens = self.encode(to_active_level(wavs, self.hparams.codec_level_db))
         decoded = fit_length(self.mods.vocoder(tokens), wavs.shape[1])
         gains = [match_gain(d, w) for d, w in zip(decoded, wavs, strict=True)]
-        return decoded * torch.tensor(gains, device=wavs.device)[:, None]
+        return decoded * decoded.new_tensor(gains)[:, None]
 
 
 def load_codec(source: str) -> MelCodec:

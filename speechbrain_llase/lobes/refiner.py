@@ -231,7 +231,11 @@ def level_gain(envelope: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     envelope, other : torch.Tensor
         (B, M, 40), natural logarithms.
     """
-    weight = (envelope - torch.tensor(FLOOR).log()).clamp(min=0).square()
+    weight = (
+        (envelope - torch.tensor(FLOOR, dtype=torch.float32).log())
+        .clamp(min=0)
+        .square()
+    )
     total = weight.sum((1, 2), keepdim=True).clamp(min=1e-3)
     change = (envelope - other) * weight
     return (change.sum((1, 2), keepdim=True) / total).exp()

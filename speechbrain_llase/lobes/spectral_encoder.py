@@ -65,7 +65,9 @@ class SpectralStem(torch.nn.Module):
 
     def log_mel(self, wavs: torch.Tensor) -> torch.Tensor:
         """Log-mel magnitudes of (B, 320 N), two frames in a row: (B, N, 2 M)."""
-        window = torch.hann_window(WINDOW_LENGTH, device=wavs.device)
+        window = torch.hann_window(
+            WINDOW_LENGTH, device=wavs.device, dtype=torch.float32
+        )
         frames = centred_frames(wavs, WINDOW_LENGTH, MEL_HOP)
         mel = torch.fft.rfft(frames * window).abs() @ self.bands
         mel = mel.clamp(min=MEL_FLOOR).log()  # (B, 2 N, mels)
@@ -101,7 +103,9 @@ def pitch_features(wavs: torch.Tensor) -> torch.Tensor:
 
 def magnitudes(wavs: torch.Tensor) -> torch.Tensor:
     """Magnitudes (B, N, 641) of (B, 320 N), as the decoder's head has them."""
-    window = torch.hann_window(SPECTRUM_LENGTH, device=wavs.device)
+    window = torch.hann_window(
+        SPECTRUM_LENGTH, device=wavs.device, dtype=torch.float32
+    )
     frames = centred_frames(wavs, SPECTRUM_LENGTH, 2 * MEL_HOP)
     return torch.fft.rfft(frames * window).abs()
 
@@ -112,7 +116,9 @@ def autocorrelation(wavs: torch.Tensor) -> torch.Tensor:
     (B, N, 228), at lags from 40 to 267 samples: pitch of 400 to 60 Hz. Near 1
     at the period of a vowel.
     """
-    window = torch.hann_window(LAG_WINDOW, device=wavs.device)
+    window = torch.hann_window(
+        LAG_WINDOW, device=wavs.device, dtype=torch.float32
+    )
     frames = centred_frames(wavs, LAG_WINDOW, 2 * MEL_HOP)
     frames = (frames - frames.mean(-1, keepdim=True)) * window
 

@@ -72,8 +72,9 @@ def codes_to_levels(codes: torch.Tensor) -> torch.Tensor:
 def bound(latents: torch.Tensor) -> torch.Tensor:
     """Squash latents (...) into the range of the levels, [-2.0, 1.0]."""
     half_range = (NUM_LEVELS - 1) * (1 + MARGIN) / 2
-    shift = torch.atanh(torch.tensor(0.5 / half_range, device=latents.device))
-    return torch.tanh(latents.float() + shift) * half_range - 0.5
+    latents = latents.float()
+    shift = torch.atanh(latents.new_tensor(0.5 / half_range))
+    return torch.tanh(latents + shift) * half_range - 0.5
 
 
 def quantise(latents: torch.Tensor) -> torch.Tensor:

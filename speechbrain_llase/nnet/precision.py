@@ -48,12 +48,15 @@ def loading(device: str, compute: str | None = None) -> Iterator[None]:
     """Build networks for weights that are about to be read.
 
     `auto` depends on the device where they will run; `compute` overrides what
-    the YAML says.
+    the YAML says. PyTorch's default dtype is float32 meanwhile.
     """
     token = _loading.set(Loading(device, compute))
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
+        torch.set_default_dtype(dtype)
         _loading.reset(token)
 
 
@@ -71,6 +74,14 @@ def loading_for(
     wanted = "bfloat16" if options.get("precision") == "bf16" else None
     device = options.get("device") or infer_device()
     return loading(device, wanted if freeze else "float32")
+
+
+def own_precision(device: str | torch.device) -> AbstractContextManager:
+    """Leave the autocast that a caller runs under, if there is one."""
+    kind = torch.device(device).type
+    if not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def weights_to_come() -> AbstractContextManager:

@@ -25,11 +25,16 @@ BAND_FLOOR = 1e-5  # power that is added to that of a band
 @lru_cache(maxsize=8)
 def mel_bands(num_bins: int, num_bands: int = NUM_BANDS) -> torch.Tensor:
     """Triangular weights (bins, bands) up to 8 kHz; each band's add to 1."""
-    with torch.inference_mode(False):  # what is cached must train, too
-        bands = torchaudio.functional.melscale_fbanks(
-            num_bins, 0.0, 8000.0, num_bands, 16000
-        )
-        return bands / bands.sum(0)
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)  # torchaudio takes no other word
+    try:
+        with torch.inference_mode(False):  # what is cached must train, too
+            bands = torchaudio.functional.melscale_fbanks(
+                num_bins, 0.0, 8000.0, num_bands, 16000
+            )
+            return bands / bands.sum(0)
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def keep_envelope(

@@ -43,8 +43,7 @@ def pitched_phases(
             noise.to(period.device).unsqueeze(0),
         )
     )
-    hertz = torch.fft.rfftfreq(len(window), 1 / SAMPLE_RATE)
-    hertz = hertz.to(source.device)
+    hertz = bin_hertz(len(window), window)
     noisy = torch.sigmoid((hertz - NOISY_HZ) / NOISY_WIDTH_HZ)
     angle = (source + noisy * (noise - source)).angle()
     share = 2 * hertz / SAMPLE_RATE
@@ -65,7 +64,8 @@ def find_pitch(
     beside = pad(own.transpose(1, 2), (1, 1), mode="replicate")
     beside = beside.transpose(1, 2)
     smooth = 0.25 * (beside[:, :-2] + 2 * own + beside[:, 2:])
-    ranked = smooth - SHORTER * torch.arange(own.shape[2], device=own.device)
+    places = torch.arange(own.shape[2], device=own.device).float()
+    ranked = smooth - SHORTER * places
     best = ranked[..., 1:-1].argmax(-1) + 1
     best = pad(best.float(), (STEADY, STEADY), mode="replicate")
     best = best.unfold(1, 2 * STEADY + 1, 1).median(-1).values.long()
@@ -83,7 +83,7 @@ def find_pitch(
 def correlate(magnitude: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """Normalised autocorrelation (B, N, lags) of frames, by their spectrum."""
     size = len(window)
-    hertz = torch.fft.rfftfreq(size, 1 / SAMPLE_RATE, device=window.device)
+    hertz = bin_hertz(size, window)
     band = (hertz > LOWEST_HZ) / (1 + (hertz / HIGHEST_HZ) ** 4)
     lags = torch.fft.irfft((magnitude * band).square(), size)
     lags = lags[..., : PERIODS[1] + 2]
@@ -91,6 +91,12 @@ def correlate(magnitude: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     taper = torch.fft.irfft(taper)[: lags.shape[-1]]
     lags = lags * (taper[0] / taper)  # the window's share is divided out
     return lags / (lags[..., :1] + 1e-6)
+
+
+def bin_hertz(size: int, like: torch.Tensor) -> torch.Tensor:
+    """Frequencies (size / 2 + 1,) of a spectrum's bins, beside a tensor."""
+    kind = {"dtype": like.dtype, "device": like.device}
+    return torch.fft.rfftfreq(size, 1 / SAMPLE_RATE, **kind)
 
 
 def make_source(
@@ -104,7 +110,7 @@ def make_source(
     """
     device, count = period.device, period.shape[1]
     period, strength = period.cpu(), strength.cpu()  # MPS has no float64
-    place = torch.arange(len(noise)) + 0.5
+    place = torch.arange(len(noise), dtype=torch.float32) + 0.5
     place = (place / (len(noise) // count) - 0.5).clamp(0, count - 1)
     left = place.long()
     right, part = (left + 1).clamp(max=count - 1), place - left
@@ -125,4 +131,4 @@ def make_source(
 def make_noise(num_samples: int) -> torch.Tensor:
     """White noise (num_samples,) of unit power: the same on every machine."""
     draw = torch.Generator().manual_seed(0)
-    return torch.randn(num_samples, generator=draw)
+    return torch.randn(num_samples, generator=draw, dtype=torch.float32)

@@ -165,7 +165,9 @@ class GainMatcher:
 
 def stft_power(wav: torch.Tensor) -> torch.Tensor:
     """Squared STFT magnitudes of (T,) in one row, float64."""
-    window = torch.hann_window(MATCH_FFT, device=wav.device)
+    window = torch.hann_window(
+        MATCH_FFT, device=wav.device, dtype=torch.float32
+    )
     spectrum = torch.stft(
         wav.float(),
         MATCH_FFT,

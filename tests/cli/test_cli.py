@@ -401,9 +401,9 @@ def test_the_model_s_own_window_batch_is_the_default(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("abacus", "--device abacus is unknown"),
-        ("cuda", r"--device cuda is not here \(0 CUDA devices"),
-        ("cuda:1", "--device cuda:1 is not here"),
+        ("abacus", "device 'abacus' is unknown"),
+        ("cuda", r"device cuda is not here \(0 CUDA devices"),
+        ("cuda:1", "device cuda:1 is not here"),
     ],
 )
 def test_a_device_that_is_not_here_is_refused(monkeypatch, name, message):

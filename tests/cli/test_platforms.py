@@ -111,6 +111,19 @@ def test_every_operation_has_a_kernel_for_mps(load_tiny):
         assert "MPS" in devices or "Composite" in devices, name
 
 
+@pytest.mark.parametrize("platform, chosen", [("darwin", "1"), ("linux", None)])
+def test_what_mps_lacks_falls_back_to_the_cpu(platform, chosen):
+    """PyTorch reads that word when it is imported."""
+    code = (
+        "import os, sys; sys.platform = sys.argv[1]; import speechbrain_llase"
+    )
+    code += "; assert 'torch' not in sys.modules"
+    code += "; print(os.environ.get('PYTORCH_ENABLE_MPS_FALLBACK'))"
+    command = [sys.executable, "-c", code, platform]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == f"{chosen}\n", done.stderr
+
+
 @pytest.mark.parametrize(
     "here, name, refused",
     [
@@ -130,7 +143,7 @@ def test_an_accelerator_that_is_not_here_is_refused(
         "torch.accelerator.current_accelerator", lambda *_: found
     )
     if refused:
-        with pytest.raises(ValueError, match=f"--device {name} is not here"):
+        with pytest.raises(ValueError, match=f"device {name} is not here"):
             loading.pick_device(name)
     else:
         assert loading.pick_device(name) == name
