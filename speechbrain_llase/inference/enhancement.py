@@ -24,7 +24,6 @@ from speechbrain_llase.inference.sources import fetch_audio, resolve_source
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.inference.windows import by_file
 from speechbrain_llase.nnet import precision
-from speechbrain_llase.processing.signal_processing import fit_length
 
 
 class EnhanceLLaSE(StagedInterface):
@@ -94,7 +93,8 @@ class EnhanceLLaSE(StagedInterface):
         if return_details or self.is_watched:
             review = reports.Reviewer(self, items, plans, windows, posteriors)
             enhanced, found = review(enhanced, log=not return_details)
-        wavs = torch.zeros(noisy.shape, dtype=torch.float32, device=self.device)
+        size = *noisy.shape, *(enhanced[0].shape[1:] if enhanced else ())
+        wavs = torch.zeros(size, dtype=torch.float32, device=self.device)
         for row, wav in zip(wavs, enhanced, strict=True):
             row[: len(wav)] = wav
         return (wavs, found) if return_details else wavs
