@@ -6,16 +6,17 @@ Every check gives a finding: fine, worth a look, or wrong and what to do.
 import argparse
 import hashlib
 import importlib
+import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 from speechbrain_llase.cli.common import (
     add_command,
@@ -27,9 +28,13 @@ from speechbrain_llase.cli.common import (
 from speechbrain_llase.inference.loading import pick_device
 from speechbrain_llase.pretrained.official import FILE_ENDINGS
 
+if TYPE_CHECKING:
+    from speechbrain_llase import EnhanceLLaSE
+
 HELP = """\
-Check versions, a model's files and that it runs. Of a file as downloaded, say
-which official file it is and what of it is used.
+Check what is installed, a model's files and that it runs: what is used is
+tried, whatever its version. Of a file as downloaded, say which official file it
+is and what of it is used.
 """
 EPILOG = "exit codes: 0 all is well, 1 something is wrong, 2 usage"
 TESTED = "constraints.txt of the repository names the tested set"
@@ -91,38 +96,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_packages() -> Iterator[Finding]:
-    """Versions as pyproject.toml wants them, and pairs that break one another."""
-    for needed in map(Requirement, metadata.requires("speechbrain_llase")):
-        if needed.marker and not needed.marker.evaluate({"extra": ""}):
-            continue
-        name, wanted = needed.name, needed.specifier
-        if (version := installed(name)) is None:
-            yield Finding(False, f"{name} is missing: pip install {name}")
-            continue
-        good = wanted.contains(version, prereleases=True)
-        advice = "" if good else f", needed is {wanted} ({TESTED})"
-        yield Finding(good, f"{name} {version}{advice}")
-    yield from check_pairs()
-    for name in OPTIONAL:
-        yield Finding(True, f"{name} {installed(name) or 'not installed'}")
+    """Whether what the installation asks for is here, loads and works.
 
-
-def check_pairs() -> Iterator[Finding]:
-    """torch with torchaudio, and what xcodec2 pins."""
-    torch, audio = installed("torch"), installed("torchaudio")
-    if torch and audio:
-        if Version(torch).release[:2] != Version(audio).release[:2]:
-            yield Finding(
-                False,
-                f"torchaudio {audio} is built for another torch than {torch}: "
-                f"install both of one release ({TESTED})",
-            )
-        try:
-            importlib.import_module("torchaudio")
-        except (ImportError, OSError, RuntimeError) as err:
-            yield Finding(
-                False, f"torchaudio does not load beside torch {torch}: {err}"
-            )
+    A version outside of the bounds is worth a look, for it was not tried; what
+    counts is whether it works.
+    """
+    needed = map(Requirement, metadata.requires("speechbrain_llase"))
+    for one in needed:
+        if not one.marker or one.marker.evaluate({"extra": ""}):
+            yield check_package(one)
+    yield from map(check_use, USES)
+    torch = installed("torch")
     if installed("xcodec2") and torch and not torch.startswith("2.5.0"):
         yield Finding(
             True,
@@ -130,6 +114,67 @@ def check_pairs() -> Iterator[Finding]:
             "was installed with pip install --no-deps",
             is_warning=True,
         )
+    for name in OPTIONAL:
+        yield Finding(True, f"{name} {installed(name) or 'not installed'}")
+
+
+def check_package(needed: Requirement) -> Finding:
+    """Import what a requirement names."""
+    name = needed.name
+    if (version := installed(name)) is None:
+        return Finding(False, f"{name} is missing: pip install {name}")
+    try:
+        importlib.import_module(name)
+    except Exception as err:  # whatever it is, the package is of no use
+        beside = f" beside torch {installed('torch')}" * (name != "torch")
+        return Finding(
+            False,
+            f"{name} {version} does not load{beside} ({told(err)}): install "
+            f"another version ({TESTED})",
+        )
+    if needed.specifier.contains(version, prereleases=True):
+        return Finding(True, f"{name} {version}")
+    tried = f"tried is {needed.specifier} ({TESTED})"
+    return Finding(True, f"{name} {version}, {tried}", is_warning=True)
+
+
+def check_use(use: Callable[[], None]) -> Finding:
+    """Do what the package does with others."""
+    try:
+        use()
+    except Exception as err:  # as above
+        return Finding(False, f"{use.__doc__} fails: {told(err)} ({TESTED})")
+    return Finding(True, use.__doc__)
+
+
+def use_torchaudio() -> None:
+    """torchaudio's mel bands"""
+    import torchaudio
+
+    bands = torchaudio.functional.melscale_fbanks(201, 0.0, 8000.0, 40, 16000)
+    if bands.shape != (201, 40) or not bands.isfinite().all():
+        raise ValueError(f"{tuple(bands.shape)} in place of (201, 40)")
+
+
+def use_soundfile() -> None:
+    """soundfile's writing and reading"""
+    import numpy as np
+    import soundfile
+
+    file, wav = io.BytesIO(), np.arange(-4, 4, dtype=np.float32) / 8
+    soundfile.write(file, wav, 16000, "PCM_16", format="WAV")
+    file.seek(0)
+    read, rate = soundfile.read(file, dtype="float32")
+    if rate != 16000 or not np.array_equal(read, wav):
+        raise ValueError("other samples come back")
+
+
+USES = [use_torchaudio, use_soundfile]
+
+
+def told(err: Exception) -> str:
+    """Say what an error says, and of which kind it is, in one line."""
+    return f"{type(err).__name__}: {one_line(err)}"
 
 
 def installed(name: str) -> str | None:
@@ -184,9 +229,8 @@ def check_run(source: str, device: str, precision: str) -> Iterator[Finding]:
         enhancer = EnhanceLLaSE.from_hparams(
             source, run_opts={"device": device, "precision": precision}
         )
-    except (ValueError, OSError, RuntimeError, KeyError) as err:
-        reason = " ".join(str(err).split())
-        yield Finding(False, f"{source} does not load: {reason}")
+    except Exception as err:  # whatever it is, there is no model
+        yield Finding(False, f"{source} does not load: {told(err)}")
         return
     loaded_s = time.perf_counter() - start
     weights = sum(p.numel() for p in enhancer.mods.parameters())
@@ -194,13 +238,24 @@ def check_run(source: str, device: str, precision: str) -> Iterator[Finding]:
         True,
         f"{source} loaded in {loaded_s:.1f} s, {weights / 1e6:.1f} M weights",
     )
+    yield check_noise(enhancer)
+
+
+def check_noise(enhancer: "EnhanceLLaSE") -> Finding:
+    """Enhance one second of noise, twice."""
+    import torch
+
     noise = torch.randn(1, enhancer.hparams.sample_rate)
-    enhancer.enhance_batch(noise)  # warm-up
-    start = time.perf_counter()
-    enhanced = enhancer.enhance_batch(noise)
+    try:
+        enhancer.enhance_batch(noise)  # warm-up
+        start = time.perf_counter()
+        enhanced = enhancer.enhance_batch(noise)
+    except Exception as err:  # whatever it is, nothing will be enhanced
+        return Finding(False, f"the self-test fails: {told(err)}")
     spent = time.perf_counter() - start
-    good = enhanced.shape == noise.shape and bool(enhanced.isfinite().all())
-    text = f"one second of noise enhanced in {spent:.2f} s"
-    if not good:
-        text = "the result of the self-test is not finite or of another length"
-    yield Finding(good, text)
+    if enhanced.shape != noise.shape or not enhanced.isfinite().all():
+        return Finding(
+            False,
+            "the result of the self-test is not finite or of another length",
+        )
+    return Finding(True, f"one second of noise enhanced in {spent:.2f} s")

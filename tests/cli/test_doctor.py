@@ -1,6 +1,7 @@
 """The doctor: what breaks is named, what runs is said."""
 
 import dataclasses
+import importlib
 import re
 
 import layouts
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.cli import doctor, parser as cli
 from speechbrain_llase.pretrained import official
 from speechbrain_llase.pretrained.convert import convert
@@ -34,31 +36,94 @@ def test_this_installation_is_good():
     assert any("transformers" in f.text for f in findings)
 
 
+@pytest.fixture
+def pretend(monkeypatch):
+    """A function that sets the version that a package seems to have."""
+    real = doctor.installed
+
+    def pretend(name, version):
+        monkeypatch.setattr(
+            doctor, "installed", lambda n: version if n == name else real(n)
+        )
+
+    return pretend
+
+
 @pytest.mark.parametrize(
     ("name", "version", "message"),
     [
-        ("transformers", "5.12.1", "needed is >=5.13"),
-        ("speechbrain", "1.2.0", "needed is <1.2,>=1.1"),
-        ("torchaudio", "2.10.0", "both of one release"),
-        ("soundfile", None, "soundfile is missing"),
+        ("transformers", "5.12.1", "5.12.1, tried is >=5.13"),
+        ("speechbrain", "1.2.0", "1.2.0, tried is <1.2,>=1.1"),
+        ("torchaudio", "2.10.0", None),  # whatever torch is here
+        ("torch", "2.15.1", None),
     ],
 )
-def test_what_breaks_is_named(monkeypatch, name, version, message):
-    """A version that does not work is a bad finding with advice."""
-    real = doctor.installed
-    monkeypatch.setattr(
-        doctor, "installed", lambda n: version if n == name else real(n)
-    )
+def test_what_works_is_good_whatever_its_version(
+    pretend, name, version, message
+):
+    """A version that was not tried deserves a look, no more."""
+    pretend(name, version)
+    findings = list(doctor.check_packages())
+    assert all(f.good for f in findings)
+    warned = [f.text for f in findings if f.is_warning]
+    assert len(warned) == bool(message)
+    assert not message or message in warned[0]
+
+
+def test_what_is_missing_is_named(pretend):
+    pretend("soundfile", None)
     bad = [f.text for f in doctor.check_packages() if not f.good]
-    assert len(bad) == 1 and message in bad[0]
+    assert bad == ["soundfile is missing: pip install soundfile"]
 
 
-def test_pins_of_xcodec2_are_mentioned(monkeypatch):
-    """Its torch pin is why it cannot be installed normally."""
-    real = doctor.installed
-    monkeypatch.setattr(
-        doctor, "installed", lambda n: "0.1.5" if n == "xcodec2" else real(n)
+def test_what_does_not_load_is_named(monkeypatch):
+    """As torchaudio does beside a torch that it was not built for."""
+    real = doctor.importlib.import_module
+
+    def load(name):
+        if name == "torchaudio":
+            raise OSError("undefined symbol")
+        return real(name)
+
+    monkeypatch.setattr(doctor.importlib, "import_module", load)
+    (bad,) = [f.text for f in doctor.check_packages() if not f.good]
+    version = doctor.installed("torchaudio")
+    assert bad.startswith(f"torchaudio {version} does not load beside torch ")
+    assert "(OSError: undefined symbol): install another version" in bad
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "stand_in", "message"),
+    [
+        ("torchaudio.functional", "melscale_fbanks", None, "mel bands fails"),
+        ("soundfile", "read", lambda *_, **__: ([0.0], 16000), "other samples"),
+    ],
+)
+def test_what_is_used_is_tried(monkeypatch, module, name, stand_in, message):
+    monkeypatch.setattr(importlib.import_module(module), name, stand_in)
+    (bad,) = [f.text for f in doctor.check_packages() if not f.good]
+    assert message in bad
+
+
+def test_a_model_that_fails_is_bad(monkeypatch):
+    """Whatever the error is: no traceback, and the exit code says it."""
+
+    def fail(*_, **__):
+        raise AttributeError("no such layer")
+
+    monkeypatch.setattr(EnhanceLLaSE, "enhance_batch", fail)
+    *_, last = doctor.check_run("llase_mini", "cpu", "fp32")
+    assert str(last) == (
+        "BAD  the self-test fails: AttributeError: no such layer"
     )
+    monkeypatch.setattr(EnhanceLLaSE, "from_hparams", fail)
+    *_, last = doctor.check_run("llase_mini", "cpu", "fp32")
+    assert not last.good and "does not load: AttributeError" in last.text
+
+
+def test_pins_of_xcodec2_are_mentioned(pretend):
+    """Its torch pin is why it cannot be installed normally."""
+    pretend("xcodec2", "0.1.5")
     assert any("--no-deps" in f.text for f in doctor.check_packages())
 
 
