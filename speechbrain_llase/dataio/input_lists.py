@@ -78,8 +78,8 @@ def check_entry(path: Path, entry: Entry) -> None:
             f"{path} has a placeholder in {entry.path!r}; write the folder "
             "in its place."
         )
-    name = PurePosixPath(entry.name or "")
-    if name.is_absolute() or ".." in name.parts:
+    names = [kind(entry.name or "") for kind in (PurePosixPath, Path)]
+    if any(name.anchor or ".." in name.parts for name in names):
         raise ValueError(
             f"{path}: {entry.name!r} cannot name an output, which would lie "
             "outside the output folder."

@@ -38,7 +38,10 @@ def local_path(place: str) -> Path | None:
     """
     if protocol_of(place) not in LOCAL:
         return None
-    return Path(URL.sub("", place, count=1))
+    path = URL.sub("", place, count=1)
+    if os.name == "nt":  # file:///C:/a.wav
+        path = re.sub(r"^/(?=[A-Za-z]:)", "", path)
+    return Path(path)
 
 
 def whole(place: str) -> str:
@@ -63,6 +66,8 @@ def name_of(place: str) -> str:
     """
     if protocol_of(place) in ("http", "https"):
         place = place.partition("?")[0]
+    if not is_url(place):
+        place = place.replace(os.sep, "/")
     return place.rstrip("/").rpartition("/")[2]
 
 
@@ -100,7 +105,9 @@ def split_glob(place: str) -> tuple[str, bool]:
     match = GLOB.search(place)
     if not match or protocol_of(place) in ("http", "https"):
         return place, False
-    top = place[: match.start()].rpartition("/")[0]
+    top = place[: match.start()]
+    ends = ("/",) if is_url(place) else ("/", os.sep)
+    top = top[: max(0, *map(top.rfind, ends))]
     return top or ("/" if place.startswith("/") else "."), True
 
 

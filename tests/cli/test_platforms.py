@@ -4,16 +4,20 @@ That shows what would surely fail there; it does not show that it works.
 """
 
 import ast
+import json
+import ntpath
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from speechbrain_llase.dataio import input_lists, urls
 from speechbrain_llase.inference import loading
 from speechbrain_llase.training.checkpointing import EpochTotals
 
@@ -151,9 +155,15 @@ def test_an_accelerator_that_is_not_here_is_refused(
 
 # -- Windows ---------------------------------------------------------------
 
+POSIX_MODULES = "fcntl resource termios tty pty pwd grp syslog posix".split()
+POSIX_CALLS = """
+    fork forkpty geteuid getegid getuid getgid getpgid killpg mkfifo mknod nice
+    pathconf sched_getaffinity setsid setuid statvfs sysconf uname wait3 wait4
+""".split()
 WITHOUT = """
 import os, signal, sys, types
-import torch, torchaudio, speechbrain.inference  # they may use it
+import gradio, matplotlib.pyplot, soundfile  # they may use it
+import torch, torchaudio, speechbrain.inference
 from transformers import LlamaModel, WavLMModel
 from transformers.models.xcodec2 import modeling_xcodec2
 assert not [x for x in sys.modules if x.startswith("speechbrain_llase")]
@@ -161,39 +171,140 @@ held = []
 msvcrt = types.ModuleType("msvcrt")
 msvcrt.LK_NBLCK = 2
 msvcrt.locking = lambda *given: held.append(given)
-sys.modules.update(fcntl=None, resource=None, pwd=None, grp=None, msvcrt=msvcrt)
+modules, calls = (x.split(",") for x in sys.argv[3:])
+sys.modules.update(dict.fromkeys(modules), msvcrt=msvcrt)
 for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGALRM"):
     delattr(signal, name)
-for name in ("geteuid", "getuid", "fork", "mkfifo", "statvfs"):
+for name in calls:
     delattr(os, name)
-from speechbrain_llase.cli.parser import main
-code = main(["enhance", sys.argv[1], "--output", sys.argv[2]])
-assert held and held[0][1:] == (2, 1)
-import tempfile
 from pathlib import Path
-from speechbrain_llase.demo import server
+from speechbrain_llase.cli.parser import main
+noisy, output = sys.argv[1:3]
+made = Path(output, Path(noisy).name)
+assert main(["enhance", noisy, "--output", output]) == 0
+assert held and held[0][1:] == (2, 1)
+assert main(["plot", noisy, str(made), "--output", output + ".png"]) == 0
+evaluate = ["evaluate", "--noisy", str(Path(noisy).parent), "--enhanced", output]
+scores = output + "_scores"
+assert main([*evaluate, "--output", scores, "--measures", "level"]) == 0
+from speechbrain_llase.demo import events, layout, server
 from speechbrain_llase.demo.security import private_folder
 server.end_by_signals()
 server.ignore_signals()
-parent = Path(sys.argv[2]).parent / "page"
+parent = Path(output).parent / "page"
 parent.mkdir()
 with private_folder(parent) as folder:
     (folder / "a.wav").touch()
 with private_folder(parent):
     pass
 assert list(parent.iterdir()) == []
-sys.exit(code)
 """
 
 
-def test_files_and_the_page_do_without_what_windows_lacks(tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="nothing to take away")
+def test_the_commands_do_without_what_windows_lacks(tmp_path):
+    """`enhance`, `plot`, `evaluate`, and what `demo` does of itself."""
+    for package in ("gradio", "matplotlib"):
+        pytest.importorskip(package)
+    calls = [name for name in POSIX_CALLS if hasattr(os, name)]
+    paths = [str(CLIP), str(tmp_path / "enhanced")]
+    given = [",".join(POSIX_MODULES), ",".join(calls)]
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, str(CLIP), str(tmp_path / "enhanced")],
+        [sys.executable, "-c", WITHOUT, *paths, *given],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "enhanced" / "noisy.wav").stat().st_size > 100_000
+    assert (tmp_path / "enhanced.png").is_file()
+
+
+def posix_only(tree):
+    """What a file imports or calls that POSIX alone has, with no fallback."""
+    tried = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.Try)
+        for part in block.body
+        for node in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {node.module}
+        else:
+            whose = getattr(getattr(node, "value", None), "id", None)
+            name = getattr(node, "attr", None)
+            if whose == "os" and name in POSIX_CALLS:
+                yield f"os.{name}"
+            continue
+        if id(node) not in tried:
+            yield from names & set(POSIX_MODULES)
+
+
+def test_nothing_needs_posix():
+    """Not in the whole package, on the way of a command or not."""
+    for path in sorted((ROOT / "speechbrain_llase").rglob("*.py")):
+        found = list(posix_only(ast.parse(path.read_text("utf-8"))))
+        assert found == [], path
+
+
+def test_what_needs_posix_is_found():
+    tree = ast.parse("import fcntl; from pwd import x; y = os.fork()")
+    assert sorted(posix_only(tree)) == ["fcntl", "os.fork", "pwd"]
+    tried = "try:\n    import fcntl\nexcept ImportError:\n    fcntl = None"
+    assert list(posix_only(ast.parse(tried))) == []
+
+
+@pytest.fixture
+def on_windows(monkeypatch):
+    """Paths mean to the list readers and the names of places what they do there."""
+    windows = SimpleNamespace(path=ntpath, sep="\\", name="nt")
+    for module in (input_lists, urls):
+        monkeypatch.setattr(module, "os", windows)
+        monkeypatch.setattr(module, "Path", PureWindowsPath)
+
+
+def test_lists_with_drive_letters(on_windows, tmp_path):
+    """Outputs are named below the shared folder, with slashes as everywhere."""
+    places = ["C:\\data\\a\\1.wav", "C:/data/b/1.wav"]
+    (tmp_path / "a.csv").write_text("wav\n" + "\n".join(places), "utf-8")
+    entries = input_lists.read_list(tmp_path / "a.csv")
+    assert entries == [
+        input_lists.Entry(places[0], "a/1.wav"),
+        input_lists.Entry(places[1], "b/1.wav"),
+    ]
+    rows = "\n".join(json.dumps({"audio_filepath": p}) for p in places)
+    (tmp_path / "a.jsonl").write_text(rows, "utf-8")
+    assert input_lists.read_list(tmp_path / "a.jsonl") == entries
+    (tmp_path / "a.scp").write_text(f"one {places[0]}\n", "utf-8")
+    (entry,) = input_lists.read_list(tmp_path / "a.scp")
+    assert entry == input_lists.Entry(places[0], "one")
+    (tmp_path / "a.txt").write_text("\n".join(places), "utf-8")
+    assert [x.path for x in input_lists.read_list(tmp_path / "a.txt")] == places
+
+
+@pytest.mark.parametrize(
+    "name", ["..\\x", "C:\\x", "\\x", "C:x", "/x", "a/../x"]
+)
+def test_no_name_leads_out_of_the_output_folder(on_windows, tmp_path, name):
+    (tmp_path / "a.scp").write_text(f"{name} a.wav\n", "utf-8")
+    with pytest.raises(ValueError, match="cannot name an output"):
+        input_lists.read_list(tmp_path / "a.scp")
+
+
+def test_places_with_drive_letters(on_windows):
+    place = "C:\\data\\a.wav"
+    assert not urls.is_url(place) and not urls.is_url("C:/data/a.wav")
+    assert urls.protocol_of(place) == "file"
+    assert urls.name_of(place) == urls.name_of("C:/data/a.wav") == "a.wav"
+    assert urls.local_path(place) == PureWindowsPath(place)
+    for url in ("file:///C:/data/a.wav", "file://C:/data/a.wav"):
+        assert urls.local_path(url) == PureWindowsPath(place)
+    assert urls.whole("file:///C:/data") == "C:\\data"
+    assert urls.split_glob("C:\\data\\*.wav") == ("C:\\data", True)
+    assert urls.split_glob("C:/data/*.wav") == ("C:/data", True)
 
 
 def test_text_is_written_as_utf_8():
