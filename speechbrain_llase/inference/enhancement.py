@@ -24,6 +24,7 @@ from speechbrain_llase.inference.sources import fetch_audio, resolve_source
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.inference.windows import by_file
 from speechbrain_llase.nnet import precision
+from speechbrain_llase.processing.signal_processing import fit_length
 
 
 class EnhanceLLaSE(StagedInterface):
@@ -93,10 +94,9 @@ class EnhanceLLaSE(StagedInterface):
         if return_details or self.is_watched:
             review = reports.Reviewer(self, items, plans, windows, posteriors)
             enhanced, found = review(enhanced, log=not return_details)
-        size = *noisy.shape, *(enhanced[0].shape[1:] if enhanced else ())
-        wavs = torch.zeros(size, dtype=torch.float32, device=self.device)
-        for row, wav in zip(wavs, enhanced, strict=True):
-            row[: len(wav)] = wav
+        wavs = [fit_length(wav, noisy.shape[1]) for wav in enhanced]
+        wavs = torch.stack(wavs) if wavs else noisy.new_empty(noisy.shape)
+        wavs = wavs.to(self.device, torch.float32)
         return (wavs, found) if return_details else wavs
 
     forward = enhance_batch
