@@ -1,7 +1,7 @@
 """Lists of recordings: folders, CSV and JSON in, one list out.
 
-An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav`, and
-`duration` in seconds.
+An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav` and
+`speaker`, and `duration` in seconds.
 """
 
 import csv
@@ -17,6 +17,7 @@ from speechbrain_llase.dataio.whole_files import whole_file
 
 logger = get_logger(__name__)
 FILE_KEYS = ("clean_wav", "noisy_wav", "wav")
+SPEAKER_KEYS = ("speaker", "speaker_id", "spk_id", "spkr", "client_id")
 NAMES_SHOWN = 10  # files named in a message; the others are counted
 
 
@@ -83,7 +84,8 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
     A folder (see `list_folder`); a .csv file, or any other that `read_table`
     reads, with the columns ID and wav, clean_wav, noisy_wav; or a .json file
     {id: {...}}. `data_root` takes the place of `$data_root` and `{data_root}`.
-    A column wav is called clean_wav, and length duration (seconds). A
+    A column wav is called clean_wav, length duration (seconds), and one of
+    `SPEAKER_KEYS` speaker. A
     ValueError, if the file is of no known form, or gives an ID twice.
     """
     path = Path(path)
@@ -121,6 +123,9 @@ def read_manifest(path: str | Path, data_root: str = "") -> dict[str, dict]:
         seconds = row.get("duration") or row.get("length")
         if seconds:
             files["duration"] = float(seconds)
+        speakers = [str(row[key]) for key in SPEAKER_KEYS if row.get(key)]
+        if speakers:
+            files["speaker"] = speakers[0]
         entries[name] = files
     return entries
 

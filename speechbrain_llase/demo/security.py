@@ -59,7 +59,7 @@ def read_users(path: Path) -> list[tuple[str, str]]:
     """
     try:
         mode = path.stat().st_mode
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise ValueError(f"--users {path} cannot be read: {err}") from err
     if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
+import zlib
 
 import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_llase.dataio.manifests import read_manifest
 from speechbrain_llase.dataio.preparation import (
     folder_sources,
     hold_out,
@@ -20,7 +23,7 @@ RATE = 16000
 def write(path, seconds=0.2, rate=RATE, channels=1):
     """Write some noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(len(str(path)))
+    rng = np.random.default_rng(zlib.crc32(str(path).encode()))
     samples = 0.1 * rng.standard_normal((int(seconds * rate), channels))
     soundfile.write(path, samples, rate)
 
@@ -146,6 +149,99 @@ def test_other_rates(tmp_path):
     prepare_manifests(sources, settings(tmp_path, resample=True))
     (entry,) = load_manifest(tmp_path / "lists", "train").values()
     assert entry["duration"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("name", ["valid", "dev", "test"])
+def test_what_is_held_back_is_not_trained_on(tmp_path, name):
+    """clean/{s1,s2,valid} without clean/train would be trained on as a whole."""
+    for folder in ("s1", "s2", name):
+        write(tmp_path / f"clean/{folder}/a.wav")
+    write(tmp_path / "noise/n.wav")
+    with pytest.raises(ValueError, match=f"a folder {name}, and no folder tra"):
+        folder_sources(tmp_path)
+    (tmp_path / "clean/train").mkdir()
+    assert folder_sources(tmp_path)["train"] == str(tmp_path / "clean/train")
+
+
+def test_one_of_a_pair_has_a_part(tmp_path):
+    for folder in ("clean/train", "clean/valid", "noisy/train"):
+        write(tmp_path / folder / "a.wav")
+    with pytest.raises(ValueError, match="Only one of .*has a folder valid"):
+        folder_sources(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["clean", "noise"])
+def test_a_recording_is_in_one_part_only(tmp_path, kind):
+    """By what the files hold, whatever they are called."""
+    for folder in ("clean", "noise"):
+        for part in ("train", "valid"):
+            write(tmp_path / f"{folder}/{part}/{part}.wav")
+    prepare_manifests(folder_sources(tmp_path), settings(tmp_path))
+    copy = tmp_path / kind / "valid/other.wav"
+    shutil.copy(tmp_path / kind / "train/train.wav", copy)
+    with pytest.raises(ValueError, match="train.wav and .*other.wav are the s"):
+        prepare_manifests(folder_sources(tmp_path), settings(tmp_path))
+
+
+def test_a_copy_is_not_held_out(tmp_path):
+    """Two names of one recording, one of which is held out."""
+    write(tmp_path / "clean/0.wav")
+    shutil.copy(tmp_path / "clean/0.wav", tmp_path / "clean/1.wav")
+    write(tmp_path / "noise/n.wav")
+    with pytest.raises(ValueError, match="remove one of them"):
+        prepare_manifests(folder_sources(tmp_path), settings(tmp_path))
+
+
+def speakers(entries):
+    """The first folder of every name."""
+    return {name.split("/")[-2] for name in entries}
+
+
+@pytest.mark.parametrize("top", ["", "corpus/train-clean/"])
+def test_whole_speakers_are_held_out(top):
+    """By the folders that not all share."""
+    names = [f"{top}s{k}/{take}" for k in range(10) for take in range(k + 1)]
+    train, valid = hold_out(dict.fromkeys(names, {}), 0.1)
+    assert train.keys() | valid.keys() == set(names)
+    assert not speakers(train) & speakers(valid)
+    assert 0 < len(valid) <= 2 * round(0.1 * len(names))
+    assert hold_out(dict.fromkeys(names, {}), 0.1) == (train, valid)
+
+
+def test_a_column_names_speakers(tmp_path):
+    rows = [f"{k},{k}.wav,s{k % 5}\n" for k in range(20)]
+    text = "\ufeffID,wav,spk_id\n" + "".join(rows)  # with a byte-order mark
+    (tmp_path / "list.csv").write_text(text, "utf-8")
+    train, valid = hold_out(read_manifest(tmp_path / "list.csv"), 0.2)
+    assert len(valid) == 4
+    who = [{e["speaker"] for e in part.values()} for part in (train, valid)]
+    assert who[0] | who[1] == {f"s{k}" for k in range(5)}
+    assert not who[0] & who[1]
+
+
+def test_two_speakers_are_too_few_to_hold_one_out(caplog):
+    """Half of the data would be gone: names decide, and a line says so."""
+    names = [f"s{k % 2}/{k}" for k in range(20)]
+    train, valid = hold_out(dict.fromkeys(names, {}), 0.1)
+    assert [len(train), len(valid)] == [18, 2]
+    assert "Each of 2 speakers or folders is more" in caplog.text
+
+
+def test_kinds_of_noise_are_in_both_parts():
+    """Folders of noise are no speakers."""
+    names = [f"k{k // 2}/{k}" for k in range(20)]
+    train, valid = hold_out(dict.fromkeys(names, {}), 0.1, by_speaker=False)
+    assert len(valid) == 2 and speakers(valid) <= speakers(train)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_json_with_a_byte_order_mark(tmp_path, mark):
+    rows = json.dumps({"a": {"wav": "a.wav", "length": 2}})
+    (tmp_path / "list.json").write_text(mark + rows, "utf-8")
+    (tmp_path / "list.csv").write_text(mark + "ID,wav\na,a.wav\n", "utf-8")
+    entry = {"clean_wav": "a.wav", "duration": 2.0}
+    assert read_manifest(tmp_path / "list.json") == {"a": entry}
+    assert read_manifest(tmp_path / "list.csv") == {"a": {"clean_wav": "a.wav"}}
 
 
 def test_lists_that_are_there(tmp_path):
