@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase import __version__
 from speechbrain_llase.dataio.urls import show
+from speechbrain_llase.inference.loading import PACKAGED
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
@@ -63,6 +64,7 @@ def describe_run(
     settings["decoder_hears"] = (
         "mean" if enhancer.stages.decodes_mean else "best"
     )
+    settings |= refinement(enhancer)
     settings["compute"] = enhancer.computes_in
     settings["precision"] = precision
     settings["version"] = __version__
@@ -74,6 +76,15 @@ def describe_run(
     pretrainer = getattr(enhancer.hparams, "pretrainer", None)
     weights = getattr(pretrainer, "paths", {})
     return Description(model_id(source, weights), settings)
+
+
+def refinement(enhancer: "EnhanceLLaSE") -> dict[str, Any]:
+    """Tell the refiner that a model was given, and where its knob stands."""
+    source = getattr(enhancer.hparams, "refine", False)
+    told = {"generative": enhancer.stages.generative}
+    if source:
+        told["refine"] = model_id(PACKAGED if source is True else source)
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:

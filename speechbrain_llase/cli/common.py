@@ -49,6 +49,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         " (default: the model's own)",
     )
     add(
+        "--refine",
+        action="store_true",
+        help="put the refiner of llase_mini, which hears the noisy wave, too,"
+        " behind the decoder of a model that has none",
+    )
+    add(
+        "--generative",
+        type=fraction,
+        metavar="X",
+        help="of refined models: from 0, what the input says, to 1, what the"
+        " token model would say (default: the model's own, 0.5)",
+    )
+    add(
         "--batch-size",
         type=positive,
         metavar="N",
@@ -95,9 +108,21 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def fraction(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not in 0 to 1")
+    return number
+
+
 def model_options(args: argparse.Namespace) -> dict[str, Any]:
     """What `load_enhancer` is to be called with."""
-    names = "source device precision compute batch_size threads guard".split()
+    names = "source device precision compute batch_size threads guard"
+    names = f"{names} refine generative".split()
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 

@@ -56,7 +56,8 @@ def connect_events(
     c, o = controls, outputs
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
     given = c[: Controls._fields.index("licence")]
-    settings = [c.window_s, c.context_s, c.restore_level, c.guard, c.licence]
+    settings = c[Controls._fields.index("window_s") :]
+    settings = [*settings[: settings.index(c.score)], c.licence]
     visitors = VisitorQueue(shared, o)
 
     def choose(name: str, results: list[EnhancedFile]) -> list:
@@ -116,6 +117,8 @@ class VisitorQueue:
         context_s: float,
         restore_level: bool,
         guard: bool,
+        refine: bool,
+        generative: float,
         score: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
@@ -124,7 +127,14 @@ class VisitorQueue:
         uploads = [(path, Path(path).name) for path in files or []]
         uploads += [(recording, RECORDING)] if recording else []
         settings = VisitorSettings(
-            window_s, context_s, restore_level, wet / 100, guard, score
+            window_s,
+            context_s,
+            restore_level,
+            wet / 100,
+            guard,
+            score,
+            refine,
+            generative / 100,
         )
         given = self.shared.models[name], uploads, settings, self.shared
         stop = self.stops[request.session_hash] = threading.Event()

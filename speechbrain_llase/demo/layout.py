@@ -14,6 +14,8 @@ GUARD = (
     "Lets the input pass where the result gains nothing, as the model's YAML "
     "says."
 )
+REFINE = "A network that hears the input, too, corrects the result."
+KNOB = "0 is what the input says, 100 what the token model would say."
 
 
 class Controls(NamedTuple):
@@ -27,6 +29,8 @@ class Controls(NamedTuple):
     context_s: gr.Slider
     restore_level: gr.Radio
     guard: gr.Checkbox
+    refine: gr.Checkbox
+    generative: gr.Slider
     score: gr.Checkbox
     licence: gr.HTML
     enhance: gr.Button
@@ -90,8 +94,9 @@ def place_controls(shared: Shared) -> Controls:
 
 
 def place_model_settings(model: Model) -> list:
-    """Window, context, level and guard as a model has them."""
-    own = model.enhancer.hparams
+    """Window, context, level, guard and refiner as a model has them."""
+    own, stages = model.enhancer.hparams, model.enhancer.stages
+    knob = stages.having(refine=True).generative
     return [
         gr.Slider(
             *WINDOW_S,
@@ -121,6 +126,23 @@ def place_model_settings(model: Model) -> list:
             info=model.guard_off or GUARD,
             interactive=not model.guard_off,
             elem_id="guard",
+        ),
+        gr.Checkbox(
+            stages.refines,
+            label="Refine",
+            info=REFINE,
+            interactive=hasattr(own, "refine"),  # else part of the model
+            elem_id="refine",
+        ),
+        gr.Slider(
+            0,
+            100,
+            50 if knob is None else 100 * knob,
+            step=5,
+            label="Generative (%)",
+            info=KNOB,
+            interactive=knob is not None,
+            elem_id="generative",
         ),
     ]
 

@@ -40,6 +40,8 @@ class VisitorSettings:
     wet: float = 1.0  # share of the enhanced wave, 0 to 1
     guard: bool = False  # pass the input through where there is no gain
     score: bool = True  # with DNSMOS
+    refine: bool = True  # by a network that hears the input, too
+    generative: float = 0.5  # of that network: 0 faithful, 1 generative
 
     def check(self) -> None:
         """Refuse what is out of its range: a page can be sent anything."""
@@ -47,6 +49,7 @@ class VisitorSettings:
             "The window": (self.window_s, *WINDOW_S, " s"),
             "The context": (self.context_s, *CONTEXT_S, " s"),
             "The mix": (100 * self.wet, 0, 100, " %"),
+            "Generative": (100 * self.generative, 0, 100, " %"),
         }
         for name, (value, least, most, unit) in ranges.items():
             if not least <= value <= most:
@@ -64,11 +67,15 @@ class VisitorSettings:
     def stages(self, enhancer: "EnhanceLLaSE") -> "Stages":
         """The stages of a model, which others use too, with these settings."""
         self.check()
-        return enhancer.stages.having(
+        stages = enhancer.stages.having(
             window_s=self.window_s,
             context_s=self.context_s,
             restore_level=self.restore_level,
+            refine=self.refine,
         )
+        if stages.generative is None:  # no knob to turn
+            return stages
+        return stages.having(generative=self.generative)
 
 
 def check_count(count: int, limits: Limits) -> None:

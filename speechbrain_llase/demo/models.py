@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from speechbrain_llase.dataio.urls import show
 from speechbrain_llase.demo.scores import guard_lacks
-from speechbrain_llase.inference.loading import load_enhancer
+from speechbrain_llase.inference.loading import (
+    load_enhancer,
+    offer_refiner,
+)
 from speechbrain_llase.inference.sources import resolve_source
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ def load_models(source: list[str], **options) -> dict[str, Model]:
                 "them apart. Rename a folder."
             )
         enhancer = load_enhancer(one, **options)
+        offer_refiner(enhancer)
         models[name] = Model(
             name, enhancer, licence_of(one), guard_lacks(enhancer.guard)
         )

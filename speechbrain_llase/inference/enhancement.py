@@ -19,6 +19,7 @@ from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.inference.interface import StagedInterface, check_options
+from speechbrain_llase.inference.loading import take_added, with_refiner
 from speechbrain_llase.inference.long_files import enhance_blocks
 from speechbrain_llase.inference.sources import fetch_audio, resolve_source
 from speechbrain_llase.inference.streaming import EnhancerStream
@@ -101,8 +102,12 @@ class EnhanceLLaSE(StagedInterface):
 
     forward = enhance_batch
 
-    def __init__(self, *args, freeze_params: bool = True, **kwargs):
-        super().__init__(*args, freeze_params=freeze_params, **kwargs)
+    def __init__(
+        self, modules, hparams, *args, freeze_params=True, added=(), **kwargs
+    ):
+        hparams = {**hparams, **dict(added)}
+        given = with_refiner(modules, hparams), hparams, *args
+        super().__init__(*given, freeze_params=freeze_params, **kwargs)
         networks = self.mods, self.MODULES_NEEDED
         self.computes_in = precision.make_ready(*networks, freeze_params)
         self.stages = self.make_stages()
@@ -129,6 +134,8 @@ class EnhanceLLaSE(StagedInterface):
         hparams_file, **kwargs
             Of SpeechBrain: run_opts, overrides, savedir, local_strategy,
             fetch_config. The precision "bf16" means ``compute: bfloat16``.
+            Any model takes the overrides refine (True, or a model with a
+            refiner) and, refined, generative (0 to 1).
 
         Raises
         ------
@@ -137,6 +144,8 @@ class EnhanceLLaSE(StagedInterface):
             device is not here.
         """
         source = resolve_source(source)
+        overrides, added = take_added(kwargs.pop("overrides", None))
+        kwargs |= {"overrides": overrides, "added": added}
         freeze = kwargs.get("freeze_params", True)
         kwargs["run_opts"] = check_options(kwargs.get("run_opts"))
         with precision.loading_for(kwargs["run_opts"], freeze):

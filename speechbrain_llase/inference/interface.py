@@ -1,5 +1,6 @@
 """What SpeechBrain's `Pretrained` does otherwise for networks in stages."""
 
+import copy
 from argparse import Namespace
 from collections.abc import Callable
 
@@ -27,6 +28,16 @@ class StagedInterface(Pretrained):
         fuses = compilation.can_fuse(self.compile, self.device)
         run = self.device, self.inference_ctx if exact else None, fuses
         return self.STAGES(self.mods, self.hparams, *run)
+
+    def having(self, **settings) -> "StagedInterface":
+        """Give the same model, its networks shared, with other settings.
+
+        Those of its YAML that need no other network: generative, window_s, ...
+        """
+        other = copy.copy(self)
+        other.stages = self.stages.having(**settings)
+        other.hparams = other.stages.hparams
+        return other
 
     def _compile(self) -> None:
         """Compile no network as a whole."""

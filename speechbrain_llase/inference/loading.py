@@ -1,9 +1,20 @@
-"""Load a model for a device by the words of the command line."""
+"""Load a model for a device by the words of the command line; refiners."""
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_llase.inference.sources import resolve_source
 
 if TYPE_CHECKING:
+    import torch
+
     from speechbrain_llase import EnhanceLLaSE
+
+ADDED = ("refine", "generative")  # settings that a model's YAML may lack
+PACKAGED = "llase_mini"  # whose refiner serves all models
 
 
 def load_enhancer(
@@ -14,13 +25,16 @@ def load_enhancer(
     batch_size: int | None = None,
     threads: int | None = None,
     guard: bool = False,
+    refine: bool | str = False,
+    generative: float | None = None,
 ) -> "EnhanceLLaSE":
     """Load a model; None leaves a setting to the model, or threads to PyTorch.
 
     `device` may be auto: a CUDA device, if there is one. `batch_size` counts
     the windows that run together; `threads` are for the whole process; `guard`
-    switches the model's guard on. A ValueError, if the device is not here or
-    the source is unknown.
+    switches the model's guard on. `refine` is True or the source of a model
+    whose refiner is taken; `generative` is the refiner's knob, 0 to 1. A
+    ValueError, if the device is not here or the source is unknown.
     """
     import torch
 
@@ -32,11 +46,73 @@ def load_enhancer(
     chosen = {"window_batch": batch_size, "compute": compute}
     if guard:
         chosen["guard"] = {"enabled": True}
+    if refine:
+        chosen["refine"] = refine
     return EnhanceLLaSE.from_hparams(
         source=source,
         run_opts={"device": device, "precision": precision},
-        overrides={key: value for key, value in chosen.items() if value},
+        overrides={key: value for key, value in chosen.items() if value}
+        | ({} if generative is None else {"generative": generative}),
     )
+
+
+def take_added(overrides: dict | str | None) -> tuple[dict | str, dict]:
+    """Part overrides from those settings that a model's YAML may lack."""
+    if not isinstance(overrides, dict):
+        return overrides or {}, {}
+    added = {key: overrides[key] for key in ADDED if key in overrides}
+    rest = {key: x for key, x in overrides.items() if key not in added}
+    return rest, added
+
+
+def with_refiner(
+    modules: dict[str, "torch.nn.Module"], hparams: dict[str, Any]
+) -> dict[str, "torch.nn.Module"]:
+    """Give a model the refiner that its `refine` asks for.
+
+    That is True, for that of the packaged llase_mini (of a model that has
+    one, its own), or the source of another model with a refiner.
+    """
+    source = hparams.get("refine", False)
+    if not source or (source is True and "refiner" in modules):
+        return modules
+    compute = hparams.get("compute", "float32")
+    return modules | {"refiner": load_refiner(source, compute)}
+
+
+def offer_refiner(enhancer: "EnhanceLLaSE") -> None:
+    """Give a loaded model a refiner that is off until `refine` is True.
+
+    One that has a refiner, or can have none, stays as it is.
+    """
+    if "refiner" in enhancer.mods or enhancer.stages.joined:
+        return
+    refiner = load_refiner(compute=enhancer.computes_in)
+    refiner.to(enhancer.device).eval().requires_grad_(False)
+    enhancer.mods["refiner"] = refiner
+    enhancer.stages = enhancer.stages.having(refine=False)
+    enhancer.hparams = enhancer.stages.hparams
+
+
+def load_refiner(
+    source: bool | str | Path = True, compute: str = "float32"
+) -> "torch.nn.Module":
+    """Load the refiner of a model: of the packaged one, or of a folder."""
+    folder = Path(resolve_source(PACKAGED if source is True else source))
+    yaml = (folder / "hyperparams.yaml").read_text("utf-8")
+    networks = re.findall(r"^(\w+): !new:speechbrain_llase\.lobes", yaml, re.M)
+    if "refiner" not in networks:
+        raise ValueError(
+            f"{source} has no refiner. Pass True, or the folder of a model "
+            "that has one."
+        )
+    others = dict.fromkeys(x for x in networks if x != "refiner")  # not built
+    hparams = load_hyperpyyaml(yaml, {"compute": compute, **others})
+    refiner, pretrainer = hparams["refiner"], hparams["pretrainer"]
+    pretrainer.loadables = {"refiner": refiner}
+    pretrainer.collect_files(default_source=str(folder))
+    pretrainer.load_collected()
+    return refiner
 
 
 def pick_device(name: str) -> str:

@@ -56,6 +56,7 @@ TASKS = {
     "tse": Task("y", "enrolment", True, False),  # target-speaker extraction
     "ss": Task(separates=True),  # separation of two speakers
 }
+REFINED = ("se", "plc")  # whose output is what a refiner hears in the input
 
 
 class MultitaskStages(Stages):
@@ -79,10 +80,11 @@ class MultitaskStages(Stages):
             raise ValueError(
                 f"task={name!r} is not known; choose one of {', '.join(TASKS)}."
             )
-        if not isinstance(lm, MultitaskLM) or self.joined or self.refines:
+        refined = self.refines and name not in REFINED
+        if not isinstance(lm, MultitaskLM) or self.joined or refined:
             raise ValueError(
-                "Tasks need a MultitaskLM as token_lm, context_from: own and "
-                f"no refiner; this model has {type(lm).__name__}, "
+                "Tasks need a MultitaskLM as token_lm, context_from: own and, "
+                f"but for {' and '.join(REFINED)}, no refiner; this model has {type(lm).__name__}, "
                 f"{hparams.context_from} and {', '.join(mods)}. Load llase_g1, "
                 "or take EnhanceLLaSE."
             )

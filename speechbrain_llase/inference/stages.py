@@ -52,8 +52,8 @@ class Stages:
     mods : torch.nn.ModuleDict
         frontend, token_lm, vocoder and, where a model has one, refiner.
     hparams : SimpleNamespace
-        Settings of the model's YAML: `EnhanceLLaSE.HPARAMS_NEEDED`, and
-        decoder_hears, which older models do not have.
+        Settings of the model's YAML: `EnhanceLLaSE.HPARAMS_NEEDED`, and those
+        that not all models have: decoder_hears, hears, refine, generative.
     device : torch.device or str
         Where the networks are.
     inference_ctx : context manager
@@ -85,9 +85,12 @@ class Stages:
         self.hears_speech = hears == "speech"
         self.divides_by_peak = True  # files, before anything else
         self.references = ()  # what is heard beside files, if anything is
-        self.refines = "refiner" in mods
+        wanted = getattr(hparams, "refine", True)
+        self.refines = "refiner" in mods and bool(wanted)
         refiner = mods["refiner"] if self.refines else None
-        self.keeps_level = getattr(refiner, "keeps_level", False)
+        self.generative = check_knob(refiner, hparams)
+        keeps_level = getattr(refiner, "keeps_level", False)
+        self.keeps_level = keeps_level and self.hears_speech
         if self.refines and self.joined:
             raise ValueError(
                 "A refiner takes the audio of each window: it needs "
@@ -216,8 +219,10 @@ class Stages:
         """Refine (320 N,) each by the noisy (T,), if the model has a refiner."""
         if not self.refines:
             return waves
-        pairs = list(map(pair, waves, windows))
-        return self._run(self.mods["refiner"].refine_each, pairs)
+        refine = self.mods["refiner"].refine_each
+        if self.generative is not None:
+            refine = partial(refine, generative=self.generative)
+        return self._run(refine, list(map(pair, waves, windows)))
 
     def to_waves(
         self, codes: list[torch.Tensor], windows: list[torch.Tensor]
@@ -328,3 +333,25 @@ def check_choice(key: str, given: str, choices: tuple[str, ...]) -> str:
             f"{key}={given!r} is not known; choose one of {', '.join(choices)}."
         )
     return given
+
+
+def check_knob(
+    refiner: torch.nn.Module | None, hparams: SimpleNamespace
+) -> float | None:
+    """Give the refiner's place between faithful (0) and generative (1).
+
+    None where a model has no such knob; a ValueError if it is asked for
+    all the same, or out of its range.
+    """
+    asked = getattr(hparams, "generative", None)
+    known = getattr(refiner, "as_trained", None)
+    if asked is None or (refiner is None and hasattr(hparams, "refine")):
+        return known
+    if known is None:
+        raise ValueError(
+            f"generative={asked} needs a SpectralRefiner, which this model "
+            "does not have; leave it out, or see refine."
+        )
+    if not 0 <= asked <= 1:
+        raise ValueError(f"generative={asked} must lie in [0, 1].")
+    return float(asked)

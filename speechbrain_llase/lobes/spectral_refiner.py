@@ -57,6 +57,7 @@ class SpectralRefiner(torch.nn.Module):
     """
 
     keeps_level = True  # its waves are as loud as the speech in the input
+    as_trained = 0.5  # of `generative`: what the network makes of both waves
 
     def __init__(
         self,
@@ -102,7 +103,10 @@ class SpectralRefiner(torch.nn.Module):
         self.compute = hold_weights(self, compute, kept)
 
     def forward(
-        self, decoded: torch.Tensor, noisy: torch.Tensor
+        self,
+        decoded: torch.Tensor,
+        noisy: torch.Tensor,
+        generative: float = as_trained,
     ) -> torch.Tensor:
         """Refine waves.
 
@@ -112,6 +116,8 @@ class SpectralRefiner(torch.nn.Module):
             float32 (B, T), at any level; zeros where there is none.
         noisy : torch.Tensor
             float32 (B, T), at any level; 16 kHz, T at least 400.
+        generative : float
+            0 to 1: how much the decoded wave says; see `turn`.
 
         Returns
         -------
@@ -121,16 +127,20 @@ class SpectralRefiner(torch.nn.Module):
         heard, gain = hear(noisy)
         lower = self.compute != "float32"
         with torch.autocast(noisy.device.type, torch.bfloat16, lower):
-            magnitude, phase = self.estimate(decoded, heard)
+            magnitude, phase = self.turn(decoded, heard, generative)
         return self.synthesise(magnitude, phase, noisy.shape[1]) / gain
 
-    def refine_each(self, pairs: list[torch.Tensor]) -> list[torch.Tensor]:
+    def refine_each(
+        self, pairs: list[torch.Tensor], generative: float = as_trained
+    ) -> list[torch.Tensor]:
         """Refine pairs of any lengths, without padding.
 
         Arguments
         ---------
         pairs : list of torch.Tensor
             float32 (T, 2) each: the decoded wave and the noisy one.
+        generative : float
+            As for `forward`.
 
         Returns
         -------
@@ -140,9 +150,47 @@ class SpectralRefiner(torch.nn.Module):
         rows, runs = pack(pairs)
 
         def refine(both):
-            return self(*both.unbind(-1))
+            return self(*both.unbind(-1), generative)
 
         return unpack(each_run(refine, rows.float(), runs), runs)
+
+    def turn(
+        self, decoded: torch.Tensor, heard: torch.Tensor, generative: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Estimate spectra between what was heard and what was decoded.
+
+        At 0 the network sees the noisy wave alone, at 0.5 both, as it was
+        trained; at 1 it is the decoded wave, at the level of what the network
+        made of both. Between, compressed magnitudes are blended, and phases
+        are those of the sum.
+
+        Arguments
+        ---------
+        decoded, heard : torch.Tensor
+            As for `estimate`.
+        generative : float
+            0 to 1.
+
+        Returns
+        -------
+        magnitude, phase : torch.Tensor
+            As those of `estimate`.
+        """
+        magnitude, phase = self.estimate(decoded, heard)
+        if generative == self.as_trained:
+            return magnitude, phase
+        share = abs(generative / self.as_trained - 1)
+        if generative < self.as_trained:
+            nothing = torch.zeros_like(decoded)
+            other, turned = self.estimate(nothing, heard)
+        else:
+            spectra = self.analyse(decoded)
+            drawn = power_of(spectra)
+            turned = spectra * drawn.rsqrt()
+            drawn = drawn * power_gain(drawn, magnitude ** (2 / COMPRESSION))
+            other = drawn ** (COMPRESSION / 2)
+        kept, taken = (1 - share) * magnitude, share * other
+        return kept + taken, unit_phase(kept * phase + taken * turned)
 
     def estimate(
         self, decoded: torch.Tensor, heard: torch.Tensor
@@ -164,8 +212,7 @@ class SpectralRefiner(torch.nn.Module):
             complex64 (B, N, bins), of magnitude 1.
         """
         theirs, ours = self.analyse(heard), self.analyse(decoded)
-        power = theirs.real.square() + theirs.imag.square() + LEAST_POWER
-        drawn = ours.real.square() + ours.imag.square() + LEAST_POWER
+        power, drawn = power_of(theirs), power_of(ours)
         drawn = drawn * power_gain(drawn, power)
         phase = theirs * power.rsqrt()
         loud, beside = power ** (COMPRESSION / 2), drawn ** (COMPRESSION / 2)
@@ -312,6 +359,11 @@ class FullBandLSTM(torch.nn.Module):
         inner = self.squeeze(self.norm(rows)).transpose(0, 1)  # time first
         out = F.silu(self.spread(self.lstm(inner.flatten(2))[0]))
         return self.expand(out.view_as(inner)).transpose(0, 1)
+
+
+def power_of(spectra: torch.Tensor) -> torch.Tensor:
+    """Powers of complex bins, none of them 0."""
+    return spectra.real.square() + spectra.imag.square() + LEAST_POWER
 
 
 def power_gain(drawn: torch.Tensor, power: torch.Tensor) -> torch.Tensor:

@@ -210,6 +210,7 @@ def test_a_picture_is_drawn_or_missed_in_words(own, work, upload, monkeypatch):
         ({"context_s": 5.1}, "The context is 5.1 s; choose 0 to 5 s"),
         ({"context_s": 0.011}, "must be a multiple of 0.02 s"),
         ({"wet": 1.01}, "The mix is 101 %; choose 0 to 100 %"),
+        ({"generative": 1.01}, "Generative is 101 %; choose 0 to 100 %"),
         ({"guard": True, "restore_level": False}, "must be of one level"),
     ],
 )

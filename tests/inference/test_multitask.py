@@ -246,6 +246,16 @@ def test_refusals(load_g1, g1, waves, tiny_folder):
         model.separate_batch(mixture)
 
 
+def test_a_refiner_of_what_is_like_its_input(load_g1, g1, waves):
+    """It corrects what is enhanced; of other tasks it is refused."""
+    refined, mixture = load_g1(refine=True), waves["mixture"][None]
+    found = refined.enhance_batch(mixture)
+    assert found.shape == mixture.shape and found.isfinite().all()
+    assert not torch.allclose(found, g1.enhance_batch(mixture), atol=1e-3)
+    with pytest.raises(ValueError, match="but for se and plc, no refiner"):
+        refined.separate_batch(mixture)
+
+
 def test_the_opening_class_is_a_drop_in(g1, g1_folder, waves):
     """Both classes enhance alike, in batches and as streams."""
     plain = EnhanceLLaSE.from_hparams(g1_folder, run_opts={"device": "cpu"})

@@ -48,6 +48,27 @@ def test_levels_and_lengths(size):
 
 
 @torch.no_grad()
+def test_knob():
+    """From the noisy wave alone, over what was learned, to what was decoded."""
+    network, noisy, decoded = tiny(), voice(), voice(seed=1)
+    ends = [network(decoded, noisy, share / 8) for share in range(9)]
+    assert torch.equal(ends[4], network(decoded, noisy))
+    alone = network(torch.zeros_like(decoded), noisy)
+    assert torch.allclose(ends[0], alone, atol=1e-6)
+
+    def apart(wave, other):
+        both = network.analyse(wave).abs(), network.analyse(other).abs()
+        return float(torch.dist(*(x / x.norm() for x in both)))
+
+    from_noisy = [apart(wave, alone) for wave in ends]
+    from_decoded = [apart(wave, decoded) for wave in ends]
+    assert from_noisy == sorted(from_noisy)
+    assert from_decoded[4:] == sorted(from_decoded[4:], reverse=True)
+    steps = [float(torch.dist(*pair)) for pair in zip(ends, ends[1:])]
+    assert max(steps) < 0.5 * float(torch.dist(ends[0], ends[-1]))
+
+
+@torch.no_grad()
 def test_each_pair_as_alone():
     """Pairs of several lengths give what each gives alone."""
     network = tiny()

@@ -210,7 +210,8 @@ def write_folder(
     for template, keys in LAYOUT.items():
         text = (TEMPLATES / template).read_text()
         if "refiner" not in modules:
-            text = re.sub(r"^    +refiner: .*\n", "", text, flags=re.MULTILINE)
+            lines = r"^(?:    +refiner|generative): .*\n"
+            text = re.sub(lines, "", text, flags=re.MULTILINE)
         text += blocks(yaml, keys)
         if template == "hyperparams.yaml":
             if "refiner" in modules:
