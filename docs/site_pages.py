@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
-    "MODEL_CARD.md": "model_card.md",
+    "hparams/llase_mini/MODEL_CARD.md": "model_card.md",
     "benchmarks/README.md": "benchmarks.md",
     "notebooks/llase_mini.ipynb": "notebook.md",
     "recipes/DNS/enhancement/llase/README.md": "recipes/dns.md",

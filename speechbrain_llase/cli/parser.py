@@ -20,6 +20,7 @@ COMMANDS = [
     "manifest",
     "convert",
     "download",
+    "models",
     "doctor",
     "evaluate",
     "benchmark_dns",

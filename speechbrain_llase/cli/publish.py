@@ -11,7 +11,8 @@ Write the best weights of a training as a model folder.
 
 RUN is the output folder of a recipe's train.py; its checkpoint of lowest
 validation loss is taken. Low-rank updates are merged into the weights. The
-result is read back and compared before it appears.
+result is read back and compared before it appears. README.md in it is a model
+card that hubs read: complete it before you pass the model on.
 
 The run's YAML is loaded, which runs what it says: publish your own runs.
 """
@@ -44,6 +45,12 @@ def add_parser(subparsers) -> None:
         "(1): less forgets less; not after a training from nothing (default: "
         "%(default)s)",
     )
+    parser.add_argument(
+        "--keep-refiner",
+        action="store_true",
+        help="keep the refiner of the base, if it has one; it was trained on "
+        "what the base's token LM says, so measure with and without it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from speechbrain_llase.pretrained.publish import publish
 
     try:
-        manifest = publish(args.source, args.output, args.dtype, args.share)
+        manifest = publish(
+            args.source, args.output, args.dtype, args.share, args.keep_refiner
+        )
     except (FileExistsError, FileNotFoundError) as err:
         return refuse(one_line(err))
     except (ValueError, OSError) as err:

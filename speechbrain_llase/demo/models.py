@@ -1,7 +1,6 @@
 """The models of a page: those that the command line named, no others."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +11,10 @@ from speechbrain_llase.inference.loading import (
     load_enhancer,
     offer_refiner,
 )
-from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.inference.sources import licence_of
 
 if TYPE_CHECKING:
     from speechbrain_llase import EnhanceLLaSE
-
-LICENCE = re.compile(r"^# Licences?: (.*(?:\n#   .*)*)", re.MULTILINE)
-UNKNOWN = "not stated in its hyperparams.yaml; ask whoever published it"
 
 
 @dataclass(frozen=True)
@@ -64,12 +60,3 @@ def short_name(source: str) -> str:
     if os.path.isdir(source):
         return Path(source).resolve().name
     return show(source)
-
-
-def licence_of(source: str) -> str:
-    """Read what the head of a model's YAML says of its licence."""
-    yaml = Path(str(resolve_source(source)), "hyperparams.yaml")
-    if not yaml.is_file():  # a URL or a hub id
-        return UNKNOWN
-    found = LICENCE.search(yaml.read_text("utf-8"))
-    return " ".join(found[1].replace("\n#", " ").split()) if found else UNKNOWN

@@ -12,6 +12,18 @@ from speechbrain.utils.fetching import FetchSource, fetch
 from speechbrain_llase.dataio.urls import is_url, local_path, name_of, show
 
 PLACE_DIGITS = 12  # of a place's hash, in the name of what was fetched
+LICENCE = re.compile(r"^# Licences?: (.*(?:\n#   .*)*)", re.MULTILINE)
+UNKNOWN = "not stated in its hyperparams.yaml; ask whoever published it"
+
+
+def packaged_models() -> dict[str, Path]:
+    """Find the models that come with the package: name -> folder."""
+    packaged = Path(str(resources.files("speechbrain_llase.hparams")))
+    return {
+        folder.name: folder
+        for folder in sorted(packaged.iterdir())
+        if (folder / "hyperparams.yaml").is_file()
+    }
 
 
 def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
@@ -19,20 +31,15 @@ def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
     if not isinstance(source, str | Path):
         return source
     name = str(source)
-    packaged = resources.files("speechbrain_llase.hparams")
-    names = sorted(
-        entry.name
-        for entry in packaged.iterdir()
-        if entry.joinpath("hyperparams.yaml").is_file()
-    )
-    if name in names:
-        return str(packaged.joinpath(name))
+    packaged = packaged_models()
+    if name in packaged:
+        return str(packaged[name])
     if os.path.isdir(name) or re.match("https?://", name):
         return name
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return name
     raise ValueError(
-        f"There is no model {name!r}. Pass one of {', '.join(names)}, an "
+        f"There is no model {name!r}. Pass one of {', '.join(packaged)}, an "
         "existing folder, a URL or a Hugging Face id (org/name)."
     )
 
@@ -64,3 +71,12 @@ def fetch_audio(filename: str | Path, **kwargs) -> str:
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape"))
     kept = f"{own.stem}-{digest.hexdigest()[:PLACE_DIGITS]}{own.suffix}"
     return str(fetch(name, source=source, save_filename=kept, **kwargs))
+
+
+def licence_of(source: str) -> str:
+    """Read what the head of a model's YAML says of its licence."""
+    yaml = Path(str(resolve_source(source)), "hyperparams.yaml")
+    if not yaml.is_file():  # a URL or a hub id
+        return UNKNOWN
+    found = LICENCE.search(yaml.read_text("utf-8"))
+    return " ".join(found[1].replace("\n#", " ").split()) if found else UNKNOWN

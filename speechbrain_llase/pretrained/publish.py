@@ -24,13 +24,24 @@ from speechbrain_llase.pretrained.convert import (
     write_about,
     write_weights,
 )
+from speechbrain_llase.pretrained.model_card import (
+    CUSTOM,
+    with_header,
+    without_refiner,
+    write_card,
+)
 
 ENTRIES = (*ENHANCING, "fine_tuned", "pretrainer", "base")  # of a run's YAML
-KEPT = ("codec.yaml", "encoder.ckpt", "refiner.ckpt")  # of the base, if there
+KEPT = ("codec.yaml", "encoder.ckpt")  # of the base, if there
+REFINER = "refiner.ckpt"  # of the base, if there and asked for
 
 
 def publish(
-    source: Path, output: Path, dtype: str = "float16", share: float = 1.0
+    source: Path,
+    output: Path,
+    dtype: str = "float16",
+    share: float = 1.0,
+    keep_refiner: bool = False,
 ) -> dict:
     """Write a model folder out of a training; give what manifest.json says.
 
@@ -40,7 +51,8 @@ def publish(
     how far to go from the base's token LM to the trained one: a half often
     keeps most of what was learned and little of what was forgotten (WiSE-FT,
     Wortsman et al., arXiv:2109.01903). Loss and accuracy in the manifest are
-    those of the checkpoint, whatever the share.
+    those of the checkpoint, whatever the share. `keep_refiner` keeps a refiner
+    of the base, which was trained on what the base's token LM says: measure it.
 
     A FileNotFoundError if there is no checkpoint, a FileExistsError if the
     output holds something, a ValueError if the checkpoint does not fit the
@@ -57,13 +69,18 @@ def publish(
     with new_folder(output) as folder:
         write_weights(networks, folder, dtype)
         text = (base / "hyperparams.yaml").read_text(encoding="utf-8")
-        text = with_lm(text, dims)
+        text = with_header(with_lm(text, dims), folder.name, base)
+        text = text if keep_refiner else without_refiner(text)
         (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
-        for name in KEPT:
+        (folder / "custom.py").write_text(CUSTOM, encoding="utf-8")
+        kept = (*KEPT, REFINER) if keep_refiner else KEPT
+        for name in kept:
             if (base / name).is_file():
                 shutil.copy(base / name, folder)
         about = describe_training(checkpoint, base, share)
         manifest = write_about(folder, dtype, about)
+        refines = keep_refiner if (base / REFINER).is_file() else None
+        write_card(folder, manifest, base, refines)
         compare(networks, folder, dtype)
     return manifest
 

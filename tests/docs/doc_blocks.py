@@ -50,8 +50,8 @@ class Block:
 
 def pages() -> list[Path]:
     """Every Markdown file that the project writes for readers."""
-    found = [ROOT / "README.md", ROOT / "MODEL_CARD.md", ROOT / "CHANGELOG.md"]
-    for folder in ("docs", "benchmarks", "recipes"):
+    found = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    for folder in ("docs", "benchmarks", "hparams", "recipes"):
         found += sorted((ROOT / folder).rglob("*.md"))
     return [path for path in found if "results" not in path.parts]
 

@@ -1,19 +1,29 @@
 """Publishing: merged, complete, and refused where it cannot be right."""
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from huggingface_hub import ModelCard
+from speechbrain.inference.interfaces import foreign_class
 
 sys.path.insert(0, str(Path(__file__).parent))
 import recipe_data
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.cli.parser import main
-from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.inference.sources import (
+    licence_of,
+    packaged_models,
+    resolve_source,
+)
 from speechbrain_llase.lobes.token_lm import TokenLM
+from speechbrain_llase.pretrained.model_card import without_refiner
 from speechbrain_llase.pretrained.publish import find_checkpoint, publish
 from speechbrain_llase.pretrained.tensors import read_tensors
 from speechbrain_llase.training.adapters import FineTunedLM
@@ -99,6 +109,67 @@ def test_lora_is_merged(run, tmp_path):
     assert (tmp_path / "out/codec.yaml").is_file()  # can be tuned again
 
 
+def test_a_published_folder_speaks_for_itself(run, tmp_path):
+    """Head, card and custom.py are its own; hubs and SpeechBrain read them."""
+    head = "# Model: the base\n# Licence: CC-BY-NC-4.0, of MODEL_CARD.md\n"
+    file = tmp_path / "base/hyperparams.yaml"
+    file.write_text(head + file.read_text())
+    publish(run, tmp_path / "tuned")
+    text = (tmp_path / "tuned/hyperparams.yaml").read_text()
+    assert re.search(r"^# Model: tuned, fine-tuned from base", text, re.M)
+    assert "the base" not in text.replace("model card of", "")
+    licence = licence_of(str(tmp_path / "tuned"))
+    assert licence == "CC-BY-NC-4.0, of the model card of base"
+    card = (tmp_path / "tuned/README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["library_name"] == "speechbrain"
+    assert front["license"] == "cc-by-nc-4.0" and front["base_model"] == "base"
+    assert front["metrics"] == ["loss"]
+    (entry,) = front["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == "tuned"
+    assert result["metrics"] == [{"type": "loss", "value": 1.0}]
+    data = ModelCard(card).data  # as the hub's own client reads it
+    assert data.base_model == "base" and data.model_name == "tuned"
+    assert [x.metric_value for x in data.eval_results] == [1.0]
+    assert licence in card and "The refiner of base was left out" in card
+    assert "refiner" not in text
+    assert not (tmp_path / "tuned/refiner.ckpt").exists()
+    enhancer = foreign_class(
+        source=str(tmp_path / "tuned"), run_opts={"device": "cpu"}
+    )
+    assert isinstance(enhancer, EnhanceLLaSE)
+    assert "refiner" not in enhancer.mods
+    assert enhancer.enhance_batch(torch.rand(1, 8000) - 0.5).any()
+
+
+def test_a_refiner_of_the_base_stays_if_asked(run, tmp_path):
+    """It was trained on what the base's token LM says: the card says so."""
+    publish(run, tmp_path / "out", keep_refiner=True)
+    enhancer = EnhanceLLaSE.from_hparams(
+        tmp_path / "out", run_opts={"device": "cpu"}
+    )
+    assert "refiner" in enhancer.mods
+    ours, theirs = (
+        (tmp_path / name / "refiner.ckpt").read_bytes()
+        for name in ("out", "base")
+    )
+    assert ours == theirs
+    card = (tmp_path / "out/README.md").read_text()
+    assert "It has the refiner of base" in card
+
+
+def test_the_refiner_of_llase_mini_can_be_taken_out(tmp_path):
+    """Nothing else in its YAML needs it."""
+    folder = tmp_path / "mini"
+    shutil.copytree(packaged_models()["llase_mini"], folder)
+    file = folder / "hyperparams.yaml"
+    file.write_text(without_refiner(file.read_text()))
+    (folder / "refiner.ckpt").unlink()
+    enhancer = EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
+    assert set(enhancer.mods) == {"frontend", "token_lm", "vocoder"}
+
+
 def test_share_of_the_way(run, tmp_path):
     """Half of the way is the mean of the base's weights and the trained ones."""
     ends = read_tensors(str(tmp_path / "base/token_lm.ckpt"))
@@ -139,7 +210,9 @@ def test_command(run, tmp_path, capsys):
     """One command; it says what is wrong and leaves nothing behind."""
     output = tmp_path / "model"
     command = ["publish", str(run), "--output", str(output)]
-    assert main(command) == 0 and "token_lm.ckpt" in capsys.readouterr().out
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "token_lm.ckpt" in said and "custom.py" in said
     assert main(command) == 2 and "there already" in capsys.readouterr().err
     command[-1] = str(tmp_path / "other")
     assert main(["publish", "nowhere", *command[2:]]) == 2
