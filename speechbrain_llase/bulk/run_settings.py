@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase import __version__
 from speechbrain_llase.dataio.urls import show
-from speechbrain_llase.inference.loading import PACKAGED
+from speechbrain_llase.inference.loading import WITH_REFINER
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
@@ -83,7 +83,7 @@ def refinement(enhancer: "EnhanceLLaSE") -> dict[str, Any]:
     source = getattr(enhancer.hparams, "refine", False)
     told = {"generative": enhancer.stages.generative}
     if source:
-        told["refine"] = model_id(PACKAGED if source is True else source)
+        told["refine"] = model_id(WITH_REFINER if source is True else source)
     return {key: value for key, value in told.items() if value is not None}
 
 

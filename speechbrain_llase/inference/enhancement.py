@@ -19,7 +19,7 @@ from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.inference.interface import StagedInterface, check_options
-from speechbrain_llase.inference.loading import take_added, with_refiner
+from speechbrain_llase.inference.loading import part_overrides
 from speechbrain_llase.inference.long_files import enhance_blocks
 from speechbrain_llase.inference.sources import fetch_audio, resolve_source
 from speechbrain_llase.inference.streaming import EnhancerStream
@@ -96,18 +96,13 @@ class EnhanceLLaSE(StagedInterface):
             review = reports.Reviewer(self, items, plans, windows, posteriors)
             enhanced, found = review(enhanced, log=not return_details)
         wavs = [fit_length(wav, noisy.shape[1]) for wav in enhanced]
-        wavs = torch.stack(wavs) if wavs else noisy.new_empty(noisy.shape)
-        wavs = wavs.to(self.device, torch.float32)
+        wavs = (torch.stack(wavs) if wavs else noisy).to(self.device).float()
         return (wavs, found) if return_details else wavs
 
     forward = enhance_batch
 
-    def __init__(
-        self, modules, hparams, *args, freeze_params=True, added=(), **kwargs
-    ):
-        hparams = {**hparams, **dict(added)}
-        given = with_refiner(modules, hparams), hparams, *args
-        super().__init__(*given, freeze_params=freeze_params, **kwargs)
+    def __init__(self, *args, freeze_params: bool = True, **kwargs):
+        super().__init__(*args, freeze_params=freeze_params, **kwargs)
         networks = self.mods, self.MODULES_NEEDED
         self.computes_in = precision.make_ready(*networks, freeze_params)
         self.stages = self.make_stages()
@@ -144,8 +139,7 @@ class EnhanceLLaSE(StagedInterface):
             device is not here.
         """
         source = resolve_source(source)
-        overrides, added = take_added(kwargs.pop("overrides", None))
-        kwargs |= {"overrides": overrides, "added": added}
+        kwargs |= part_overrides(kwargs.pop("overrides", None))
         freeze = kwargs.get("freeze_params", True)
         kwargs["run_opts"] = check_options(kwargs.get("run_opts"))
         with precision.loading_for(kwargs["run_opts"], freeze):

@@ -8,7 +8,7 @@ import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_llase.inference.loading import pick_device
+from speechbrain_llase.inference.loading import pick_device, with_refiner
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.nnet import compilation, precision
 
@@ -21,6 +21,12 @@ class StagedInterface(Pretrained):
     """
 
     STAGES = Stages  # the class of them
+
+    def __init__(self, modules, hparams, *args, added=(), **kwargs):
+        hparams = {**hparams, **dict(added)}
+        super().__init__(
+            with_refiner(modules, hparams), hparams, *args, **kwargs
+        )
 
     def make_stages(self) -> Stages:
         """Make the stages for the device and precision of the run options."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from speechbrain_llase import EnhanceLLaSE
 
 ADDED = ("refine", "generative")  # settings that a model's YAML may lack
-PACKAGED = "llase_mini"  # whose refiner serves all models
+WITH_REFINER = "llase_mini"  # whose refiner serves all models
 
 
 def load_enhancer(
@@ -56,13 +56,13 @@ def load_enhancer(
     )
 
 
-def take_added(overrides: dict | str | None) -> tuple[dict | str, dict]:
-    """Part overrides from those settings that a model's YAML may lack."""
+def part_overrides(overrides: dict | str | None) -> dict[str, dict | str]:
+    """Part overrides from those settings, added, that a YAML may lack."""
     if not isinstance(overrides, dict):
-        return overrides or {}, {}
+        return {"overrides": overrides or {}, "added": {}}
     added = {key: overrides[key] for key in ADDED if key in overrides}
     rest = {key: x for key, x in overrides.items() if key not in added}
-    return rest, added
+    return {"overrides": rest, "added": added}
 
 
 def with_refiner(
@@ -98,7 +98,7 @@ def load_refiner(
     source: bool | str | Path = True, compute: str = "float32"
 ) -> "torch.nn.Module":
     """Load the refiner of a model: of the packaged one, or of a folder."""
-    folder = Path(resolve_source(PACKAGED if source is True else source))
+    folder = Path(resolve_source(WITH_REFINER if source is True else source))
     yaml = (folder / "hyperparams.yaml").read_text("utf-8")
     networks = re.findall(r"^(\w+): !new:speechbrain_llase\.lobes", yaml, re.M)
     if "refiner" not in networks:
