@@ -22,6 +22,7 @@ from speechbrain_llase.bulk.open_file import (
     refuse_broken,
 )
 from speechbrain_llase.bulk.records import one_line
+from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.inference import reports
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def enhance_many(
     watched: bool = False,
     progress: Callable[[Any, int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    taken: Taken = Taken(),
 ) -> Iterator[Outcome]:
     """Enhance many files; windows of one file or of several run together.
 
@@ -60,7 +62,7 @@ def enhance_many(
     job, a context manager with a path or an open, seekable binary file, and is
     left once the audio is read. `write_result` takes the outcome so far and
     the result in blocks, float32 (T,), in [-1, 1], on the CPU, which it has to
-    consume. `watched` reports on every file, as
+    consume; (T, C) where each channel is `taken`. `watched` reports on every file, as
     `enhance_file(return_details=True)` does, one file at a time in memory;
     guard and candidates imply it. `progress` is called with a job, its samples
     done and its samples in all; `stop` is asked often, and once it is true,
@@ -77,10 +79,12 @@ def enhance_many(
             raise Stopped
 
     if watched or enhancer.is_watched:
-        work = one_by_one(enhancer, jobs, open_source, write_result, check)
+        work = one_by_one(
+            enhancer, jobs, open_source, write_result, check, taken
+        )
     else:
         batcher = WindowBatcher(
-            enhancer, open_source, write_result, progress, check
+            enhancer, open_source, write_result, progress, check, taken
         )
         work = batcher.run(iter(jobs))
     try:
@@ -99,12 +103,14 @@ class WindowBatcher:
         write_result: Writes,
         progress: Callable[[Any, int, int], None] | None,
         check: Callable[[], None],
+        taken: Taken,
     ):
         self.enhancer = enhancer
         self.open_source = open_source
         self.write_result = write_result
         self.progress = progress
         self.check = check
+        self.taken = taken
         self.batch = enhancer.hparams.window_batch
         # (file, place) by stage: what is nearest to its end goes first
         steps = reversed(enhancer.stages.steps)
@@ -141,7 +147,7 @@ class WindowBatcher:
         self.files.add(file)
         with Work(file) as work:
             with self.open_source(job) as source:
-                file.read(source)
+                file.read(source, self.taken)
             file.begin()
         yield from self.queue(file, work.error)
 
@@ -213,6 +219,7 @@ def one_by_one(
     open_source: Opens,
     write_result: Writes,
     check: Callable[[], None],
+    taken: Taken,
 ) -> Iterator[Outcome]:
     """Enhance whole files with a report on each."""
     for job in jobs:
@@ -222,7 +229,7 @@ def one_by_one(
         with Work(file) as work:
             with open_source(job) as source:
                 wav, report = reports.enhance_file(
-                    enhancer, source, warn=file.warnings.append
+                    enhancer, source, warn=file.warnings.append, taken=taken
                 )
             outcome.warnings = tuple(file.warnings)
             outcome.report = report

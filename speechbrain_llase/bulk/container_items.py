@@ -19,6 +19,7 @@ import torch
 
 from speechbrain_llase.bulk.batcher import Outcome, enhance_many
 from speechbrain_llase.bulk.open_file import Stopped
+from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.audio_writer import write_blocks
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class InsideOptions:
 
     column: str | None = None  # a table's column, a shard's KEY.column
     audio_format: str | None = None  # one of FORMATS; None: flac stays flac
+    taken: Taken = Taken()  # of each recording, in files too
 
     def format_for(self, name: str) -> str:
         """Choose the format of a recording's result.
@@ -128,7 +130,12 @@ class Container(ABC):
             write_blocks(outcome.job.result, blocks, rate)
 
         outcomes = enhance_many(
-            enhancer, self.items(), open_item, write, stop=stop
+            enhancer,
+            self.items(),
+            open_item,
+            write,
+            stop=stop,
+            taken=self.options.taken,
         )
         for outcome in outcomes:
             self.contents.add(outcome)

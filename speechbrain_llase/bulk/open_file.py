@@ -4,13 +4,12 @@ import errno
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
-from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.audio_reader import Taken, read_blocks
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.inference.long_files import output_gain, window_steps
 from speechbrain_llase.inference.window_stream import (
@@ -67,6 +66,8 @@ class OpenFile:
         self.progress = progress
         self.noisy, self.enhanced = SampleSpool(), SampleSpool()
         self.windows = WindowStream(model.stages, scored=True)
+        self.later: list[SampleSpool] = []  # channels whose turn comes
+        self.through: list[tuple] = []  # noisy, enhanced, windows of others
         self.steps: Steps[None] | None = None
         self.wanted: Wanted | None = None  # what it waits for
         self.answers: list[Any] = []  # of the windows that it waits for
@@ -74,8 +75,8 @@ class OpenFile:
         self.warnings: list[str] = []
         self.work_s = 0.0
 
-    def read(self, source: str | Path | BinaryIO) -> None:
-        """Read the whole file into a spool, and find its peak."""
+    def read(self, source: str | Path | BinaryIO, taken: Taken) -> None:
+        """Read the whole file into a spool a channel, and find its peak."""
         rate = self.model.hparams.sample_rate
 
         def check(seconds: float) -> None:
@@ -84,13 +85,18 @@ class OpenFile:
                 self.progress(self.job, 0, max(round(seconds * rate), 1))
 
         for block in read_blocks(
-            source, rate, warn=self.warnings.append, check=check
+            source, rate, taken, self.warnings.append, check
         ):
-            self.noisy.write(block)
+            columns = block.unbind(1) if block.dim() > 1 else [block]
+            while len(self.later) + 1 < len(columns):
+                self.later.append(SampleSpool())
+            spools = [self.noisy, *self.later]
+            for spool, column in zip(spools, columns, strict=True):
+                spool.write(column)
 
     def begin(self) -> None:
         """Ask for the first windows."""
-        told = partial(self.progress, self.job) if self.progress else None
+        told = self.tell if self.progress else None
         self.steps = window_steps(self.windows, self.noisy, self.enhanced, told)
         self.go_on(None)
 
@@ -100,22 +106,50 @@ class OpenFile:
             self.wanted = self.steps.send(answers)
         except StopIteration:
             self.wanted = None
+            if self.later:
+                self.begin_next()
             return
         self.missing = len(self.wanted.windows)
         self.answers = [None] * self.missing
 
+    def begin_next(self) -> None:
+        """Go on with the next channel."""
+        self.through.append((self.noisy, self.enhanced, self.windows))
+        self.noisy, self.enhanced = self.later.pop(0), SampleSpool()
+        self.windows = WindowStream(self.model.stages, scored=True)
+        self.begin()
+
+    def tell(self, done: int, samples: int) -> None:
+        """Tell the progress, of which each channel has its share."""
+        channels = len(self.through) + 1 + len(self.later)
+        whole = len(self.through) * samples + done
+        self.progress(self.job, whole // channels, samples)
+
     def finish(self) -> Iterator[torch.Tensor]:
-        """Find the level of the result; give it in blocks (T,)."""
-        gain, peak = output_gain(self.model.stages, self.noisy, self.enhanced)
+        """Find the level of the result; give it in blocks (T,) or (T, C)."""
+        if not self.through:
+            return self.restored(self.noisy, self.enhanced)
+        pairs = [*self.through, (self.noisy, self.enhanced, self.windows)]
+        channels = [self.restored(*pair[:2]) for pair in pairs]
+        blocks = zip(*channels, strict=True)
+        return (torch.stack(together, 1) for together in blocks)
+
+    def restored(
+        self, noisy: SampleSpool, enhanced: SampleSpool
+    ) -> Iterator[torch.Tensor]:
+        """Bring one channel to its level."""
+        gain, peak = output_gain(self.model.stages, noisy, enhanced)
         if peak > 1:
             self.warnings.append(
                 f"the result peaks at {peak:.2f}; scaled to full scale"
             )
-        return self.blocks(gain)
+        return self.blocks(enhanced, gain)
 
-    def blocks(self, gain: float) -> Iterator[torch.Tensor]:
+    def blocks(
+        self, enhanced: SampleSpool, gain: float
+    ) -> Iterator[torch.Tensor]:
         """Yield the result times a gain."""
-        for block in self.enhanced.blocks(MATCH_BLOCK):
+        for block in enhanced.blocks(MATCH_BLOCK):
             self.check()
             yield block * gain
 
@@ -127,12 +161,15 @@ class OpenFile:
     @property
     def confidence(self) -> float | None:
         """Mean log probability of a token, nats; None where there is none."""
-        return self.windows.confidence
+        windows = [*(x for *_, x in self.through), self.windows]
+        found = [x.confidence for x in windows if x.confidence is not None]
+        return sum(found) / len(found) if found else None
 
     def close(self) -> None:
         """Forget all samples."""
-        self.noisy.file.close()
-        self.enhanced.file.close()
+        others = [x for pair in self.through for x in pair[:2]]
+        for spool in (self.noisy, self.enhanced, *self.later, *others):
+            spool.file.close()
 
 
 class Work:

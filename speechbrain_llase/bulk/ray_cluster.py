@@ -77,7 +77,11 @@ def connected(cluster: Cluster) -> Iterator[Any]:
 
 
 def describe_there(
-    ray: Any, cluster: Cluster, model: dict[str, Any], say: Callable
+    ray: Any,
+    cluster: Cluster,
+    model: dict[str, Any],
+    options: InsideOptions,
+    say: Callable,
 ) -> Description:
     """Load the model on some machine of the cluster and describe it.
 
@@ -86,7 +90,7 @@ def describe_there(
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(
         describe_model
     )
-    found = task.remote(model)
+    found = task.remote(model, options)
     while not ray.wait([found], timeout=WAIT_S)[0]:
         say(
             f"waiting for a machine with {cluster.cpus:g} free CPUs and "
@@ -119,11 +123,13 @@ def last_line(err: Exception) -> str:
     return lines[-1] if lines else type(err).__name__
 
 
-def describe_model(model: dict[str, Any]) -> Description:
+def describe_model(
+    model: dict[str, Any], options: InsideOptions
+) -> Description:
     """Describe the model, on a machine that can hold it."""
     from speechbrain_llase.bulk.worker import Worker
 
-    return Worker.load(model, InsideOptions()).run
+    return Worker.load(model, options).run
 
 
 def find_folder(top: str, owner: str) -> "OutputFolder":

@@ -73,7 +73,7 @@ class RayEngine:
         self.cluster = cluster
         self.model = model
         self.options = options
-        self.run = describe_there(ray, cluster, model, say)
+        self.run = describe_there(ray, cluster, model, options, say)
 
     def enhance(
         self,

@@ -5,6 +5,7 @@ It is the local engine, and what each actor of the Ray engine runs.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from speechbrain_llase.bulk.storage import local_copy
 from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
 from speechbrain_llase.bulk.units import Unit
+from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.audio_writer import write_blocks
 from speechbrain_llase.dataio.sound_file import Sound, open_sound
 from speechbrain_llase.dataio.urls import local_path, show, whole
@@ -69,7 +71,8 @@ class Worker:
         enhancer = load_enhancer(**model)
         source, precision = model["source"], model["precision"]
         run = describe_run(enhancer, source, precision)
-        return cls(enhancer, run, options)
+        settings = run.settings | options.taken.settings
+        return cls(enhancer, replace(run, settings=settings), options)
 
     def enhance(
         self,
@@ -101,6 +104,7 @@ class Worker:
             watched,
             progress,
             stop,
+            self.options.taken,
         )
         for outcome in outcomes:
             if outcome.report:
@@ -120,7 +124,9 @@ class Worker:
         with local_copy(source) as path:
             if str(path) != source:
                 self.copies[unit.name] = str(path)
-            self.losses[unit.name] = check_source(path, self.rate)
+            self.losses[unit.name] = check_source(
+                path, self.rate, self.options.taken
+            )
             yield str(path)
 
     def describe(self, outcome: Outcome) -> Record:
@@ -180,17 +186,17 @@ def summary(contents: Contents) -> Iterator[str]:
         yield f"and {len(contents.warnings) - NAMED} more warnings"
 
 
-def check_source(path: Path, sample_rate: int) -> str:
-    """Look into a file; say what of it a 16-bit mono output loses."""
+def check_source(path: Path, sample_rate: int, taken: Taken) -> str:
+    """Look into a file; say what of it a 16-bit output loses."""
     refuse_special(str(path))
-    with open_sound(path) as sound:
-        return reduction(sound, sample_rate)
+    with open_sound(path, taken.track) as sound:
+        return reduction(sound, sample_rate, taken)
 
 
-def reduction(sound: Sound, sample_rate: int) -> str:
-    """Say what of an input a mono 16-bit output at `sample_rate` loses."""
+def reduction(sound: Sound, sample_rate: int, taken: Taken) -> str:
+    """Say what of an input a 16-bit output at `sample_rate` loses."""
     losses = []
-    if sound.channels > 1:
+    if sound.channels > 1 and taken.channels != "each":
         losses.append(f"{sound.channels} channels reduced to one")
     if sound.rate > sample_rate:
         losses.append(f"{sound.rate} Hz reduced to {sample_rate} Hz")

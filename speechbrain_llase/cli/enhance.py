@@ -213,9 +213,11 @@ def load_engine(
     """Load the model, here or on a cluster; ValueError says why not."""
     from speechbrain_llase.bulk import ray_engine, worker
     from speechbrain_llase.bulk.container_items import InsideOptions
+    from speechbrain_llase.dataio.audio_reader import Taken
 
     model = model_options(args)
-    options = InsideOptions(args.column, args.audio_format)
+    taken = Taken(args.channels, args.track)
+    options = InsideOptions(args.column, args.audio_format, taken)
     cluster = ray_engine.Cluster(
         args.ray_address,
         args.actors,

@@ -25,6 +25,22 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         " its name)",
     )
     add(
+        "--channels",
+        type=channels,
+        default="mix",
+        metavar="mix|each|N",
+        help="mix: their mean, or the strongest where they would cancel; each:"
+        " every one enhanced, in a file of as many; N: one, counted from 1"
+        " (default: %(default)s)",
+    )
+    add(
+        "--track",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="sound track of films that have several (default: the first)",
+    )
+    add(
         "--manifest",
         type=non_empty,
         metavar="FILE",
@@ -114,6 +130,11 @@ def share(text: str) -> float:
     if not 0 <= number <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of GPUs")
     return number
+
+
+def channels(text: str) -> str | int:
+    """Read what channels are taken."""
+    return text if text in ("mix", "each") else positive(text)
 
 
 def shard(text: str) -> tuple[int, int]:

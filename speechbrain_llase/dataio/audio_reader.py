@@ -7,7 +7,7 @@ one is taken, or each is kept.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from speechbrain.utils.logger import get_logger
@@ -41,6 +41,17 @@ class Taken:
             )
         if not is_number(self.track):
             raise ValueError(f"track={self.track!r} must be a number from 1.")
+
+    @classmethod
+    def out_of(cls, options: dict[str, Any]) -> "Taken":
+        """Take `channels` and `track` out of a function's keywords."""
+        names = options.keys() & {"channels", "track"}
+        return cls(**{name: options.pop(name) for name in names})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What differs from the usual, by name."""
+        return {k: x for k, x in vars(self).items() if x != vars(Taken())[k]}
 
 
 def is_number(number: object) -> bool:

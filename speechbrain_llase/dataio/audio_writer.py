@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -128,10 +129,13 @@ def incomplete(path: Path) -> RuntimeError:
 def write_sound(
     file: "NotedFile", blocks: Iterable[torch.Tensor], sample_rate: int
 ) -> None:
-    """Write blocks (T,) in the format that the file's name asks for."""
-    sound = open_for_writing(file, sample_rate)
+    """Write blocks (T,) or (T, C) in the format that the name asks for."""
+    blocks = iter(blocks)
+    first = next(blocks, torch.zeros(0))
+    channels = first.shape[1] if first.dim() > 1 else 1
+    sound = open_for_writing(file, sample_rate, channels)
     try:
-        for block in blocks:
+        for block in chain([first], blocks):
             samples = block.cpu().numpy()
             with signals_later():
                 sound.write(samples)
@@ -200,11 +204,13 @@ class NotedFile:
         return self.seek(0, os.SEEK_CUR)
 
 
-def open_for_writing(file: NotedFile, sample_rate: int) -> soundfile.SoundFile:
-    """Begin a mono file; a ValueError for an unknown ending."""
+def open_for_writing(
+    file: NotedFile, sample_rate: int, channels: int
+) -> soundfile.SoundFile:
+    """Begin a file; a ValueError for an unknown ending."""
     try:
         with signals_later():
-            return soundfile.SoundFile(file, "w", sample_rate, 1)
+            return soundfile.SoundFile(file, "w", sample_rate, channels)
     except (TypeError, ValueError, soundfile.LibsndfileError) as err:
         if file.error:
             raise file.error from err

@@ -241,7 +241,7 @@ class SoundFile:
         """Let FFmpeg read on, which gets over damage."""
         from speechbrain_llase.dataio.media_file import MediaFile, has_av
 
-        at = f"damaged after {self.done / self.rate:.1f} s ({reason})"
+        at = f"damaged, {self.done / self.rate:.1f} s in or later ({reason})"
         if not has_av():
             raise ValueError(
                 f"{self.name} is {at}. {FORMATS_EXTRA} gets what reads on "

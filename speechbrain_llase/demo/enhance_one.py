@@ -146,7 +146,7 @@ def run_windows(
 
     progress(0.0, "enhancing")
     stages, details = settings.stages(model.enhancer), []
-    for block in enhance_blocks(stages, path, tell, details):
+    for block in enhance_blocks(stages, path, progress=tell, details=details):
         enhanced.write(block)
     return Details.cat(details)
 

@@ -21,7 +21,7 @@ from speechbrain_llase.inference.guard import Guard
 from speechbrain_llase.inference.interface import StagedInterface, check_options
 from speechbrain_llase.inference.loading import part_overrides
 from speechbrain_llase.inference.long_files import enhance_blocks
-from speechbrain_llase.inference.sources import fetch_audio, resolve_source
+from speechbrain_llase.inference.sources import fetch_taken, resolve_source
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.inference.windows import by_file
 from speechbrain_llase.nnet import precision
@@ -157,8 +157,8 @@ class EnhanceLLaSE(StagedInterface):
         Arguments
         ---------
         filename : str or Path
-            Any rate and channels, which are averaged; ``savedir`` is needed
-            for a file from the hub.
+            Of any kind; channels are averaged (``channels="each"`` or ``2``,
+            ``track=2``: see `Taken`). ``savedir`` is for files from elsewhere.
         output_filename : str or Path, optional
             Where to write the result (16 kHz, mono, 16 bits) once it is whole.
         return_details : bool
@@ -171,11 +171,11 @@ class EnhanceLLaSE(StagedInterface):
         """
         if output_filename is not None:
             check_writable(Path(output_filename))
-        path = fetch_audio(filename, **kwargs)
+        file = fetch_taken(filename, **kwargs)
         if return_details or self.is_watched:
-            wav, report = reports.enhance_file(self, path, not return_details)
+            wav, report = reports.enhance_file(self, *file, not return_details)
         else:
-            wav = torch.cat(list(enhance_blocks(self.stages, path)))
+            wav = torch.cat(list(enhance_blocks(self.stages, *file)))
         if output_filename is not None:
             write_whole(output_filename, [wav], self.hparams.sample_rate)
         wav = wav.to(self.device)
@@ -194,8 +194,8 @@ class EnhanceLLaSE(StagedInterface):
         """
         reports.refuse_watched(self)
         check_writable(Path(output_filename))
-        path = fetch_audio(filename, **kwargs)
-        blocks = enhance_blocks(self.stages, path, progress)
+        file = fetch_taken(filename, **kwargs)
+        blocks = enhance_blocks(self.stages, *file, progress)
         write_whole(output_filename, blocks, self.hparams.sample_rate)
 
     def stream(

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.audio_reader import Taken, read_blocks
 from speechbrain_llase.dataio.sample_buffer import SampleSpool, SpeakerSpools
+from speechbrain_llase.dataio.sound_file import open_sound
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.window_stream import (
@@ -35,20 +36,28 @@ FED = 1 << 16  # samples that are fed at a time; 4 s at 16 kHz
 def enhance_blocks(
     stages: Stages,
     path: str | Path,
+    taken: Taken = Taken(),
     progress: Callable[[int, int], None] | None = None,
     details: list[Details] | None = None,
 ) -> Iterator[torch.Tensor]:
     """Enhance a local file: float32 (T,) each, on the CPU, in [-1, 1].
 
-    Of a separation, (T, 2) each. A result over full scale is scaled down, with a warning. `progress` is
-    called with the samples done and the samples in all, at the model's rate; a
-    list of details gets those of all windows, in order. A ValueError before
-    any block, if the file cannot be read.
+    Of a separation, (T, 2) each, and (T, C) where each channel is `taken`. A
+    result over full scale is scaled down, with a warning. `progress` is called
+    with the samples done and the samples in all, at the model's rate; a list
+    of details gets those of all windows, in order. A ValueError before any
+    block, if the file cannot be read.
     """
+    if taken.channels == "each":
+        yield from each_channel(stages, path, progress, details, taken.track)
+        return
     with ExitStack() as stack:
         noisy, *others = (
-            stack.enter_context(spooled(source, stages.hparams.sample_rate))
-            for source in (path, *stages.references)
+            stack.enter_context(spooled(*read, stages.hparams.sample_rate))
+            for read in (
+                (path, taken),
+                *((x, Taken()) for x in stages.references),
+            )
         )
         reference = stages.beside(noisy, others[0]) if others else None
         enhanced = stack.enter_context(stages.new_spool())
@@ -64,10 +73,28 @@ def enhance_blocks(
         yield from blocks
 
 
-def spooled(path: str | Path, sample_rate: int) -> SampleSpool:
+def each_channel(
+    stages: Stages,
+    path: str | Path,
+    progress: Callable[[int, int], None] | None,
+    details: list[Details] | None,
+    track: int,
+) -> Iterator[torch.Tensor]:
+    """Enhance every channel in its own right, one after the other: (T, C)."""
+    with open_sound(path, track) as sound:
+        numbers = range(1, sound.channels + 1)
+    ways = [
+        enhance_blocks(stages, path, Taken(number, track), progress, details)
+        for number in numbers
+    ]
+    for blocks in zip(*ways, strict=True):
+        yield torch.stack(blocks, 1)
+
+
+def spooled(path: str | Path, taken: Taken, sample_rate: int) -> SampleSpool:
     """Put a file's samples aside."""
     spool = SampleSpool()
-    for block in read_blocks(path, sample_rate):
+    for block in read_blocks(path, sample_rate, taken):
         spool.write(block)
     return spool
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.audio_reader import Taken, read_blocks
 from speechbrain_llase.inference.candidates import Verdict
 from speechbrain_llase.inference.confidence import (
     Details,
@@ -135,17 +135,24 @@ def log_decisions(report: Report) -> None:
 def enhance_file(
     enhancer: "EnhanceLLaSE",
     source: str | Path | BinaryIO,
+    taken: Taken = Taken(),
     log: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> tuple[torch.Tensor, Report]:
     """Enhance a local file and report; the file is held in memory.
 
     float32 (T,), on the CPU; over full scale it is scaled down, with a
-    warning. With `log`, say what the guard did; `warn` is that of
-    `read_blocks`. A ValueError, if the file cannot be read.
+    warning. With `log`, say what the guard did; `warn` and `taken`
+    are those of `read_blocks`. A ValueError, if the file cannot be read, or
+    each channel is taken.
     """
+    if taken.channels == "each":
+        raise ValueError(
+            "guard, candidates and reports look at one channel: leave them "
+            "out, or take channels='mix' or a number."
+        )
     rate = enhancer.hparams.sample_rate
-    noisy = torch.cat(list(read_blocks(source, rate, warn=warn)))
+    noisy = torch.cat(list(read_blocks(source, rate, taken, warn)))
     wavs, (report,) = enhancer.enhance_batch(noisy[None], return_details=True)
     enhanced, peak = wavs[0], float(wavs.abs().max())
     if peak > 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 from speechbrain.utils.data_utils import split_path
 from speechbrain.utils.fetching import FetchSource, fetch
 
+from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.urls import is_url, local_path, name_of, show
 
 PLACE_DIGITS = 12  # of a place's hash, in the name of what was fetched
@@ -44,6 +45,11 @@ def resolve_source(source: str | Path | FetchSource) -> str | FetchSource:
     )
 
 
+def fetch_taken(filename: str | Path, **kwargs) -> tuple[str, Taken]:
+    """Give the path of `fetch_audio`, and what of the file is to be read."""
+    return fetch_audio(filename, **kwargs), Taken.out_of(kwargs)
+
+
 def fetch_audio(filename: str | Path, **kwargs) -> str:
     """Find a local file, or fetch what a URL or a hub's path names.
 
@@ -52,6 +58,7 @@ def fetch_audio(filename: str | Path, **kwargs) -> str:
     FileNotFoundError, if there is no such local file, a ValueError for a URL
     without ``savedir``.
     """
+    Taken.out_of(kwargs)  # are for whoever reads the file
     place = str(filename)
     path = local_path(place)
     if path is not None and path.is_file():

@@ -8,10 +8,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import local_runs
+import media
 import numpy as np
 import odd_files
 import pytest
 import soundfile as sf
+import torch
 from local_runs import enhance, records
 
 from speechbrain_llase.bulk.batcher import enhance_many
@@ -35,11 +37,12 @@ def put(data: bytes, way: str) -> list[str]:
     """Put a file where one way of reading finds it: the command's inputs."""
     folder = Path("given")
     folder.mkdir()
-    (folder / "a.mp3").write_bytes(data)
+    name = "a.wav" if data.startswith(b"RIFF") else "a.mp3"
+    (folder / name).write_bytes(data)
     if way == "file":
-        return ["given/a.mp3"]
+        return [f"given/{name}"]
     if way == "url":
-        return [f"file://{folder.resolve()}/a.mp3"]
+        return [f"file://{folder.resolve()}/{name}"]
     if way == "memory":
         from speechbrain_llase.bulk import storage
 
@@ -50,7 +53,7 @@ def put(data: bytes, way: str) -> list[str]:
         return ["l.txt"]
     if way == "shard":
         with tarfile.open("s.tar", "w") as tar:
-            tar.add("given/a.mp3", "a.mp3")
+            tar.add(f"given/{name}", name)
         return ["s.tar"]
     if way == "table":
         pa = pytest.importorskip("pyarrow")
@@ -107,6 +110,92 @@ def test_what_cannot_be_read_has_a_line(monkeypatch, capsys):
     }
     assert 'pip install "speechbrain_llase[formats]"' in found["b.wav"].error
     assert found["b.wav"].error.startswith("cannot be read as audio: ")
+
+
+def two_channels() -> tuple[np.ndarray, bytes]:
+    """A loud and a faint channel, and a file of them."""
+    wave = odd_files.noise(3, 16000, 2) * np.float32([1, 0.1])
+    file = io.BytesIO()
+    sf.write(file, wave, 16000, format="WAV")
+    return wave, file.getvalue()
+
+
+def results(way: str) -> io.BytesIO:
+    """The audio that a run made, however it is packed."""
+    if way == "shard":
+        with tarfile.open("out/s.tar") as tar:
+            return io.BytesIO(tar.extractfile("a.wav").read())
+    if way == "table":
+        import pyarrow.parquet as pq
+
+        return io.BytesIO(pq.read_table("out/t.parquet")["audio"][0].as_py())
+    return io.BytesIO(Path("out/a.wav").read_bytes())
+
+
+@pytest.mark.parametrize("way", ["file", "shard", "table"])
+def test_each_channel_in_its_own_right(way, models):
+    """One file of as many channels, each at its own level."""
+    wave, data = two_channels()
+    inputs = put(data, way)
+    assert (
+        enhance("--channels", "each", "--batch-size", "3", inputs=inputs) == 0
+    )
+    made, rate = sf.read(results(way))
+    assert made.shape == wave.shape and rate == 16000
+    np.testing.assert_allclose(made, wave, atol=2e-3)
+    (record,) = records().values()
+    assert record.seconds == 3 and record.confidence == pytest.approx(-0.5)
+    assert not record.warnings
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_channel(number):
+    wave, data = two_channels()
+    assert enhance("--channels", str(number), inputs=put(data, "file")) == 0
+    made = sf.read(results("file"))[0]
+    np.testing.assert_allclose(made, wave[:, number - 1], atol=2e-3)
+    assert (
+        enhance("--channels", "each", inputs=["given"]) == 2
+    )  # other settings
+
+
+def test_a_channel_or_track_that_is_not_there():
+    _, data = two_channels()
+    assert enhance("--channels", "3", inputs=put(data, "file")) == 1
+    (record,) = records().values()
+    assert "has 2 channels; channel 3 is not there" in record.error
+    with pytest.raises(SystemExit):
+        enhance("--channels", "0", inputs=["given"])
+
+
+def test_a_track_of_a_film():
+    tracks = [odd_files.noise(2, 48000, 1, k).T * (1 + k) for k in range(2)]
+    Path("f").mkdir()
+    media.write_media("f/a.mkv", tracks, 48000, "flac", picture=True)
+    assert enhance("--track", "2", inputs=["f"]) == 0
+    second = sf.read(results("file"))[0].std()
+    assert enhance("--overwrite", inputs=["f"]) == 0
+    first = sf.read(results("file"))[0].std()
+    assert second / first == pytest.approx(2, rel=0.05)
+
+
+def test_each_channel_in_python(load_tiny, tmp_path):
+    """As the channels alone; silence stays silent."""
+    wave, _ = two_channels()
+    wave[:, 1] = 0
+    sf.write(tmp_path / "b.wav", wave, 16000, subtype="FLOAT")
+    model = load_tiny(restore_level=True)
+    alone = model.enhance_file(tmp_path / "b.wav", channels=1)
+    both = model.enhance_file(
+        tmp_path / "b.wav", tmp_path / "o.wav", channels="each"
+    )
+    assert both.shape == (48000, 2) and not both[:, 1].any()
+    assert torch.equal(both[:, 0], alone)
+    model.stream_file(tmp_path / "b.wav", tmp_path / "s.wav", channels="each")
+    made = sf.read(tmp_path / "s.wav")[0]
+    assert np.array_equal(made, sf.read(tmp_path / "o.wav")[0])
+    with pytest.raises(ValueError, match="look at one channel"):
+        model.enhance_file(tmp_path / "b.wav", None, True, channels="each")
 
 
 @pytest.mark.slow

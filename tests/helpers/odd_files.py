@@ -92,13 +92,14 @@ def write_coded(folder: Path, seconds: float) -> list[str]:
         for channels in (
             (1, 2) if "amr" not in codec and codec != "g722" else (1,)
         ):
-            name = f"m{channels}.{ending}"
+            stem = f"{ending[:4]}{channels}"
+            name = f"{stem}.{ending}"
             wave = noise(seconds, rate, channels)
             media.write_media(folder / name, [wave.T], rate, codec, box)
             data = (folder / name).read_bytes()
             names.append(name)
             for share in (0.9, 0.5):
-                cut = f"m{channels}-cut{share}.{ending}"
+                cut = f"{stem}-{share}.{ending}"
                 (folder / cut).write_bytes(data[: int(share * len(data))])
                 names.append(cut)
     return names

@@ -226,7 +226,7 @@ def test_bad_files(model, tmp_path):
 def test_bad_outputs_are_refused_before_work(model, tmp_path, monkeypatch):
     """No folder, or a folder in the place of the file."""
     monkeypatch.setattr(
-        "speechbrain_llase.inference.enhancement.fetch_audio",
+        "speechbrain_llase.inference.enhancement.fetch_taken",
         lambda *_: pytest.fail("work began"),
     )
     with pytest.raises(FileNotFoundError, match="no folder"):
