@@ -8,7 +8,7 @@ nor with the number of files.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -43,6 +43,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     work_s: float = 0.0
     error: str | None = None  # one line; None if the result is written
+    gaps: int = 0  # of lost packets
+    lost_s: float = 0.0  # in them
     report: reports.Report | None = None  # where the file was watched
 
 
@@ -55,14 +57,17 @@ def enhance_many(
     progress: Callable[[Any, int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     taken: Taken = Taken(),
+    open_beside: Opens | None = None,
 ) -> Iterator[Outcome]:
     """Enhance many files; windows of one file or of several run together.
 
     `jobs` are taken one by one, whatever they are. `open_source` gives, for a
     job, a context manager with a path or an open, seekable binary file, and is
-    left once the audio is read. `write_result` takes the outcome so far and
-    the result in blocks, float32 (T,), in [-1, 1], on the CPU, which it has to
-    consume; (T, C) where each channel is `taken`. `watched` reports on every file, as
+    left once the audio is read; so does `open_beside`, where a model hears a
+    second file beside each. `write_result` takes the outcome so far and the
+    result in blocks, float32 (T,), in [-1, 1], on the CPU, which it has to
+    consume; (T, C) where each channel is `taken`, (T, 2) of two speakers.
+    `watched` reports on every file, as
     `enhance_file(return_details=True)` does, one file at a time in memory;
     guard and candidates imply it. `progress` is called with a job, its samples
     done and its samples in all; `stop` is asked often, and once it is true,
@@ -79,12 +84,17 @@ def enhance_many(
             raise Stopped
 
     if watched or enhancer.is_watched:
-        work = one_by_one(
-            enhancer, jobs, open_source, write_result, check, taken
-        )
+        opens = open_source, open_beside
+        work = one_by_one(enhancer, jobs, opens, write_result, check, taken)
     else:
         batcher = WindowBatcher(
-            enhancer, open_source, write_result, progress, check, taken
+            enhancer,
+            open_source,
+            write_result,
+            progress,
+            check,
+            taken,
+            open_beside,
         )
         work = batcher.run(iter(jobs))
     try:
@@ -104,7 +114,9 @@ class WindowBatcher:
         progress: Callable[[Any, int, int], None] | None,
         check: Callable[[], None],
         taken: Taken,
+        open_beside: Opens | None = None,
     ):
+        self.open_beside = open_beside
         self.enhancer = enhancer
         self.open_source = open_source
         self.write_result = write_result
@@ -148,6 +160,9 @@ class WindowBatcher:
         with Work(file) as work:
             with self.open_source(job) as source:
                 file.read(source, self.taken)
+            if self.open_beside:
+                with self.open_beside(job) as source:
+                    file.read_beside(source)
             file.begin()
         yield from self.queue(file, work.error)
 
@@ -170,6 +185,7 @@ class WindowBatcher:
             with Work(file) as work:
                 blocks = file.finish()
                 outcome.warnings = tuple(file.warnings)
+                outcome.gaps, outcome.lost_s = file.lost
                 outcome.work_s = file.work_s
                 self.write_result(outcome, blocks)
             error = work.error
@@ -216,25 +232,33 @@ class WindowBatcher:
 def one_by_one(
     enhancer: "EnhanceLLaSE",
     jobs: Iterable[Any],
-    open_source: Opens,
+    opens: tuple[Opens, Opens | None],
     write_result: Writes,
     check: Callable[[], None],
     taken: Taken,
 ) -> Iterator[Outcome]:
     """Enhance whole files with a report on each."""
+    open_source, open_beside = opens
+    rate = enhancer.hparams.sample_rate
     for job in jobs:
         check()
         file = OpenFile(enhancer, job, check)
         outcome = Outcome(job)
         with Work(file) as work:
-            with open_source(job) as source:
+            with ExitStack() as stack:
+                source, model = stack.enter_context(open_source(job)), enhancer
+                if open_beside:
+                    other = stack.enter_context(open_beside(job))
+                    model = enhancer.having(references=[other])
                 wav, report = reports.enhance_file(
-                    enhancer, source, warn=file.warnings.append, taken=taken
+                    model, source, warn=file.warnings.append, taken=taken
                 )
             outcome.warnings = tuple(file.warnings)
             outcome.report = report
+            outcome.gaps = len(report.gaps)
+            outcome.lost_s = sum(b - a for a, b in report.gaps) / rate
             outcome.work_s = time.perf_counter() - work.start
-            outcome.seconds = len(wav) / enhancer.hparams.sample_rate
+            outcome.seconds = len(wav) / rate
             if len(report.details):
                 outcome.confidence = report.details.summary().log_prob
             write_result(outcome, [wav])

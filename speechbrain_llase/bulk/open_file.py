@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import torch
 
 from speechbrain_llase.dataio.audio_reader import Taken, read_blocks
-from speechbrain_llase.dataio.sample_buffer import SampleSpool
-from speechbrain_llase.inference.long_files import output_gain, window_steps
+from speechbrain_llase.dataio.sample_buffer import SampleSpool, SpeakerSpools
+from speechbrain_llase.inference.long_files import (
+    restored_blocks,
+    window_steps,
+)
 from speechbrain_llase.inference.window_stream import (
     Steps,
     Wanted,
     WindowStream,
 )
-from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
+from speechbrain_llase.processing.packet_loss import GapCounter
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
@@ -64,7 +67,9 @@ class OpenFile:
         self.job = job
         self.check = check
         self.progress = progress
-        self.noisy, self.enhanced = SampleSpool(), SampleSpool()
+        self.noisy, self.enhanced = SampleSpool(), model.stages.new_spool()
+        self.other: SampleSpool | None = None  # heard beside it
+        self.gaps = GapCounter() if model.stages.conceals else None
         self.windows = WindowStream(model.stages, scored=True)
         self.later: list[SampleSpool] = []  # channels whose turn comes
         self.through: list[tuple] = []  # noisy, enhanced, windows of others
@@ -93,9 +98,21 @@ class OpenFile:
             spools = [self.noisy, *self.later]
             for spool, column in zip(spools, columns, strict=True):
                 spool.write(column)
+            if self.gaps:
+                self.gaps.add(columns[0])
+
+    def read_beside(self, source: str | Path | BinaryIO) -> None:
+        """Read what is heard beside it."""
+        self.other, rate = SampleSpool(), self.model.hparams.sample_rate
+        for block in read_blocks(source, rate, warn=self.warnings.append):
+            self.check()
+            self.other.write(block)
 
     def begin(self) -> None:
         """Ask for the first windows."""
+        if self.other is not None:
+            beside = self.model.stages.beside(self.noisy, self.other)
+            self.windows.reference = beside
         told = self.tell if self.progress else None
         self.steps = window_steps(self.windows, self.noisy, self.enhanced, told)
         self.go_on(None)
@@ -115,7 +132,8 @@ class OpenFile:
     def begin_next(self) -> None:
         """Go on with the next channel."""
         self.through.append((self.noisy, self.enhanced, self.windows))
-        self.noisy, self.enhanced = self.later.pop(0), SampleSpool()
+        self.noisy = self.later.pop(0)
+        self.enhanced = self.model.stages.new_spool()
         self.windows = WindowStream(self.model.stages, scored=True)
         self.begin()
 
@@ -126,7 +144,10 @@ class OpenFile:
         self.progress(self.job, whole // channels, samples)
 
     def finish(self) -> Iterator[torch.Tensor]:
-        """Find the level of the result; give it in blocks (T,) or (T, C)."""
+        """Find the level of the result; give it in blocks (T,).
+
+        (T, C) of each channel, (T, 2) of two speakers.
+        """
         if not self.through:
             return self.restored(self.noisy, self.enhanced)
         pairs = [*self.through, (self.noisy, self.enhanced, self.windows)]
@@ -135,23 +156,27 @@ class OpenFile:
         return (torch.stack(together, 1) for together in blocks)
 
     def restored(
-        self, noisy: SampleSpool, enhanced: SampleSpool
+        self, noisy: SampleSpool, enhanced: SampleSpool | SpeakerSpools
     ) -> Iterator[torch.Tensor]:
         """Bring one channel to its level."""
-        gain, peak = output_gain(self.model.stages, noisy, enhanced)
-        if peak > 1:
+        peaks, blocks = restored_blocks(self.model.stages, noisy, enhanced)
+        if max(peaks) > 1:
             self.warnings.append(
-                f"the result peaks at {peak:.2f}; scaled to full scale"
+                f"the result peaks at {max(peaks):.2f}; scaled to full scale"
             )
-        return self.blocks(enhanced, gain)
+        return self.checked(blocks)
 
-    def blocks(
-        self, enhanced: SampleSpool, gain: float
-    ) -> Iterator[torch.Tensor]:
-        """Yield the result times a gain."""
-        for block in enhanced.blocks(MATCH_BLOCK):
+    def checked(self, blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the result, and look whether to stop."""
+        for block in blocks:
             self.check()
-            yield block * gain
+            yield block
+
+    @property
+    def lost(self) -> tuple[int, float]:
+        """Gaps of lost packets that were found, and their seconds."""
+        count, samples = self.gaps.finish() if self.gaps else (0, 0)
+        return count, samples / self.model.hparams.sample_rate
 
     @property
     def seconds(self) -> float:
@@ -168,8 +193,10 @@ class OpenFile:
     def close(self) -> None:
         """Forget all samples."""
         others = [x for pair in self.through for x in pair[:2]]
-        for spool in (self.noisy, self.enhanced, *self.later, *others):
-            spool.file.close()
+        own = self.noisy, self.enhanced, self.other
+        for spool in (*own, *self.later, *others):
+            if spool is not None:
+                spool.close()
 
 
 class Work:

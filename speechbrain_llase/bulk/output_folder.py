@@ -66,11 +66,13 @@ class OutputFolder:
     def check_result(self, unit: Unit) -> None:
         """Refuse to go on if a result is not here that was written."""
         self.check()
-        if self.path and not os.path.exists(unit.target):
-            raise CannotGoOn(
-                f"{unit.target} was written by a worker and is not here: "
-                "--output must be a folder that all machines share, or a URL"
-            )
+        for part in unit.results if self.path else ():
+            if not os.path.exists(part.target):
+                raise CannotGoOn(
+                    f"{part.target} was written by a worker and is not here: "
+                    "--output must be a folder that all machines share, or a "
+                    "URL"
+                )
 
     def holds(self, name: str) -> bool:
         """Tell whether a result was there when the run began.

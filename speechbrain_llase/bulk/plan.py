@@ -6,7 +6,7 @@ written, no audio is opened.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from speechbrain_llase.bulk.refusals import (
@@ -52,7 +52,10 @@ class Plan:
 
 
 def plan_run(
-    inputs: Sequence[str], output: str, column: str | None = None
+    inputs: Sequence[str],
+    output: str,
+    column: str | None = None,
+    beside: str | None = None,
 ) -> Plan:
     """Find what there is to do, and name its results.
 
@@ -61,7 +64,8 @@ def plan_run(
     folder. The `output` folder is not searched, unless an input lies in it. A
     file given by name lands directly in it; the tree below a folder, a pattern
     or a CSV or JSON list is kept. Units stand in the order given, folders
-    sorted by name; the same file twice under the same name is one unit.
+    sorted by name; the same file twice under the same name is one unit. What
+    is heard `beside` each file is another column of its list.
 
     ValueError: an input is missing or holds nothing, two results have one
     name, or a result would lie over an input, over a folder or outside
@@ -77,7 +81,8 @@ def plan_run(
     'clean/day1/a.b.wav'
     """
     top = tidy(output)
-    given = [entry for place in inputs for entry in read_input(place, column)]
+    columns = column, beside
+    given = [entry for place in inputs for entry in read_input(place, *columns)]
     refuse_missing(entry.path for entry in given)
     left_out, units = [], UnitList(top)
     units.extend(name_units(given, top, left_out))
@@ -93,7 +98,8 @@ def name_units(
         for source, key, size in find(tidy(entry.path), top, left_out):
             name = name_result(key, entry.name)
             identity, here = look_at(source)
-            yield identity, Unit(source, top, name, size or here)
+            beside = entry.beside and tidy(entry.beside)
+            yield identity, Unit(source, top, name, size or here, beside)
 
 
 def tidy(place: str) -> str:
@@ -108,13 +114,20 @@ def tidy(place: str) -> str:
     return str(path) if path else place.rstrip("/")
 
 
-def read_input(place: str, column: str | None) -> list[Entry]:
+def read_input(
+    place: str, column: str | None, beside: str | None = None
+) -> list[Entry]:
     """Read a list of inputs, or give the one input that it is."""
     path = local_path(place)
     if not is_list(path or Path(name_of(place))) or path and not path.is_file():
         return [Entry(place)]
     with local_copy(place) as path:
-        return read_list(path, column)
+        entries = read_list(path, column)
+        if beside is None:
+            return entries
+        others = read_list(path, beside)
+        pairs = zip(entries, others, strict=True)
+        return [replace(one, beside=other.path) for one, other in pairs]
 
 
 def find(

@@ -187,5 +187,7 @@ def group(units: list[Unit], files: int) -> list[list[Unit]]:
 
 def for_workers(unit: Unit, top: str) -> dict[str, Any]:
     """Write a unit with places that hold in every process."""
-    source = whole(unit.source)
-    return dataclasses.asdict(dataclasses.replace(unit, source=source, top=top))
+    places = {"source": whole(unit.source), "top": top}
+    if unit.beside:
+        places["beside"] = whole(unit.beside)
+    return dataclasses.asdict(dataclasses.replace(unit, **places))

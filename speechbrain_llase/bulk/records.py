@@ -35,6 +35,8 @@ class Record:
     error: str | None = None  # one line, of what failed
     warnings: tuple[str, ...] = ()  # what the output lost, and the like
     work_s: float = 0.0  # seconds of work, its share of the batches
+    gaps: int = 0  # of lost packets, where they were looked for
+    lost_s: float = 0.0  # seconds in them
 
     def as_json(self) -> str:
         """Write one line of JSON, without the line's end.
@@ -78,6 +80,8 @@ def make_record(
         error=outcome.error,
         warnings=outcome.warnings,
         work_s=round(outcome.work_s, 4),
+        gaps=outcome.gaps,
+        lost_s=round(outcome.lost_s, 4),
     )
 
 

@@ -57,20 +57,27 @@ def refuse_losses(units: "UnitList", output: str) -> None:
     if not is_far:
         targets = (os.path.dirname(unit.target) for unit in units)
         refuse_outside((folder for folder, _ in groupby(targets)), output)
-    refuse_any(
-        "An output would overwrite an input; choose another --output",
-        (
-            show(f"{unit.target} <- {unit.source}, over {source}")
-            for unit in in_old_folders(units, output)
-            if (source := units.source_of(look_at(unit.target)[0]))
-        ),
-    )
+    refuse_overwriting(units, units, output)
     refuse_any(
         "An output has the name of a folder; choose another --output",
         (
             unit.target
             for unit in in_old_folders(units, output)
             if os.path.isdir(unit.target)
+        ),
+    )
+
+
+def refuse_overwriting(
+    units: Iterable["Unit"], inputs: "UnitList", output: str
+) -> None:
+    """Refuse results that would lie over what inputs are read from."""
+    refuse_any(
+        "An output would overwrite an input; choose another --output",
+        (
+            show(f"{unit.target} <- {unit.source}, over {source}")
+            for unit in in_old_folders(units, output)
+            if (source := inputs.source_of(look_at(unit.target)[0]))
         ),
     )
 

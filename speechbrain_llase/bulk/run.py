@@ -50,7 +50,7 @@ def find_rest(
     gone, clashes = [], []
     for unit in units:
         status, source = manifest.lines.get(unit.name, (None, None))
-        is_there = folder.holds(unit.name)
+        is_there = all(folder.holds(part.name) for part in unit.results)
         if status in ("done", "kept"):
             if not is_there:
                 gone.append(unit.name)

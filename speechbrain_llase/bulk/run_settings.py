@@ -73,6 +73,7 @@ def describe_run(
         ("candidates", enhancer.candidates.num_candidates > 1),
     ):
         settings[name] = plain(getattr(enhancer, name)) if is_on else False
+    settings |= enhancer.stages.told
     pretrainer = getattr(enhancer.hparams, "pretrainer", None)
     weights = getattr(pretrainer, "paths", {})
     return Description(model_id(source, weights), settings)

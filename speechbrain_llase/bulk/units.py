@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from speechbrain_llase.dataio.urls import is_url, join, show, whole
 
@@ -17,15 +17,17 @@ TABLE_ENDINGS = (".parquet", ".arrow")
 SETUP = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA cache_size = -16000",  # 16 MB
-    "CREATE TABLE units (identity, name, source, size, UNIQUE(identity, name))",
+    "CREATE TABLE units (identity, name, source, beside, second, size,"
+    " UNIQUE(identity, name))",
 )
 ADD = (
-    "INSERT INTO units VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+    "INSERT INTO units VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
     "source = excluded.source, size = excluded.size"
 )
 SOURCE = (
     "SELECT source FROM units WHERE identity = ? ORDER BY rowid DESC LIMIT 1"
 )
+SOURCES = "SELECT source FROM units WHERE identity = ? ORDER BY rowid"
 SAME = "name" if os.path.normcase("A") == "A" else "normcase(name)"
 SHARED = (
     f"SELECT {SAME} AS same, min(rowid) AS first FROM units GROUP BY same "
@@ -41,6 +43,8 @@ class Unit:
     top: str  # URL or path of the output folder
     name: str  # of the result below that folder, with slashes
     size: int = 0  # bytes of the source
+    beside: str = ""  # URL or path of what is heard beside it, if anything is
+    second: str = ""  # name of the second speaker's result, if there are two
 
     @property
     def kind(self) -> str:
@@ -55,9 +59,20 @@ class Unit:
         return os.path.join(self.top, self.name)
 
     @property
+    def results(self) -> "list[Unit]":
+        """Itself; of two speakers, a unit for the result of each."""
+        if not self.second:
+            return [self]
+        return [self, replace(self, name=self.second, second="")]
+
+    @property
     def input(self) -> str:
-        """The source as the manifest names it: absolute, without secrets."""
-        return show(whole(self.source))
+        """What it is made of, as the manifest names it.
+
+        Absolute, without secrets; what is heard beside it follows a plus.
+        """
+        places = filter(None, (self.source, self.beside))
+        return " + ".join(show(whole(place)) for place in places)
 
 
 def kind_of(place: str) -> str:
@@ -112,7 +127,7 @@ class UnitList:
             (
                 key and to_bytes(key),
                 to_bytes(u.name),
-                to_bytes(u.source),
+                *map(to_bytes, (u.source, u.beside, u.second)),
                 u.size,
             )
             for key, u in units
@@ -140,16 +155,25 @@ class UnitList:
 
     def read(self, how: str) -> Iterator[Unit]:
         """Yield what a query finds."""
-        query = f"SELECT name, source, size FROM units {how}, units.rowid"
+        query = (
+            "SELECT source, name, beside, second, size FROM units "
+            f"{how}, units.rowid"
+        )
         with clear_reason():
             rows = self.db.execute(query)
-        for name, source, size in rows:
-            yield Unit(from_bytes(source), self.top, from_bytes(name), size)
+        for *places, size in rows:
+            source, name, *rest = map(from_bytes, places)
+            yield Unit(source, self.top, name, size, *rest)
 
     def source_of(self, identity: str) -> str | None:
         """Find the source that a place is, if it is one."""
         found = self.db.execute(SOURCE, (to_bytes(identity),)).fetchone()
         return found and from_bytes(found[0])
+
+    def sources_of(self, identity: str) -> list[str]:
+        """Find all sources that were added with an identity."""
+        found = self.db.execute(SOURCES, (to_bytes(identity),))
+        return [from_bytes(source) for (source,) in found]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ It is the local engine, and what each actor of the Ray engine runs.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
 from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.audio_reader import Taken
-from speechbrain_llase.dataio.audio_writer import write_blocks
+from speechbrain_llase.dataio.audio_writer import write_voices
 from speechbrain_llase.dataio.sound_file import Sound, open_sound
 from speechbrain_llase.dataio.urls import local_path, show, whole
 from speechbrain_llase.inference.loading import load_enhancer
@@ -93,8 +93,12 @@ class Worker:
         """
 
         def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:
-            with folder.new_result(outcome.job) as path:
-                write_blocks(path, blocks, self.rate)
+            with ExitStack() as stack:  # the first one appears last
+                paths = [
+                    stack.enter_context(folder.new_result(part))
+                    for part in outcome.job.results
+                ]
+                write_voices(paths, blocks, self.rate)
 
         outcomes = enhance_many(
             self.enhancer,
@@ -105,6 +109,7 @@ class Worker:
             progress,
             stop,
             self.options.taken,
+            self.open_beside if self.enhancer.stages.hears_reference else None,
         )
         for outcome in outcomes:
             if outcome.report:
@@ -127,6 +132,13 @@ class Worker:
             self.losses[unit.name] = check_source(
                 path, self.rate, self.options.taken
             )
+            yield str(path)
+
+    @contextmanager
+    def open_beside(self, unit: Unit) -> Iterator[str]:
+        """Give a path to what is heard beside a file, its own or a copy's."""
+        with local_copy(whole(unit.beside)) as path:
+            check_source(path, self.rate)
             yield str(path)
 
     def describe(self, outcome: Outcome) -> Record:

@@ -13,7 +13,7 @@ from speechbrain_llase.bulk.manifest import (
     manifest_name,
     manifest_path,
 )
-from speechbrain_llase.bulk.plan import plan_run
+from speechbrain_llase.bulk.pairing import plan_task
 from speechbrain_llase.bulk.progress import Progress
 from speechbrain_llase.bulk.records import state_path
 from speechbrain_llase.bulk.refusals import refuse_taken
@@ -27,7 +27,11 @@ from speechbrain_llase.cli.common import (
     refuse,
     say,
 )
-from speechbrain_llase.cli.run_options import add_run_options
+from speechbrain_llase.cli.run_options import (
+    BESIDE,
+    add_run_options,
+    add_task_options,
+)
 from speechbrain_llase.cli.summary import RunSummary, open_details, tell
 from speechbrain_llase.dataio.urls import local_path, show
 
@@ -58,6 +62,13 @@ examples:
       takes the paths out of a column of a list
   speechbrain-llase enhance noisy/ --output enhanced --shard 2/8
       enhances the second eighth; seven more machines do the others
+
+  speechbrain-llase enhance mic/ --output near --source models/llase_g1 \\
+      --task aec --reference loudspeaker/
+      mic/day1/a.wav is heard with loudspeaker/day1/a.wav (or .flac, ...)
+  speechbrain-llase enhance calls/ --output parted --source models/llase_g1 \\
+      --task ss
+      a.wav gives a_1.wav and a_2.wav
 
 lists of inputs:
   .txt         one file or folder a line
@@ -118,6 +129,7 @@ def add_parser(subparsers) -> None:
         metavar="DIR",
         help="folder of the results, made if missing",
     )
+    add_task_options(parser)
     add_run_options(parser)
     add_model_options(parser)
 
@@ -125,7 +137,9 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase enhance`; return the exit code."""
     try:
-        plan = plan_run(args.inputs, args.output, args.column)
+        refuse_task(args)
+        how = args.column, args.reference, args.task == "ss"
+        plan = plan_task(args.inputs, args.output, *how)
         refuse_details(args, plan.units)
         if folder := local_path(args.output):
             make_output(folder)
@@ -192,10 +206,31 @@ def refuse_details(args: argparse.Namespace, units: UnitList) -> None:
     """Refuse --details where it cannot be told."""
     if args.details is None:
         return
-    if args.engine == "ray" or any(unit.kind != "file" for unit in units):
+    others = args.engine == "ray" or args.task == "ss"
+    if others or any(unit.kind != "file" for unit in units):
         raise ValueError(
             "--details is for files and the local engine, not for shards, "
-            "tables and --engine ray."
+            "tables, --engine ray and --task ss."
+        )
+
+
+def refuse_task(args: argparse.Namespace) -> None:
+    """Refuse a task without its second input, and one with too many."""
+    wanted = BESIDE.get(args.task)
+    if wanted and args.reference is None:
+        raise ValueError(
+            f"--task {args.task} hears {wanted} beside each input: give "
+            "--reference FILE|FOLDER|LIST|COLUMN."
+        )
+    if args.task == "ss" and args.channels == "each":
+        raise ValueError(
+            "--task ss gives two files of one channel: leave --channels each "
+            "out."
+        )
+    if not wanted and args.reference is not None:
+        raise ValueError(
+            f"--reference is for --task {' and '.join(BESIDE)}, not for "
+            f"{args.task}, which has one input."
         )
 
 
@@ -258,6 +293,11 @@ def follow(
                 summary.note(source, record)
             last = records[-1]
             progress.end(unit, last.seconds, bool(last.error))
+            if last.gaps:
+                progress.write(
+                    f"packet loss: {show(unit.source)}: {last.gaps} gaps, "
+                    f"{last.lost_s:.2f} of {last.seconds:.2f} s"
+                )
             for warning in last.warnings:
                 progress.write(f"warning: {show(unit.source)}: {warning}")
     except CannotGoOn as err:

@@ -6,6 +6,43 @@ from pathlib import Path
 
 from speechbrain_llase.cli.common import non_empty, positive
 
+BESIDE = {"aec": "what a loudspeaker plays", "tse": "the voice to extract"}
+
+
+def add_task_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a model of several tasks is to do."""
+    group = parser.add_argument_group(
+        "tasks of LLaSE-G1",
+        "A model folder of llase_g1 (--source) conceals lost packets, which are"
+        " found by\nthemselves and reported, cancels echo, extracts a voice and"
+        " separates two.",
+    )
+    add = group.add_argument
+    add(
+        "--task",
+        choices=["se", "plc", "aec", "tse", "ss"],
+        default="se",
+        help="enhancement, packet loss, echo, target speaker, separation into"
+        " NAME_1.wav and NAME_2.wav (default: %(default)s)",
+    )
+    add(
+        "--reference",
+        type=non_empty,
+        metavar="FILE|FOLDER|LIST|COLUMN",
+        help="what is heard beside the inputs: for aec what the loudspeaker"
+        " plays, for tse speech of the voice to extract. One file serves all"
+        " inputs; of a folder or a list, the file of the same name; a column"
+        " of a CSV or JSON input stands in the same row",
+    )
+    add(
+        "--passes",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="how often the model runs, each time but the first on its own"
+        " output (default: %(default)s)",
+    )
+
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what concerns many files, and what is told of them."""

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import BinaryIO
 import soundfile
 import torch
 
+from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.processing.framing import num_rows
+from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
 
 
 def split_batch(
@@ -119,6 +121,26 @@ def write_blocks(
         with open(path, "rb") as raw:
             if not any(raw.read(44)[40:]):  # the length, written at closing
                 raise incomplete(path)
+
+
+def write_voices(
+    paths: Sequence[Path], blocks: Iterable[torch.Tensor], sample_rate: int
+) -> None:
+    """Write blocks (T,) to one file, or (T, 2) to one for each speaker.
+
+    As `write_blocks` does.
+    """
+    if len(paths) == 1:
+        return write_blocks(paths[0], blocks, sample_rate)
+    with SampleSpool() as second:
+
+        def first() -> Iterator[torch.Tensor]:
+            for block in blocks:
+                second.write(block[:, 1])
+                yield block[:, 0]
+
+        write_blocks(paths[0], first(), sample_rate)
+        write_blocks(paths[1], second.blocks(MATCH_BLOCK), sample_rate)
 
 
 def incomplete(path: Path) -> RuntimeError:

@@ -31,6 +31,7 @@ class Entry:
 
     path: str  # as it is written there; a file, or a folder in a .txt list
     name: str | None = None  # names the output; None: the path does
+    beside: str = ""  # what is heard beside it
 
 
 def is_list(path: Path) -> bool:

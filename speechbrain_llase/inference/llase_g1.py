@@ -4,9 +4,9 @@ Read enhancement.py first: every task goes the way of `enhance_batch` there,
 over the stages of multitask.py.
 """
 
-import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -15,21 +15,24 @@ from speechbrain.utils.logger import get_logger
 from speechbrain_llase.dataio.audio_writer import (
     check_writable,
     split_batch,
-    write_whole,
+    write_voices,
 )
-from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.inference.enhancement import EnhanceLLaSE
 from speechbrain_llase.inference.long_files import enhance_blocks
-from speechbrain_llase.inference.multitask import TASKS, MultitaskStages
+from speechbrain_llase.inference.multitask import (
+    LIKE_ENHANCEMENT,
+    TASKS,
+    MultitaskStages,
+)
 from speechbrain_llase.inference.reports import Report
 from speechbrain_llase.inference.sources import fetch_audio
+from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.processing.packet_loss import find_gaps
-from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
 
 logger = get_logger(__name__)
 Waves = torch.Tensor | Sequence[torch.Tensor]
 Enhanced = torch.Tensor | tuple[torch.Tensor, list[Report]]
-GUARDED = ("se", "plc")  # tasks whose input is what the output should be like
 
 
 class LLaSEG1(EnhanceLLaSE):
@@ -90,12 +93,8 @@ class LLaSEG1(EnhanceLLaSE):
             compare the output with the input, for a task whose output is
             another than its input.
         """
-        model = copy.copy(self)
-        stages = self.stages.having(
-            task=task, references=references, **settings
-        )
-        model.stages = stages
-        if self.is_watched and task not in GUARDED:
+        model = self.having(task=task, references=references, **settings)
+        if self.is_watched and task not in LIKE_ENHANCEMENT:
             raise ValueError(
                 f"Guard and candidates want the output to be like the input, "
                 f"which task={task} does not. Switch them off."
@@ -116,7 +115,7 @@ class LLaSEG1(EnhanceLLaSE):
         enhanced = super(LLaSEG1, model).enhance_batch(
             noisy, lengths, return_details
         )
-        if not return_details or model.stages.task_name != "plc":
+        if not return_details or not model.stages.conceals:
             return enhanced
         wavs, found = enhanced
         items = split_batch(noisy, lengths)
@@ -228,6 +227,15 @@ class LLaSEG1(EnhanceLLaSE):
         )
         return super(LLaSEG1, model).predict_tokens(mixtures, lengths)
 
+    def stream(self, *args, **kwargs) -> EnhancerStream:
+        """Begin to enhance, or to conceal, audio that arrives in chunks."""
+        if self.stages.task_name not in LIKE_ENHANCEMENT:
+            raise ValueError(
+                f"A stream has one input and one output, and task="
+                f"{self.stages.task_name} needs more: pass whole files."
+            )
+        return super().stream(*args, **kwargs)
+
     # -- files ---------------------------------------------------------------
 
     def enhance_file(
@@ -300,24 +308,12 @@ class LLaSEG1(EnhanceLLaSE):
         model = self.doing("ss", passes=passes)
         path = fetch_audio(filename, **kwargs)
         blocks = enhance_blocks(model.stages, path)
-        write_both(output_filenames, blocks, self.hparams.sample_rate)
-
-
-def write_both(
-    paths: tuple[str | Path, str | Path],
-    blocks: Iterator[torch.Tensor],
-    sample_rate: int,
-) -> None:
-    """Write blocks (T, 2) to two files, each of which appears whole."""
-    with SampleSpool() as second:
-
-        def first() -> Iterator[torch.Tensor]:
-            for block in blocks:
-                second.write(block[:, 1])
-                yield block[:, 0]
-
-        write_whole(paths[0], first(), sample_rate)
-        write_whole(paths[1], second.blocks(MATCH_BLOCK), sample_rate)
+        with ExitStack() as stack:
+            partial = [
+                stack.enter_context(whole_file(name))
+                for name in output_filenames
+            ]
+            write_voices(partial, blocks, self.hparams.sample_rate)
 
 
 def add_gaps(report: Report, gaps: list[tuple[int, int]]) -> Report:

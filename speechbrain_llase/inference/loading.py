@@ -27,18 +27,21 @@ def load_enhancer(
     guard: bool = False,
     refine: bool | str = False,
     generative: float | None = None,
+    task: str = "se",
+    passes: int = 1,
 ) -> "EnhanceLLaSE":
     """Load a model; None leaves a setting to the model, or threads to PyTorch.
 
     `device` may be auto: a CUDA device, if there is one. `batch_size` counts
     the windows that run together; `threads` are for the whole process; `guard`
     switches the model's guard on. `refine` is True or the source of a model
-    whose refiner is taken; `generative` is the refiner's knob, 0 to 1. A
-    ValueError, if the device is not here or the source is unknown.
+    whose refiner is taken; `generative` is the refiner's knob, 0 to 1; `task`
+    and `passes` are those of `LLaSEG1`. A ValueError, if the device is not
+    here, the source is unknown, or the model has not this task.
     """
     import torch
 
-    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase import EnhanceLLaSE, LLaSEG1
 
     device = pick_device(device)
     if threads:
@@ -48,12 +51,14 @@ def load_enhancer(
         chosen["guard"] = {"enabled": True}
     if refine:
         chosen["refine"] = refine
-    return EnhanceLLaSE.from_hparams(
+    is_plain = (task, passes) == ("se", 1)
+    enhancer = (EnhanceLLaSE if is_plain else LLaSEG1).from_hparams(
         source=source,
         run_opts={"device": device, "precision": precision},
         overrides={key: value for key, value in chosen.items() if value}
         | ({} if generative is None else {"generative": generative}),
     )
+    return enhancer if is_plain else enhancer.doing(task, passes=passes)
 
 
 def part_overrides(overrides: dict | str | None) -> dict[str, dict | str]:

@@ -56,7 +56,7 @@ TASKS = {
     "tse": Task("y", "enrolment", True, False),  # target-speaker extraction
     "ss": Task(separates=True),  # separation of two speakers
 }
-REFINED = ("se", "plc")  # whose output is what a refiner hears in the input
+LIKE_ENHANCEMENT = ("se", "plc")  # the output should be like the input
 
 
 class MultitaskStages(Stages):
@@ -80,18 +80,22 @@ class MultitaskStages(Stages):
             raise ValueError(
                 f"task={name!r} is not known; choose one of {', '.join(TASKS)}."
             )
-        refined = self.refines and name not in REFINED
+        refined = self.refines and name not in LIKE_ENHANCEMENT
         if not isinstance(lm, MultitaskLM) or self.joined or refined:
             raise ValueError(
                 "Tasks need a MultitaskLM as token_lm, context_from: own and, "
-                f"but for {' and '.join(REFINED)}, no refiner; this model has {type(lm).__name__}, "
-                f"{hparams.context_from} and {', '.join(mods)}. Load llase_g1, "
-                "or take EnhanceLLaSE."
+                f"but for {' and '.join(LIKE_ENHANCEMENT)}, no refiner; this "
+                f"model has {type(lm).__name__}, {hparams.context_from} and "
+                f"{', '.join(mods)}. Load llase_g1, or take EnhanceLLaSE."
             )
         self.task_name, self.task = name, TASKS[name]
+        self.hears_reference = self.task.reference is not None
+        self.conceals = name == "plc"
         self.references = getattr(hparams, "references", ())
         self.aligns = getattr(hparams, "aligns", True)
         self.passes = getattr(hparams, "passes", 1)
+        if (name, self.passes) != ("se", 1):
+            self.told = {"task": name, "passes": self.passes}
         spent = (self.passes - 1) * HOP_LENGTH + self.crossfade // 2
         if self.passes < 1 or spent > self.context * HOP_LENGTH:
             raise ValueError(
@@ -264,7 +268,7 @@ class MultitaskStages(Stages):
         self, enhanced: torch.Tensor, noisy: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Leave lost packets out of what levels are matched on."""
-        if self.task_name == "plc":
+        if self.conceals:
             enhanced = keep_received(enhanced, noisy)
         return enhanced, noisy
 

@@ -85,6 +85,9 @@ class Stages:
         self.hears_speech = hears == "speech"
         self.divides_by_peak = True  # files, before anything else
         self.references = ()  # what is heard beside files, if anything is
+        self.hears_reference = False
+        self.conceals = False  # whether lost packets are looked for
+        self.told = {}  # settings that a run is described by, beside hparams
         wanted = getattr(hparams, "refine", True)
         self.refines = "refiner" in mods and bool(wanted)
         refiner = mods["refiner"] if self.refines else None

@@ -244,6 +244,8 @@ def test_refusals(load_g1, g1, waves, tiny_folder):
     assert model.conceal_batch(mixture).shape == mixture.shape
     with pytest.raises(ValueError, match="Switch them off"):
         model.separate_batch(mixture)
+    with pytest.raises(ValueError, match="A stream has one input"):
+        g1.doing("ss").stream()
 
 
 def test_a_refiner_of_what_is_like_its_input(load_g1, g1, waves):
