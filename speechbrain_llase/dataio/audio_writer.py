@@ -17,6 +17,9 @@ from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
 
+LARGEST = 5e17  # of a sample; full scale is 1
+NO_AUDIO = "NaN or infinite, or absurdly large (over 5e17; full scale is 1)"
+
 
 def split_batch(
     noisy: torch.Tensor, lengths: torch.Tensor | None
@@ -40,7 +43,7 @@ def split_batch(
     bad = [k for k, item in enumerate(noisy) if not is_finite(item)]
     if bad:
         raise ValueError(
-            f"Items {bad} hold NaN or infinite samples; leave them out or "
+            f"Items {bad} hold samples that are {NO_AUDIO}; leave them out or "
             "repair them."
         )
     if lengths is None:
@@ -63,10 +66,14 @@ def split_batch(
 
 
 def is_finite(wav: torch.Tensor) -> bool:
-    """Tell whether no sample is NaN or infinite, in one pass over them."""
+    """Tell whether no sample is NaN, infinite or absurdly large.
+
+    Of larger samples, single precision cannot hold the squares any more.
+    """
     if not wav.numel():
         return True
-    return bool(torch.stack(wav.aminmax()).isfinite().all())
+    low, high = wav.aminmax()  # NaN where one is, in one pass
+    return bool(low >= -LARGEST) and bool(high <= LARGEST)
 
 
 def is_audible(wav: torch.Tensor) -> bool:

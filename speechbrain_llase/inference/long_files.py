@@ -129,7 +129,7 @@ def window_steps(
             enhanced.write(torch.zeros_like(block))
         return
     device = windows.stages.device
-    scale = noisy.peak if windows.stages.divides_by_peak else 1.0
+    scale = windows.stages.fed_scale(noisy.peak)
     for block in noisy.blocks(FED):
         # as `to_peak` does for a tensor
         ready = yield from windows.take(block.to(device) / scale)
@@ -161,7 +161,7 @@ def restoring_gain(
 ) -> float:
     """Gain that brings speech back to its level in the input."""
     if stages.keeps_level:
-        return noisy.peak
+        return stages.fed_scale(noisy.peak)
     if not stages.hparams.restore_level:
         return 1.0
     matcher = GainMatcher()

@@ -88,6 +88,8 @@ class MultitaskStages(Stages):
                 f"model has {type(lm).__name__}, {hparams.context_from} and "
                 f"{', '.join(mods)}. Load llase_g1, or take EnhanceLLaSE."
             )
+        if name != "se":  # talkers that are not wanted, lost packets
+            self.follows = self.keeps_level = False
         self.task_name, self.task = name, TASKS[name]
         self.hears_reference = self.task.reference is not None
         self.conceals = name == "plc"

@@ -38,7 +38,9 @@ from speechbrain_llase.processing.signal_processing import (
     fit_length,
     match_gain,
     to_peak,
+    within_full_scale,
 )
+from speechbrain_llase.processing.speech_gain import SpeechGain
 
 SCHEMES = ("joined", "own")
 LEVEL_SOURCES = ("peak", "speech")  # that set what the frontend hears
@@ -53,7 +55,8 @@ class Stages:
         frontend, token_lm, vocoder and, where a model has one, refiner.
     hparams : SimpleNamespace
         Settings of the model's YAML: `EnhanceLLaSE.HPARAMS_NEEDED`, and those
-        that not all models have: decoder_hears, hears, refine, generative.
+        that not all models have: decoder_hears, hears, refine, generative,
+        follow_level.
     device : torch.device or str
         Where the networks are.
     inference_ctx : context manager
@@ -92,8 +95,10 @@ class Stages:
         self.refines = "refiner" in mods and bool(wanted)
         refiner = mods["refiner"] if self.refines else None
         self.generative = check_knob(refiner, hparams)
-        keeps_level = getattr(refiner, "keeps_level", False)
-        self.keeps_level = keeps_level and self.hears_speech
+        keeps = getattr(refiner, "keeps_level", False) and self.hears_speech
+        follows = hparams.restore_level and not keeps
+        self.follows = follows and getattr(hparams, "follow_level", False)
+        self.keeps_level = keeps or self.follows  # of each window
         if self.refines and self.joined:
             raise ValueError(
                 "A refiner takes the audio of each window: it needs "
@@ -157,12 +162,8 @@ class Stages:
     def cut(
         self, noisy: list[torch.Tensor], plans: list[list[Window]]
     ) -> list[torch.Tensor]:
-        """Scale files (T,) to [-1, 1]; cut out (T,) of each planned window.
-
-        They stay as they are where each window is brought to a level.
-        """
-        as_is = self.hears_speech or not self.divides_by_peak
-        scale = torch.Tensor.float if as_is else to_peak
+        """Scale files (T,) to [-1, 1]; cut out (T,) of each planned window."""
+        scale = to_peak if self.divides_by_peak else torch.Tensor.float
         return [
             window
             for wav, plan in zip(noisy, plans, strict=True)
@@ -284,20 +285,31 @@ class Stages:
     ) -> list[torch.Tensor]:
         """Join windows (320 N,) to files (T,) at the level of the noisy ones.
 
-        Files without windows are zeros.
+        Files without windows are zeros. No result passes full scale where its
+        input did not: it is scaled down as a whole.
         """
         like = {"device": self.device, "dtype": torch.float32}
         enhanced = [torch.zeros(len(x), **like) for x in noisy]
         for k, pieces in enumerate(by_file(waves, plans)):
             if not pieces:
                 continue
-            wav = stitch(pieces, plans[k], HOP_LENGTH, self.crossfade)
-            wav = fit_length(wav, len(noisy[k]))
-            if self.hparams.restore_level and not self.keeps_level:
-                both = self.comparable(wav.detach(), noisy[k].detach().float())
+            plan, own = plans[k], noisy[k].detach().float()
+            if self.follows:
+                heard = self.cut([own], [plan])
+                pieces = list(map(SpeechGain(), pieces, heard, plan))
+            wav = stitch(pieces, plan, HOP_LENGTH, self.crossfade)
+            wav = fit_length(wav, len(own))
+            if self.keeps_level:
+                wav = wav * self.fed_scale(float(own.abs().max()))
+            elif self.hparams.restore_level:
+                both = self.comparable(wav.detach(), own)
                 wav = wav * match_gain(*both)
-            enhanced[k] = wav
+            enhanced[k] = within_full_scale(wav, own)
         return enhanced
+
+    def fed_scale(self, peak: float) -> float:
+        """What a file of this peak is divided by."""
+        return peak if self.divides_by_peak else 1.0
 
     def new_stitcher(self) -> Stitcher:
         """Begin to join the windows of a file, one by one."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_llase.dataio.audio_writer import is_finite
+from speechbrain_llase.dataio.audio_writer import NO_AUDIO, is_finite
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.window_stream import WindowStream
 from speechbrain_llase.processing.framing import HOP_LENGTH
@@ -17,13 +17,14 @@ RAMP = 320  # samples over which a new gain is reached; 20 ms
 class EnhancerStream:
     """Audio in chunks of any size in, enhanced audio out.
 
-    With the peak and the gain of the whole recording, the output is that of
-    `enhance_file` with the same windows, one window at a time. Without them
-    both are estimated from what came so far: the input is divided by
-    its peak up to the end of the window that runs (context included), and
-    the output is scaled by the gain that matches all speech up to then,
-    reached over 20 ms. Speech then starts at a level that settles within the
-    first windows.
+    With the peak (and, for models whose level does not follow the input's,
+    the gain) of the whole recording, the output is that of `enhance_file` with
+    the same windows, one window at a time. Without them both are estimated
+    from what came so far: the input is divided by its peak up to the end of
+    the window that runs (context included), and the output is scaled by the
+    gain that matches all speech up to then, reached over 20 ms. Speech then
+    starts at a level that settles within the first windows. Samples that would
+    pass full scale, and the peak of the input so far, are cut off there.
 
     Arguments
     ---------
@@ -51,17 +52,16 @@ class EnhancerStream:
             raise ValueError(f"peak={peak} must be above 0, or None.")
         if gain is not None and not gain >= 0:
             raise ValueError(f"gain={gain} must be 0 or above, or None.")
+        if gain is not None:
+            stages = stages.having(restore_level=False)
         self.stages = stages
         self.windows = WindowStream(stages, batch=1)
         self.peak = peak
         self.gain = gain
         self.given_peak = peak is not None
-        self.matcher = None if gain is not None else GainMatcher()
-        if not stages.hparams.restore_level and gain is None:
-            self.matcher, self.gain = None, 1.0
-        if stages.keeps_level:  # windows come and go at the input's level
-            self.peak, self.given_peak = 1.0, True
-            self.matcher, self.gain = None, 1.0
+        if stages.keeps_level or not stages.hparams.restore_level:
+            self.gain = 1.0 if gain is None else gain
+        self.matcher = None if self.gain is not None else GainMatcher()
         self.noisy = self.nothing()  # not matched yet
         self.arrived = self.given = 0
         self.closed = False
@@ -131,7 +131,7 @@ class EnhancerStream:
                 "integers divided by their full scale (32768 for 16 bits)."
             )
         if not is_finite(wav):
-            raise ValueError("A chunk holds NaN or infinite samples.")
+            raise ValueError(f"A chunk holds samples that are {NO_AUDIO}.")
 
     def follow_peak(self, peak: float) -> None:
         """Rescale what waits in the windows when the peak grows."""
@@ -142,8 +142,15 @@ class EnhancerStream:
         self.peak = peak
 
     def scale(self, enhanced: torch.Tensor) -> torch.Tensor:
-        """Apply the gain, or find a better one first."""
+        """Bring what is final to its level, within full scale."""
         self.given += len(enhanced)
+        limit = max(1.0, self.peak or 0.0)
+        return self.at_level(enhanced).clamp(-limit, limit)
+
+    def at_level(self, enhanced: torch.Tensor) -> torch.Tensor:
+        """Apply the gain, or find a better one first."""
+        if self.stages.keeps_level:  # at which the windows are fed
+            return enhanced * (self.gain * (self.peak or 1.0))
         if not len(enhanced) or not self.matcher:
             return enhanced * (self.gain if self.gain is not None else 1.0)
         self.matcher.add(enhanced, self.noisy[: len(enhanced)])

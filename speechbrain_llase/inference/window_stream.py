@@ -26,6 +26,7 @@ from speechbrain_llase.inference.windows import (
 )
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.signal_processing import fit_length
+from speechbrain_llase.processing.speech_gain import SpeechGain
 
 Returned = TypeVar("Returned")
 
@@ -79,6 +80,8 @@ class WindowStream:
         self.details = details
         self.reference = reference
         self.stitcher = stages.new_stitcher()
+        self.gain = SpeechGain() if stages.follows else None
+        self.heard = []  # joined: audio of the windows that wait
         self.audio = torch.zeros(0, dtype=torch.float32)  # arrived and needed
         self.fresh = []  # arrived after it, not yet joined to it
         self.arrived = 0  # samples so far
@@ -141,6 +144,11 @@ class WindowStream:
         """Scale what has arrived and is still needed."""
         self.gather()
         self.audio = self.audio * gain
+        self.heard = [wav * gain for wav in self.heard]
+        if self.gain:
+            self.gain.scale(gain)
+        if self.stages.keeps_level:
+            self.stitcher.scale(gain)
 
     def place(self, index: int) -> Window:
         """Place of a window that is not near the end."""
@@ -168,14 +176,15 @@ class WindowStream:
         next_start = max(0, some[-1].stop - self.context) * HOP_LENGTH
         self.audio = self.audio[next_start - behind :]
         feats = yield Wanted(self.stages.extract, wavs)
-        if self.stages.joined:  # its features are refined by no audio
+        if self.stages.joined:
+            self.heard += wavs
             some, feats = self.join(some, feats, plan)
-            wavs = [None] * len(feats)
+            wavs, self.heard = self.heard[: len(some)], self.heard[len(some) :]
         pieces = []
         if feats:
             pairs = list(zip(feats, wavs, strict=True))
             pieces = yield Wanted(self.generate, pairs)
-        return self.stitch(some, pieces, plan)
+        return self.stitch(some, wavs, pieces, plan)
 
     def join(
         self,
@@ -207,13 +216,17 @@ class WindowStream:
     def stitch(
         self,
         some: list[Window],
+        wavs: list[torch.Tensor],
         pieces: list[tuple[torch.Tensor, Posterior]],
         plan: list[Window] | None,
     ) -> torch.Tensor:
         """Join decoded windows to what went before."""
         parts = [self.audio[:0]]
-        for window, (piece, posterior) in zip(some, pieces, strict=True):
+        made = zip(some, wavs, pieces, strict=True)
+        for window, heard, (piece, posterior) in made:
             self.made += 1
+            if self.gain:
+                piece = self.gain(piece, heard, window)
             if posterior.log_prob is not None:
                 self.log_prob += float(window.kept(posterior.log_prob).sum())
                 self.num_scored += window.stop - window.start

@@ -121,6 +121,11 @@ class Stitcher:
         self.crossfade = crossfade
         self.leaving = None  # the last window, around its seam with the next
 
+    def scale(self, gain: float) -> None:
+        """Scale what is to be faded into the next window."""
+        if self.leaving is not None:
+            self.leaving = self.leaving * gain
+
     def add(
         self, piece: torch.Tensor, window: Window, coming: int | None
     ) -> torch.Tensor:

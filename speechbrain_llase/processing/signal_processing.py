@@ -47,6 +47,14 @@ def to_peak(wav: torch.Tensor) -> torch.Tensor:
     return wav / torch.where(peak > 0, peak, 1)
 
 
+def within_full_scale(wav: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+    """Scale (T,) down to full scale, or to the peak of a louder one (S,)."""
+    if not len(wav):
+        return wav
+    peak = wav.detach().abs().max()
+    return wav * (beside.abs().max().clamp(min=1) / peak).clamp(max=1)
+
+
 def centred_frames(wavs: torch.Tensor, length: int, hop: int) -> torch.Tensor:
     """Cut (B, N * hop) into frames (B, N, length), zeros past the ends.
 

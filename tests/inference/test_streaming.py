@@ -175,3 +175,62 @@ def test_closed_streams_and_bad_levels(model):
         model.stream(peak=0.0)
     with pytest.raises(ValueError, match="gain=-1"):
         model.stream(gain=-1.0)
+
+
+# -- level -------------------------------------------------------------------
+
+
+@pytest.fixture
+def following(model, monkeypatch):
+    """The model, its level following that of speech in the input."""
+    stages = model.stages.having(follow_level=True)
+    monkeypatch.setattr(model, "stages", stages)
+    return model
+
+
+def test_windows_at_their_level_are_the_same_everywhere(
+    following, noise, tmp_path
+):
+    """Batch, file and stream agree; the peak of a stream may grow."""
+    loud = torch.cat([0.05 * noise[:30000], noise[30000:]])
+    soundfile.write(tmp_path / "in.wav", loud.numpy(), 16000, "FLOAT")
+    batch = following.enhance_batch(loud[None])[0]
+    file = following.enhance_file(tmp_path / "in.wav")
+    torch.testing.assert_close(file, batch, atol=1e-5, rtol=1e-4)
+    peak = float(loud.abs().max())
+    stream = push_all(following.stream(peak=peak), loud, [1, 4000, 333])
+    torch.testing.assert_close(stream, batch, atol=1e-5, rtol=1e-4)
+    grown = push_all(following.stream(), loud, [500])
+    end = slice(48000, 60000)  # heard at the same peak again
+    torch.testing.assert_close(grown[end], batch[end], atol=1e-4, rtol=1e-2)
+
+
+@pytest.mark.parametrize("loudest", [0.5, 3.0])
+def test_no_result_passes_full_scale(model, noise, loudest, monkeypatch):
+    """Unless the input did; it is scaled, in a stream it is cut off."""
+    wav = noise * loudest / noise.abs().max()
+    limit = max(1.0, loudest) + 1e-5
+    streamed = push_all(model.stream(gain=1e4), wav, [700])
+    assert float(streamed.abs().max()) == pytest.approx(limit, rel=1e-4)
+    monkeypatch.setattr(
+        "speechbrain_llase.inference.stages.match_gain", lambda *_: 1e4
+    )
+    batch = model.enhance_batch(wav[None])
+    assert float(batch.abs().max()) == pytest.approx(limit, rel=1e-4)
+
+
+@pytest.mark.parametrize("sample", [1e18, -1e300, float("inf"), float("nan")])
+def test_what_is_no_audio_is_refused(model, noise, sample, tmp_path):
+    """Nothing infinite comes out: a ValueError says what came in."""
+    wav = noise.double()
+    wav[77] = sample
+    soundfile.write(tmp_path / "in.wav", wav.numpy(), 16000, "DOUBLE")
+    for work in (
+        lambda: model.enhance_batch(wav[None]),
+        lambda: model.stream().push(wav),
+        lambda: model.enhance_file(tmp_path / "in.wav"),
+    ):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            work()
+    wav[77] = 1e17
+    assert model.enhance_batch(wav[None]).isfinite().all()
