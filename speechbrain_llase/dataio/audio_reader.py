@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import torch
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_llase.dataio.audio_writer import NO_AUDIO, is_finite
+from speechbrain_llase.dataio.audio_writer import NOT_SAMPLES, is_finite
 from speechbrain_llase.dataio.resampling import RATES, BlockResampler
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.dataio.sound_file import Sound, open_sound
@@ -106,7 +106,7 @@ def resampled(
         is_last = len(block) < frames
         count += len(block)
         if not is_finite(torch.from_numpy(block)):
-            raise ValueError(f"{name} holds samples that are {NO_AUDIO}.")
+            raise ValueError(f"{name} holds samples that are {NOT_SAMPLES}.")
         yield torch.from_numpy(resampler.push(block, is_last))
         check(count / sound.rate)
     stated = "" if sound.stated is None else f"{sound.stated:g} s"

@@ -18,7 +18,7 @@ from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
 
 LARGEST = 5e17  # of a sample; full scale is 1
-NO_AUDIO = "NaN or infinite, or absurdly large (over 5e17; full scale is 1)"
+NOT_SAMPLES = "NaN or infinite, or absurdly large (over 5e17; full scale is 1)"
 
 
 def split_batch(
@@ -43,7 +43,7 @@ def split_batch(
     bad = [k for k, item in enumerate(noisy) if not is_finite(item)]
     if bad:
         raise ValueError(
-            f"Items {bad} hold samples that are {NO_AUDIO}; leave them out or "
+            f"Items {bad} hold samples that are {NOT_SAMPLES}; leave them out or "
             "repair them."
         )
     if lengths is None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_llase.dataio.audio_writer import NO_AUDIO, is_finite
+from speechbrain_llase.dataio.audio_writer import NOT_SAMPLES, is_finite
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.inference.window_stream import WindowStream
 from speechbrain_llase.processing.framing import HOP_LENGTH
@@ -131,7 +131,7 @@ class EnhancerStream:
                 "integers divided by their full scale (32768 for 16 bits)."
             )
         if not is_finite(wav):
-            raise ValueError(f"A chunk holds samples that are {NO_AUDIO}.")
+            raise ValueError(f"A chunk holds samples that are {NOT_SAMPLES}.")
 
     def follow_peak(self, peak: float) -> None:
         """Rescale what waits in the windows when the peak grows."""

@@ -84,7 +84,7 @@ class SpeechGain:
         count = len(wave) // HOP_LENGTH
         curve = torch.full((count,), self.decibels, dtype=torch.float64)
         if len(rows):
-            curve = smooth(between(rows, running_median(gains), count))
+            curve = smooth_curve(between(rows, running_median(gains), count))
             self.decibels = float(window.kept(curve)[-1])
             power = ours.sum(1) * 10 ** (curve / 10)
             self.speech = float(power[rows].mean())
@@ -174,7 +174,7 @@ def between(
     return gains[before].minimum(gains[after])
 
 
-def smooth(curve: torch.Tensor) -> torch.Tensor:
+def smooth_curve(curve: torch.Tensor) -> torch.Tensor:
     """Mean of `SMOOTH` values around each of (N,), the ends repeated."""
     side = SMOOTH // 2
     padded = torch.nn.functional.pad(
