@@ -20,7 +20,7 @@ RUN useradd --uid 1000 --create-home llase && chmod 1777 /home/llase
 COPY constraints.txt setup.py pyproject.toml MANIFEST.in LICENSE README.md /src/
 COPY hparams /src/hparams
 COPY speechbrain_llase /src/speechbrain_llase
-RUN pip install --no-cache-dir -c /src/constraints.txt "/src[demo,evaluation]" \
+RUN pip install --no-cache-dir -c /src/constraints.txt "/src[demo,evaluation,formats]" \
     && rm -r /src
 
 USER 1000
