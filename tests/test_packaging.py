@@ -71,6 +71,26 @@ def test_version_is_stated_once(arguments):
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", arguments["version"])
 
 
+def test_a_tag_gives_the_notes_of_its_version(tmp_path):
+    """As the workflow of a release does; another version is refused."""
+    for name in (".ci", "speechbrain_llase"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / ".ci/release", tmp_path / ".ci")
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    init = "speechbrain_llase/__init__.py"
+    shutil.copy(ROOT / init, tmp_path / init)
+    script = str(tmp_path / ".ci/release")
+    version = speechbrain_llase.__version__
+    notes = run("bash", script, f"v{version}")
+    assert "### Added" in notes and "\n## " not in notes
+    with pytest.raises(AssertionError, match=f"package states {version}"):
+        run("bash", script, "v99.0.0")
+    text = (tmp_path / "CHANGELOG.md").read_text("utf-8")
+    (tmp_path / "CHANGELOG.md").write_text(text.replace(f"[{version}]", "[x]"))
+    with pytest.raises(AssertionError, match=r"has no section \[0"):
+        run("bash", script, f"v{version}")
+
+
 def test_no_top_level_hparams(arguments):
     tops = {name.split(".")[0] for name in arguments["packages"]}
     assert tops == {"speechbrain_llase"}
@@ -167,6 +187,7 @@ def test_archives_hold_every_model_file(archives):
         names = packed.namelist()
     inside = "speechbrain_llase/hparams/"
     assert {inside + name for name in models} <= set(names)
+    assert inside + "llase_mini/MODEL_CARD.md" in names
     tops = {name.split("/")[0] for name in names}
     assert all(top.startswith("speechbrain_llase") for top in tops), tops
 
@@ -174,6 +195,7 @@ def test_archives_hold_every_model_file(archives):
         names = {name.partition("/")[2] for name in packed.getnames()}
     assert {f"hparams/{name}" for name in models} <= names
     assert {"LICENSE", "README.md", "constraints.txt", "setup.py"} <= names
+    assert "hparams/llase_mini/MODEL_CARD.md" in names
 
 
 @pytest.mark.slow

@@ -61,7 +61,12 @@ def test_a_model_equals_itself(compare, work, capsys):
     for values in report["summary"].values():
         assert values["before"] == values["after"]
         assert values["change"] == values["low"] == values["high"] == 0
-    assert "| OVRL |" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "| OVRL |" in said.out
+    reading, loading, *bar = said.err.splitlines()
+    assert reading.startswith("reading the speech in")
+    assert loading.startswith("loading") and loading.endswith("measures ...")
+    assert any("2/2" in line and "mixture" in line for line in bar)
 
 
 def test_another_model_differs(compare, work):

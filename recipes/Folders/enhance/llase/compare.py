@@ -72,12 +72,14 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 2 where speech or noise cannot be used.
     """
     args = parse(arguments)
+    tell(f"reading the speech in {args.clean}, every file to its end")
     try:
         speech = find_audio(args.clean, resample=False)
         noises = find_audio(args.noise, resample=True) if args.noise else []
     except (FileNotFoundError, ValueError) as err:
         print(f"error: {err}", file=sys.stderr)
         return 2
+    tell(f"loading {args.before}, {args.after} and the measures")
     options = {"device": args.device}
     models = {
         name: EnhanceLLaSE.from_hparams(source, run_opts=options)
@@ -86,20 +88,27 @@ def main(arguments: list[str] | None = None) -> int:
     tokenizer = SpeechTokenizer(args.before, args.device)
     scorers = make_scorers(args)
     clips = []
-    for at, (name, path) in enumerate(tqdm(speech, unit="utterance")):
-        clean = read_speech(path, SAMPLE_RATE)[1]
-        for repeat in range(args.repeats):
-            rng = np.random.default_rng([SEED, at, repeat])
-            mixture = draw(clean, noises, args.snr_db, rng)
-            rows = compare(mixture, models, tokenizer, scorers)
-            about = {"kind": mixture.kind, "snr_db": mixture.snr_db}
-            clips.append({"utterance": name, **about, "rows": rows})
+    with tqdm(total=len(speech) * args.repeats, unit="mixture") as bar:
+        for at, (name, path) in enumerate(speech):
+            clean = read_speech(path, SAMPLE_RATE)[1]
+            for repeat in range(args.repeats):
+                rng = np.random.default_rng([SEED, at, repeat])
+                mixture = draw(clean, noises, args.snr_db, rng)
+                rows = compare(mixture, models, tokenizer, scorers)
+                about = {"kind": mixture.kind, "snr_db": mixture.snr_db}
+                clips.append({"utterance": name, **about, "rows": rows})
+                bar.update()
     summary = summarise(clips)
     print(f"\n{len(clips)} mixtures of {len(speech)} utterances\n")
     print(table(summary))
     report = {"settings": vars(args), "summary": summary, "clips": clips}
     write_text(args.output, json.dumps(report, indent=1, default=str))
     return 0
+
+
+def tell(line: str) -> None:
+    """Say what takes its time before the bar with the estimate begins."""
+    print(f"{line} ...", file=sys.stderr, flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
