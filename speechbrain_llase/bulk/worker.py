@@ -138,7 +138,7 @@ class Worker:
     def open_beside(self, unit: Unit) -> Iterator[str]:
         """Give a path to what is heard beside a file, its own or a copy's."""
         with local_copy(whole(unit.beside)) as path:
-            check_source(path, self.rate)
+            refuse_special(str(path))
             yield str(path)
 
     def describe(self, outcome: Outcome) -> Record:
