@@ -5,11 +5,15 @@ what learns is decided by `FineTunedLM`. A run that is killed and started again
 goes on as if nothing had happened: same batches, same noise, same losses.
 """
 
+import re
+from pathlib import Path
+
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_llase.inference.sources import resolve_source
+from speechbrain_llase.processing.hearing import hear
 from speechbrain_llase.processing.signal_processing import to_peak
 from speechbrain_llase.training.checkpointing import EpochTotals, TokenizerName
 from speechbrain_llase.training.items import (
@@ -44,6 +48,7 @@ class TokenLMBrain(sb.Brain):
     """
 
     place = (0, 1)  # rank and number of processes
+    hears_speech = False  # brought to one level, as the base's YAML says
 
     def init_optimizers(self):
         """One optimizer for what learns, and its schedule."""
@@ -80,7 +85,10 @@ class TokenLMBrain(sb.Brain):
         """Predict the clean tokens of noisy speech and compare."""
         batch = batch.to(self.device)
         noisy, lengths = batch.noisy
-        feats = self.modules.frontend(to_peak(noisy), lengths)
+        heard = (
+            hear_rows(noisy, lengths) if self.hears_speech else to_peak(noisy)
+        )
+        feats = self.modules.frontend(heard, lengths)
         return self.modules.token_loss(feats, batch.tokens.data)
 
     def compute_objectives(self, scores: TokenScores, batch, stage):
@@ -162,6 +170,22 @@ class TokenLMBrain(sb.Brain):
         board.log_stats(numbers, **parts)
 
 
+def hears_speech(source: str) -> bool:
+    """Tell whether the model in a folder says `hears: speech`."""
+    yaml = Path(source, "hyperparams.yaml")
+    text = yaml.read_text("utf-8") if yaml.is_file() else ""
+    return re.search(r"^hears: *speech\b", text, re.MULTILINE) is not None
+
+
+def hear_rows(noisy: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Hear rows (B, T) without what lies past their relative lengths (B,)."""
+    heard = torch.zeros_like(noisy)
+    for row, wav, length in zip(heard, noisy, lengths, strict=True):
+        size = round(float(length) * len(wav))
+        row[:size] = hear(wav[:size])[0]
+    return heard
+
+
 def train_token_lm(
     hparams: dict, run_opts: dict, parts: dict[str, Part], tokenizer_id: str
 ) -> TokenLMBrain:
@@ -181,6 +205,9 @@ def train_token_lm(
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    brain.hears_speech = hears_speech(source)
+    if quality := hparams.get("quality"):
+        quality.hparams.hears = "speech" if brain.hears_speech else "peak"
     if brain.distributed_launch:
         ranks = torch.distributed
         brain.place = ranks.get_rank(), ranks.get_world_size()
