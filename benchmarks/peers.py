@@ -12,21 +12,22 @@ are named and left out. More of them:
     --system "NAME=command {input} {output}"    any program
 
 Delays are found and removed, rates converted, levels kept. Written are
-tables.md, peers.json (means and 95 % intervals), a CSV a set, and peers.png.
-"s/s" is seconds of work a second of audio on one thread (of programs, their
-start included), MB what a system loads.
+peers.json (means and 95 % intervals), a CSV a set, and what is made of the
+JSON: tables.md, all columns with intervals; README.md, the means, and
+peers.png. "s/s" is seconds of a core (of programs, their start included) a
+second of audio on one thread, MB what a system loads. Without --data the
+last three are made again of the JSON that is there.
 """
 
 import argparse
 import dataclasses
 import json
-import time
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from peer_programs import Program, find_delay, remove_delay
 from peer_sets import read_sets, to_file
 from peer_systems import (
     GTCRN,
@@ -38,6 +39,11 @@ from peer_systems import (
 )
 
 from speechbrain_llase.evaluation.clips import Clip
+from speechbrain_llase.evaluation.programs import (
+    Program,
+    find_delay,
+    remove_delay,
+)
 from speechbrain_llase.evaluation.report import write_csv, write_text
 from speechbrain_llase.evaluation.scoring import Settings, score_clips
 from speechbrain_llase.evaluation.summary import summarise, table
@@ -45,7 +51,16 @@ from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 HEARD = 3  # clips of which the delay is found
 WITHOUT = ("si-sdr", "level")
-PICTURED = (("dWER", "OVRL"), ("ESTOI", "P.808"))
+COLUMNS = {  # of the means: column -> its head, and digits
+    "SIG": ("SIG", 2),
+    "BAK": ("BAK", 2),
+    "OVRL": ("OVRL", 2),
+    "P808": ("P.808", 2),
+    "dWER": ("dWER", 3),
+    "pesq": ("PESQ", 2),
+    "estoi": ("ESTOI", 3),
+    "speaker": ("speaker", 3),
+}
 
 
 def main() -> None:
@@ -53,11 +68,23 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(1)
     args.output.mkdir(parents=True, exist_ok=True)
+    file = args.output / "peers.json"
+    if args.data:
+        write_text(file, json.dumps(measure(args), indent=1) + "\n")
+    report = json.loads(file.read_text("utf-8"))
+    write_text(args.output / "tables.md", tables(report))
+    write_text(args.output / "README.md", means(report))
+    draw(report["sets"], args.output / "peers.png")
+    print(means(report))
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Run all systems on all sets and score; give the report."""
     systems = load_systems(args)
     settings = Settings(
         args.asr, "resemblyzer", (*WITHOUT, *args.without), cache=args.cache
     )
-    report, lines = {}, []
+    report = {}
     for name, clips in read_sets(args.data, args.sets).items():
         made, speed = [], {}
         for system in systems:
@@ -67,15 +94,9 @@ def main() -> None:
         summary = summarise(scores)
         report[name] = {"clips": len(clips), "summary": summary, "speed": speed}
         write_csv(args.output / f"{name}.csv", scores)
-        lines += [f"\n{name}: {len(clips)} clips\n", table(summary)]
-        print("\n".join(lines[-2:]), flush=True)
+        print(f"{name}: {len(clips)} clips\n{table(summary)}", flush=True)
     sizes = {x.name: getattr(x, "megabytes", None) for x in systems}
-    lines += ["", size_table(sizes, report)]
-    print(lines[-1])
-    report["megabytes"] = sizes
-    write_text(args.output / "tables.md", "\n".join(lines) + "\n")
-    write_text(args.output / "peers.json", json.dumps(report, indent=1))
-    draw(report, args.output / "peers.png")
+    return {"sets": report, "megabytes": sizes}
 
 
 def parse() -> argparse.Namespace:
@@ -85,7 +106,7 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", type=Path, required=True)
+    add("--data", type=Path)
     add("--output", type=Path, required=True)
     add("--sets", nargs="+", default=["mixtures", "rooms", "dns"])
     add("--llase", action="append", default=[], metavar="SOURCE")
@@ -118,9 +139,9 @@ def run_system(
     """Run one system; give its waves in time, and seconds a second."""
     noisy = [clip.waves["noisy"] for clip in clips]
     system(noisy[0])  # warm up
-    start = time.perf_counter()
+    start = sum(os.times()[:4])  # of this process and its children
     waves = [system(wave) for wave in noisy]
-    spent = time.perf_counter() - start
+    spent = sum(os.times()[:4]) - start
     delay = find_delay(waves[:HEARD], noisy[:HEARD])
     waves = [
         to_file(remove_delay(wave, delay, len(heard)))
@@ -138,26 +159,47 @@ def joined(clips: list[Clip], made: list) -> Iterator[Clip]:
         yield dataclasses.replace(clip, waves=waves | rest)
 
 
-def size_table(sizes: dict, report: dict) -> str:
-    """Markdown of sizes and speeds."""
-    speeds = list(report.values())[0]["speed"]
-    lines = ["| | s/s, one thread | MB |", "|---|---|---|"]
-    for name, size in sizes.items():
-        size = "-" if size is None else f"{size:.1f}"
-        lines.append(f"| {name} | {speeds[name]:.4f} | {size} |")
-    return "\n".join(lines)
+def tables(report: dict) -> str:
+    """Markdown of all that was measured, with intervals."""
+    return "".join(
+        f"\n{name}: {found['clips']} clips\n\n{table(found['summary'])}\n"
+        for name, found in report["sets"].items()
+    )
 
 
-def draw(report: dict, file: Path) -> None:
+def means(report: dict) -> str:
+    """Markdown of the means, with speeds and sizes, a table a set."""
+    heads, lines = [head for head, _ in COLUMNS.values()], []
+    for name, found in report["sets"].items():
+        heads_of = [f"{found['clips']} clips, {name}", *heads, "s/s", "MB"]
+        lines += ["", line(heads_of), line(["---"] * len(heads_of))]
+        for row, figures in found["summary"].items():
+            cells = [cell(figures.get(x), y) for x, (_, y) in COLUMNS.items()]
+            size, speed = report["megabytes"].get(row), found["speed"].get(row)
+            cells += [f"{speed:.3f}", f"{size:.1f}"] if size else ["-", "-"]
+            lines.append(line([row, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def line(cells: list[str]) -> str:
+    """Write a row of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def cell(figure: dict | None, digits: int) -> str:
+    """Write a mean."""
+    return f"{figure['mean']:.{digits}f}" if figure else "-"
+
+
+def draw(sets: dict, file: Path) -> None:
     """Draw opinion against words, a panel a set."""
     from matplotlib.figure import Figure
 
-    sets = [x for x in report if x != "megabytes"]
     figure = Figure(figsize=(4 * len(sets), 3.6), layout="constrained")
     for axis, name in zip(
         figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True
     ):
-        for row, figures in report[name]["summary"].items():
+        for row, figures in sets[name]["summary"].items():
             words, opinion = figures.get("dWER"), figures.get("OVRL")
             if not words or not opinion or row == "clean":
                 continue

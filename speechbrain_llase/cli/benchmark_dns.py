@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from speechbrain_llase.cli.common import (
     add_command,
@@ -22,6 +23,11 @@ from speechbrain_llase.cli.evaluate import (
 )
 from speechbrain_llase.inference.loading import load_enhancer
 
+if TYPE_CHECKING:
+    from speechbrain_llase.evaluation.programs import System
+
+HEARD = 3  # clips of which a program's delay is found
+TAKEN = ("noisy", "enhanced", "clean")  # rows
 HELP = """\
 Enhance and score the three subsets of the DNS Challenge 2020 (with reverb, no
 reverb, real recordings) and print the table of the LLaSE README with a row
@@ -33,6 +39,10 @@ example:
       https://github.com/microsoft/DNS-Challenge
   speechbrain-llase benchmark-dns --source llase --output dns2020 \\
       --testset DNS-Challenge/datasets/test_set
+
+--system puts any other program beside the model, such as
+"demucs=python enhance.py {input} {output}"; its rate is converted, its delay
+found and removed.
 
 A second table for each subset tells what DNSMOS does not: word changes and
 the voice. Subsets that are not in the tree are left out.
@@ -51,6 +61,13 @@ def add_parser(subparsers) -> None:
         parser, "--testset", "datasets/test_set of the Challenge's repository"
     )
     add_folder(parser, "--output", "folder of the report, made if missing")
+    parser.add_argument(
+        "--system",
+        action="append",
+        default=[],
+        metavar='"NAME=COMMAND {input} {output}"',
+        help="a program to score beside the model; may be given again",
+    )
     add_model_options(parser)
     add_measure_options(parser)
 
@@ -63,18 +80,33 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = leave_out(args, read_settings(args))
         subsets = find_subsets(args.testset)
+        systems = load_systems(args.system, next(iter(subsets.values())))
         make_output(args.output)
         enhancer = load_enhancer(**model_options(args))
         for name, clips in subsets.items():
-            enhanced = enhance(enhancer, clips)
+            enhanced = enhance(enhancer, systems, clips)
             scores[name] = score(enhanced, settings, args.jobs, name)
     except (ValueError, OSError, ImportError) as err:
         return refuse(f"{one_line(err)} (or see --without)")
     return write_tables(args, scores, settings)
 
 
-def enhance(enhancer, clips: list) -> Iterator:
-    """Yield every clip with its enhanced wave, beside the noisy one."""
+def load_systems(given: list[str], clips: list) -> dict[str, "System"]:
+    """Read --system; the first clips tell how late each program is."""
+    from speechbrain_llase.evaluation.clips import as_wave
+    from speechbrain_llase.evaluation.programs import Program, in_time
+
+    programs = {one.name: one for one in map(Program, given)}
+    if len(programs) < len(given) or programs.keys() & TAKEN:
+        raise ValueError(
+            f"--system needs names of its own, none of {', '.join(TAKEN)}."
+        )
+    noisy = [as_wave(clip.waves["noisy"]) for clip in clips[:HEARD] if programs]
+    return {name: in_time(one, noisy) for name, one in programs.items()}
+
+
+def enhance(enhancer, systems: dict[str, "System"], clips: list) -> Iterator:
+    """Yield every clip with what all systems make of it, noisy first."""
     import torch
 
     from speechbrain_llase.evaluation.clips import as_wave
@@ -89,6 +121,7 @@ def enhance(enhancer, clips: list) -> Iterator:
             continue
         wave = wave / max(1.0, float(wave.abs().max()))  # as files are written
         first = {"noisy": noisy, "enhanced": wave.cpu().numpy()}
+        first |= {name: system(noisy) for name, system in systems.items()}
         yield dataclasses.replace(clip, waves=first | waves)
 
 
@@ -102,7 +135,8 @@ def write_tables(args: argparse.Namespace, scores: dict, settings) -> int:
     )
     from speechbrain_llase.evaluation.summary import summarise, table
 
-    measured = {"Unprocessed": {}, args.source: {}}
+    measured = {"noisy": {}, "enhanced": {}}
+    measured |= {given.partition("=")[0]: {} for given in args.system}
     lines, failed = [], []
     for name, subset in scores.items():
         summary = summarise(subset)
@@ -114,9 +148,11 @@ def write_tables(args: argparse.Namespace, scores: dict, settings) -> int:
         if not summary:
             continue
         lines.append(f"\n{name}: {len(subset)} clips\n\n{table(summary)}")
-        for system, row in zip(measured, ("noisy", "enhanced"), strict=True):
+        for row, subsets in measured.items():
             figures = summary.get(row, {}).items()
-            measured[system][name] = {key: x["mean"] for key, x in figures}
+            subsets[name] = {key: x["mean"] for key, x in figures}
+    names = {"noisy": "Unprocessed", "enhanced": args.source}
+    measured = {names.get(row, row): x for row, x in measured.items()}
     lines.insert(0, comparison(measured))
     write_text(args.output / "tables.md", "\n".join(lines) + "\n")
     print("\n".join(lines))

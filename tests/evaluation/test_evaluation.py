@@ -424,18 +424,35 @@ def test_benchmark(testset, capsys, monkeypatch):
     monkeypatch.setattr(benchmark_dns, "load_enhancer", lambda **_: Halver())
     given = ["--testset", testset, "--output", testset / "out"]
     given = ["benchmark-dns", *map(str, given), "--source", "halver", *QUICK]
-    assert main(given) == 0
+    assert main([*given, "--system", "copy=cp {input} {output}"]) == 0
     out = capsys.readouterr().out
+    assert "| copy | measured here |" in out
     assert "| halver | measured here |" in out
     assert "| LLaSE | published | 3.59 | 4.10 | 3.33 |" in out
     assert (testset / "out" / "tables.md").read_text() == out
     report = json.loads((testset / "out" / "no_reverb.json").read_text())
+    copy, noisy = (report["summary"][row] for row in ("copy", "noisy"))
+    assert copy == noisy and "si-sdr" in copy
     change = report["summary"][CHANGE]
     assert change["level"]["mean"] == pytest.approx(-6.02, abs=0.01)
     assert change["si-sdr"]["mean"] == pytest.approx(0, abs=1e-3)
     real = json.loads((testset / "out" / "real_recordings.json").read_text())
     assert "si-sdr" not in real["summary"]["noisy"]
     assert torch.is_tensor(Halver().enhance_batch(torch.ones(1)))
+
+
+@pytest.mark.parametrize(
+    "system, words",
+    [
+        ("cp {input} {output}", "write name=command"),
+        ("clean=cp {input} {output}", "names of its own"),
+        ("fails=false {input} {output}", "fails ended with 1"),
+    ],
+)
+def test_benchmark_refuses_what_is_no_system(testset, capsys, system, words):
+    given = ["--testset", str(testset), "--output", str(testset / "out")]
+    command = ["benchmark-dns", *given, "--system", system, *QUICK]
+    assert main(command) == 2 and words in capsys.readouterr().err
 
 
 def test_benchmark_needs_the_tree(tmp_path, capsys):

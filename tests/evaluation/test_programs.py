@@ -1,13 +1,15 @@
 """Other programs as enhancers: commands, delays and what goes wrong."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from peer_programs import Program, find_delay, remove_delay
+from speechbrain_llase.evaluation.programs import (
+    Program,
+    find_delay,
+    remove_delay,
+)
 
 LATE = """
 import sys, soundfile, numpy

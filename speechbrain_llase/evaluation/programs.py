@@ -110,6 +110,29 @@ class Program:
             ) from err
 
 
+def in_time(system: System, noisy: Sequence[np.ndarray]) -> System:
+    """Give a system without the delay that it has on some waves.
+
+    Arguments
+    ---------
+    system : callable
+        As late as it is.
+    noisy : sequence of np.ndarray
+        (T,) each, that it is heard with.
+
+    Returns
+    -------
+    system : callable
+        (T,) -> (T,), in time.
+    """
+    delay = find_delay([system(wave) for wave in noisy], noisy)
+
+    def enhance(wave: np.ndarray) -> np.ndarray:
+        return remove_delay(system(wave), delay, len(wave))
+
+    return enhance
+
+
 def find_delay(waves: Sequence[np.ndarray], noisy: Sequence[np.ndarray]) -> int:
     """Find by how many samples a system is late.
 
