@@ -3,18 +3,15 @@
 import importlib.util
 import io
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import soundfile
-from scipy.signal import fftconvolve
 
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 RECIPE = "recipes/LibriSpeech/enhance/llase_mini/evaluate.py"
-ROOMS_SEED = 7
-ROOM_S = 8  # longest mixture in a room
-DIRECT = 40  # samples after the peak of a response that are direct sound
 PUBLISHED = {"selm": "SELM", "llase_g1": "LLaSE-G1"}  # folders beside noisy
 
 
@@ -40,49 +37,25 @@ def read_sets(data: Path, names: list[str]) -> dict[str, list[Clip]]:
 
 def mixtures(data: Path, number: int = 40) -> list[Clip]:
     """The seeded mixtures of the recipe's evaluate.py."""
-    file = Path(__file__).parents[1] / RECIPE
-    spec = importlib.util.spec_from_file_location("evaluate", file)
-    evaluate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(evaluate)
-    clips = evaluate.mixtures(
+    clips = load_recipe().mixtures(
         data / "clean" / "valid", data / "noise" / "valid", number
     )
     return [as_files(clip.name, clip.waves) for clip in clips]
 
 
+def load_recipe() -> ModuleType:
+    """Import the recipe's evaluate.py."""
+    file = Path(__file__).parents[1] / RECIPE
+    spec = importlib.util.spec_from_file_location("evaluate", file)
+    evaluate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(evaluate)
+    return evaluate
+
+
 def rooms(data: Path, number: int = 40) -> list[Clip]:
-    """Seeded mixtures in recorded rooms, 0 to 20 dB; the targets are dry.
-
-    Speech of two sources, a recorded room whose reverberation is 0 to 9 dB
-    softer than recorded (near talkers), a recorded noise; the speech in the
-    room is as loud as the dry one, and in time with it.
-    """
-
-    def files(*folders):
-        return [f for x in folders for f in sorted((data / x).glob("*.flac"))]
-
-    rng = np.random.default_rng(ROOMS_SEED)
-    speech = files("clean/valid", "more/clean/valid")
-    responses = files("more/rir/valid")
-    noises = files("more/noise/valid")
-    clips = []
-    for index in range(number):
-        dry = read(speech[rng.integers(len(speech))])[: ROOM_S * SAMPLE_RATE]
-        room = read(responses[rng.integers(len(responses))])
-        direct = int(np.abs(room).argmax())
-        softer = np.ones(len(room), np.float32)
-        softer[direct + DIRECT :] = 10 ** (rng.uniform(-9, 0) / 20)
-        wet = fftconvolve(dry, room * softer)[direct : direct + len(dry)]
-        wet *= np.sqrt((dry**2).mean() / ((wet**2).mean() + 1e-12))
-        noise = np.resize(read(noises[rng.integers(len(noises))]), len(dry))
-        snr_db = rng.uniform(0, 20)
-        ratio = (wet**2).mean() / ((noise**2).mean() + 1e-12)
-        noise *= np.sqrt(ratio) / 10 ** (snr_db / 20)
-        noisy = wet + noise
-        gain = 0.5 / max(np.abs(noisy).max(), np.abs(dry).max())
-        waves = {"noisy": noisy * gain, "clean": dry * gain}
-        clips.append(as_files(f"{index:02d}", waves))
-    return clips
+    """Those in recorded rooms, of the same file; the targets are dry."""
+    clips = load_recipe().rooms(data, number)
+    return [as_files(clip.name, clip.waves) for clip in clips]
 
 
 def dns(data: Path) -> list[Clip]:

@@ -65,6 +65,33 @@ def test_mixtures_are_fixed(evaluate, data):
         assert clip.about["kind"].startswith("recording") == (i % 2 == 0)
 
 
+def test_rooms_are_fixed(evaluate, data):
+    """The same again; targets are dry and in time, levels those asked for."""
+    for kind in ("rir", "noise", "clean"):
+        (data / f"more/{kind}/valid").mkdir(parents=True)
+    (data / "clean/valid").mkdir()
+    rng = np.random.default_rng(1)
+    room = np.zeros(4000)
+    room[100] = 1.0  # 6 ms late
+    room[600:] = (
+        0.1 * rng.standard_normal(3400) * np.exp(-np.arange(3400) / 900)
+    )
+    soundfile.write(data / "more/rir/valid/r.flac", room, RATE)
+    for place in ("more/noise/valid", "more/clean/valid", "clean/valid"):
+        wave = 0.1 * rng.standard_normal(20000)
+        soundfile.write(data / place / "x.flac", wave, RATE)
+    one, two = evaluate.rooms(data, 4), evaluate.rooms(data, 2)
+    for first, second in zip(one, two):
+        for row in ("noisy", "clean"):
+            np.testing.assert_array_equal(first.waves[row], second.waves[row])
+    for clip in one:
+        noisy, clean = clip.waves["noisy"], clip.waves["clean"]
+        assert max(abs(noisy).max(), abs(clean).max()) == pytest.approx(0.5)
+        delays = [np.dot(np.roll(noisy, -k), clean) for k in range(-120, 121)]
+        assert int(np.argmax(delays)) == 120  # the direct sound is in time
+        assert 0 <= clip.about["snr_db"] <= 20
+
+
 @pytest.mark.slow
 def test_report(evaluate, data, monkeypatch, capsys):
     try:

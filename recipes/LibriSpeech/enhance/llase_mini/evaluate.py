@@ -3,18 +3,24 @@
 
 To run this script, do the following:
 > python evaluate.py --source MODEL --dns DATA/dns \
->     --clean DATA/clean/valid --noise DATA/noise/valid --output results.json
+>     --clean DATA/clean/valid --noise DATA/noise/valid --rooms DATA \
+>     --output results.json
 
 MODEL is a folder with a model or the name of a packaged one. Rows are the
 noisy input, the enhanced wave, the clean original and, with `--codec FOLDER`,
 the clean original resynthesised by the codec of that folder (the ceiling).
-Columns are those of `speechbrain-llase evaluate`; the recogniser is
-pocketsphinx and the speaker model Resemblyzer, so that nothing is downloaded.
+Columns are those of `speechbrain-llase evaluate`; the speaker model is
+Resemblyzer, the recogniser that of --asr, as there.
 
 Mixture i is utterance i of `--clean` (sorted paths, repeated from the first),
 whole and at its own level, plus one noise without a room: a recording of
 `--noise` for even i, a synthesised noise for odd i. All of it is drawn from
 `numpy.random.default_rng([2026, i])`, so everyone measures the same mixtures.
+
+As many mixtures in rooms, of 8 s at most, are made of `clean/valid` and
+`more/{clean,rir,noise}/valid` of `--rooms`: 0 to 20 dB, reverberation as
+recorded or up to 9 dB softer, as for near talkers. The speech in the room is as
+loud as the dry one, which is the target, and in time with it.
 """
 
 import argparse
@@ -27,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.signal import fftconvolve
 from speechbrain.dataio import audio_io
 from tqdm import tqdm
 
@@ -49,6 +56,9 @@ from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 SEED = 2026
 SNR_DB = (-5.0, 20.0)
+ROOMS_SEED = 7
+ROOM_S = 8  # longest mixture in a room
+DIRECT = 40  # samples after the peak of a response that are direct sound
 SIDE = ("level", "pesq", "estoi", "si-sdr")  # measures only made with --all
 
 
@@ -85,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
             "summary": summary,
             "clips": {score.clip.name: listed(score) for score in scores},
         }
-        shown = table(summary, with_interval=name == "mixtures")
+        shown = table(summary, with_interval=name != "dns")
         print(f"\n{name}: {len(clips)} clips\n\n{shown}")
     write_text(args.output, json.dumps(report, indent=1, allow_nan=False))
     return 0
@@ -99,6 +109,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--source", required=True, help="model folder or name")
     add_data_options(parser)
+    parser.add_argument("--rooms", type=Path, help="DATA, for those in rooms")
+    parser.add_argument("--asr", default="whisper", help="recogniser")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     parser.add_argument("--codec", help="model folder with a codec")
     parser.add_argument(
@@ -134,8 +146,8 @@ def check_data_options(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> None:
     """Refuse what does not go together."""
-    if not (args.dns or args.clean):
-        parser.error("give --dns, or --clean and --noise, or all three")
+    if not (args.dns or args.clean or getattr(args, "rooms", None)):
+        parser.error("give --dns, --clean and --noise, --rooms, or all four")
     if bool(args.clean) != bool(args.noise):
         parser.error("--clean and --noise go together")
     if args.num_mixtures < 1 or args.jobs < 1:
@@ -148,7 +160,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
     """Give the arguments as `Settings`."""
     without = (*args.without, *(() if args.all else SIDE))
     assert set(without) <= set(MEASURES)
-    return Settings("pocketsphinx", "resemblyzer", without, cache=args.cache)
+    return Settings(args.asr, "resemblyzer", without, cache=args.cache)
 
 
 def read_sets(args: argparse.Namespace) -> dict[str, list[Clip]]:
@@ -158,6 +170,8 @@ def read_sets(args: argparse.Namespace) -> dict[str, list[Clip]]:
         sets["dns"] = dns_clips(args.dns)
     if args.clean:
         sets["mixtures"] = mixtures(args.clean, args.noise, args.num_mixtures)
+    if folder := getattr(args, "rooms", None):
+        sets["rooms"] = rooms(folder, args.num_mixtures)
     return sets
 
 
@@ -180,10 +194,10 @@ def dns_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def read(file: Path) -> torch.Tensor:
-    """Read one wave (T,)."""
+def read(file: Path, channels: int | None = 1) -> torch.Tensor:
+    """Read one wave (T,), the first of any number of channels if None."""
     wave, rate = audio_io.load(file)
-    if rate != SAMPLE_RATE or wave.shape[0] != 1:
+    if rate != SAMPLE_RATE or wave.shape[0] != (channels or wave.shape[0]):
         raise ValueError(f"{file} is not mono at {SAMPLE_RATE} Hz; convert it.")
     return wave[0]
 
@@ -225,6 +239,55 @@ def mixtures(clean: Path, noise: Path, number: int) -> list[Clip]:
         }
         facts = {"kind": kind, "snr_db": round(snr_db, 2)}
         clips.append(Clip(f"{i:03d}", waves, about=facts))
+    return clips
+
+
+def rooms(data: Path, number: int) -> list[Clip]:
+    """Make the seeded mixtures in rooms, as the top of this file says.
+
+    Arguments
+    ---------
+    data : Path
+        Folder of 16 kHz audio, with clean/valid and more/.
+    number : int
+        How many.
+
+    Returns
+    -------
+    clips : list of Clip
+    """
+    kinds = {
+        "speech": ("clean/valid", "more/clean/valid"),
+        "rir": ("more/rir/valid",),
+        "noise": ("more/noise/valid",),
+    }
+    files = {
+        kind: [f for x in folders for f in sorted((data / x).glob("*.flac"))]
+        for kind, folders in kinds.items()
+    }
+    rng, clips = np.random.default_rng(ROOMS_SEED), []
+
+    def draw(kind):
+        file = files[kind][rng.integers(len(files[kind]))]
+        return read(file, channels=None).numpy()
+
+    for index in range(number):
+        dry = draw("speech")[: ROOM_S * SAMPLE_RATE]
+        room = draw("rir")
+        direct = int(np.abs(room).argmax())
+        softer = np.ones(len(room), np.float32)
+        softer[direct + DIRECT :] = 10 ** (rng.uniform(-9, 0) / 20)
+        wet = fftconvolve(dry, room * softer)[direct : direct + len(dry)]
+        wet *= np.sqrt((dry**2).mean() / ((wet**2).mean() + 1e-12))
+        noise = np.resize(draw("noise"), len(dry))
+        snr_db = rng.uniform(0, 20)
+        ratio = (wet**2).mean() / ((noise**2).mean() + 1e-12)
+        noise *= np.sqrt(ratio) / 10 ** (snr_db / 20)
+        noisy = wet + noise
+        gain = 0.5 / max(np.abs(noisy).max(), np.abs(dry).max())
+        waves = {"noisy": noisy * gain, "clean": dry * gain}
+        facts = {"snr_db": round(snr_db, 2)}
+        clips.append(Clip(f"{index:02d}", waves, about=facts))
     return clips
 
 
