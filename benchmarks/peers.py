@@ -41,7 +41,7 @@ from peer_systems import (
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.programs import (
     Program,
-    find_delay,
+    find_common_delay,
     remove_delay,
 )
 from speechbrain_llase.evaluation.report import write_csv, write_text
@@ -142,7 +142,7 @@ def run_system(
     start = sum(os.times()[:4])  # of this process and its children
     waves = [system(wave) for wave in noisy]
     spent = sum(os.times()[:4]) - start
-    delay = find_delay(waves[:HEARD], noisy[:HEARD])
+    delay = find_common_delay(waves[:HEARD], noisy[:HEARD])
     waves = [
         to_file(remove_delay(wave, delay, len(heard)))
         for wave, heard in zip(waves, noisy, strict=True)

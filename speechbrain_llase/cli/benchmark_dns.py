@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from speechbrain_llase.evaluation.programs import System
 
 HEARD = 3  # clips of which a program's delay is found
-TAKEN = ("noisy", "enhanced", "clean")  # rows
+OWN_ROWS = ("noisy", "enhanced", "clean")  # rows
 HELP = """\
 Enhance and score the three subsets of the DNS Challenge 2020 (with reverb, no
 reverb, real recordings) and print the table of the LLaSE README with a row
@@ -97,9 +97,9 @@ def load_systems(given: list[str], clips: list) -> dict[str, "System"]:
     from speechbrain_llase.evaluation.programs import Program, in_time
 
     programs = {one.name: one for one in map(Program, given)}
-    if len(programs) < len(given) or programs.keys() & TAKEN:
+    if len(programs) < len(given) or programs.keys() & OWN_ROWS:
         raise ValueError(
-            f"--system needs names of its own, none of {', '.join(TAKEN)}."
+            f"--system needs names of its own, none of {', '.join(OWN_ROWS)}."
         )
     noisy = [as_wave(clip.waves["noisy"]) for clip in clips[:HEARD] if programs]
     return {name: in_time(one, noisy) for name, one in programs.items()}

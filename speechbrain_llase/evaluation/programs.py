@@ -125,7 +125,7 @@ def in_time(system: System, noisy: Sequence[np.ndarray]) -> System:
     system : callable
         (T,) -> (T,), in time.
     """
-    delay = find_delay([system(wave) for wave in noisy], noisy)
+    delay = find_common_delay([system(wave) for wave in noisy], noisy)
 
     def enhance(wave: np.ndarray) -> np.ndarray:
         return remove_delay(system(wave), delay, len(wave))
@@ -133,7 +133,9 @@ def in_time(system: System, noisy: Sequence[np.ndarray]) -> System:
     return enhance
 
 
-def find_delay(waves: Sequence[np.ndarray], noisy: Sequence[np.ndarray]) -> int:
+def find_common_delay(
+    waves: Sequence[np.ndarray], noisy: Sequence[np.ndarray]
+) -> int:
     """Find by how many samples a system is late.
 
     The correlations of all waves with their inputs are added, so that one
@@ -153,7 +155,7 @@ def find_delay(waves: Sequence[np.ndarray], noisy: Sequence[np.ndarray]) -> int:
     Example
     -------
     >>> noise = np.random.default_rng(0).standard_normal(16000)
-    >>> find_delay([np.concatenate([np.zeros(480), noise])], [noise])
+    >>> find_common_delay([np.concatenate([np.zeros(480), noise])], [noise])
     480
     """
     total = np.zeros(LONGEST_DELAY + 1)

@@ -7,7 +7,7 @@ import pytest
 
 from speechbrain_llase.evaluation.programs import (
     Program,
-    find_delay,
+    find_common_delay,
     remove_delay,
 )
 
@@ -36,7 +36,7 @@ def test_program_at_another_rate(noisy, tmp_path):
     )
     assert program.name == "late"
     wave = program(noisy)
-    delay = find_delay([wave], [noisy])
+    delay = find_common_delay([wave], [noisy])
     assert abs(delay - 320) <= 1
     wave = remove_delay(wave, delay, len(noisy))
     assert wave.shape == noisy.shape
@@ -46,8 +46,8 @@ def test_program_at_another_rate(noisy, tmp_path):
 def test_delay_of_what_is_not_alike(noisy):
     """Waves with phases of their own have no delay."""
     other = np.random.default_rng(2).standard_normal(16000)
-    assert find_delay([other], [noisy]) == 0
-    assert find_delay([noisy, noisy], [noisy, noisy]) == 0
+    assert find_common_delay([other], [noisy]) == 0
+    assert find_common_delay([noisy, noisy], [noisy, noisy]) == 0
     assert remove_delay(noisy, 10, 16000)[-10:].tolist() == [0] * 10
 
 
