@@ -17,7 +17,8 @@ from speechbrain_llase.cli.common import (
 HELP = """\
 Score enhanced speech beside its noisy input: DNSMOS (P.835 and P.808), word
 changes, speaker similarity, level and length; with --clean also PESQ-WB,
-ESTOI and SI-SDR, with --text also word error. Files match by name.
+ESTOI and SI-SDR, with --text also word error; by --task what echo, packet loss
+and separation are measured by. Files match by name.
 
 DNSMOS alone misleads: a generative enhancer can score high and say other
 words. Read word changes (dWER) and speaker similarity beside it. SI-SDR is
@@ -49,6 +50,7 @@ warning: a hub model's YAML runs code: use only those you trust.
 DEFAULT_ASR = "speechbrain/asr-crdnn-rnnlm-librispeech"
 DEFAULT_SPEAKER = "speechbrain/spkrec-ecapa-voxceleb"
 MEASURE_NAMES = "dnsmos pesq estoi si-sdr words speaker level".split()
+TASK_MEASURES = ["plcmos", "aecmos", "erle"]
 AGAINST_CLEAN = ("pesq", "estoi", "si-sdr")
 
 
@@ -67,6 +69,20 @@ def add_parser(subparsers) -> None:
         help="what is said: on each line a name and the words",
     )
     add_folder(parser, "--output", "folder of the report, made if missing")
+    add(
+        "--task",
+        choices=["se", "plc", "aec", "tse", "ss"],
+        default="se",
+        help="plc adds PLCMOS; aec AECMOS and ERLE; of ss each NAME has a"
+        " NAME_1 and a NAME_2 among the others, put in order by SI-SDR"
+        " (default: %(default)s)",
+    )
+    add(
+        "--reference",
+        type=Path,
+        metavar="DIR",
+        help="what the loudspeaker played, for --task aec",
+    )
     add_measure_options(parser)
 
 
@@ -78,8 +94,9 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         "--measures",
         nargs="+",
         metavar="MEASURE",
-        choices=MEASURE_NAMES,
-        help=f"only these of: {', '.join(MEASURE_NAMES)} (default: all that can"
+        choices=MEASURE_NAMES + TASK_MEASURES,
+        help=f"only these of: {', '.join(MEASURE_NAMES)}, and of a task's"
+        f" {', '.join(TASK_MEASURES)} (default: all that can"
         " be measured here)",
     )
     add(
@@ -87,7 +104,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="MEASURE",
-        choices=MEASURE_NAMES,
+        choices=MEASURE_NAMES + TASK_MEASURES,
         help="leave out some of them",
     )
     add(
@@ -134,13 +151,19 @@ def add_listeners(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase evaluate`; return the exit code."""
     from speechbrain_llase.evaluation import clips as clips_of
+    from speechbrain_llase.evaluation.voices import find_voices
 
     folders = {"noisy": args.noisy, "enhanced": args.enhanced}
     if args.clean:
         folders["clean"] = args.clean
+    if (args.task == "aec") != bool(args.reference):
+        return refuse("--task aec and --reference go together")
+    if args.reference:
+        folders["reference"] = args.reference
+    find = find_voices if args.task == "ss" else clips_of.find_clips
     try:
         texts = clips_of.read_texts(args.text) if args.text else {}
-        clips, skipped = clips_of.find_clips(folders, texts)
+        clips, skipped = find(folders, texts)
         unknown = sorted(set(texts) - {clip.name for clip in clips})
         if len(unknown) == len(texts) and texts:
             raise ValueError(
@@ -161,7 +184,8 @@ def read_settings(args: argparse.Namespace):
 
     without = list(args.without)
     if args.measures:
-        without += [name for name in MEASURE_NAMES if name not in args.measures]
+        names = (*MEASURE_NAMES, *TASK_MEASURES)
+        without += [name for name in names if name not in args.measures]
     if not getattr(args, "clean", True):  # needed to compare samples
         without += AGAINST_CLEAN
     return Settings(
@@ -170,6 +194,7 @@ def read_settings(args: argparse.Namespace):
         without=tuple(dict.fromkeys(without)),
         device=args.asr_device,
         cache=args.cache,
+        task=getattr(args, "task", "se"),
     )
 
 

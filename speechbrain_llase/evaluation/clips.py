@@ -17,6 +17,7 @@ class Clip:
     name: str
     waves: Mapping[str, Path | np.ndarray]  # row -> file, or (T,) float32
     text: str | None = None  # what is said
+    beside: Path | np.ndarray | None = None  # a loopback, as a wave
     about: Mapping = dataclasses.field(default_factory=dict)  # for reports
 
 
@@ -38,8 +39,8 @@ def find_clips(
     Arguments
     ---------
     folders : mapping
-        Row ("noisy", "enhanced", maybe "clean") to its folder, searched to
-        the bottom. Files match whose paths below their folders are the same
+        Row ("noisy", "enhanced", maybe "clean", and "reference" for what is
+        heard beside) to its folder, searched to the bottom. Files match whose paths below their folders are the same
         but for the audio ending.
     texts : mapping, optional
         Name of a clip, its path without the ending, to what is said.
@@ -67,7 +68,9 @@ def find_clips(
             skipped.append(Skip(name, "", "", reason))
             continue
         waves = {row: found[row][name] for row in folders}
-        clips.append(Clip(name, waves, (texts or {}).get(name)))
+        beside = waves.pop("reference", None)
+        text = (texts or {}).get(name)
+        clips.append(Clip(name, waves, text, beside=beside))
     if not clips:
         raise ValueError(
             "No name is in all of "

@@ -53,6 +53,7 @@ def write_json(
 def describe_settings(settings: Settings) -> dict:
     """Say what figures depend on."""
     return {
+        "task": settings.task,
         "asr": settings.asr,
         "speaker": settings.speaker,
         "without": list(settings.without),

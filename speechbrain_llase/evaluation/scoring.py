@@ -14,8 +14,13 @@ from speechbrain_llase import metrics
 from speechbrain_llase.evaluation.clips import Clip, Skip, as_wave
 
 MEASURES = ("dnsmos", "pesq", "estoi", "si-sdr", "words", "speaker", "level")
+OF_TASKS = {"plc": ("plcmos",), "aec": ("aecmos", "erle")}  # beside those
 PACKAGES = {  # measure or offline model -> what it imports, how to get it
     "dnsmos": ("speechmos", "pip install 'speechmos==0.0.1.1' onnxruntime"),
+    **dict.fromkeys(
+        ("aecmos", "plcmos"),
+        ("speechmos", "pip install 'speechmos==0.0.1.1' librosa onnxruntime"),
+    ),
     "pesq": ("pesq", "pip install pesq==0.0.4 (it needs a C compiler)"),
     "estoi": ("pystoi", "pip install 'pystoi>=0.4,<0.5'"),
     metrics.OFFLINE_ASR: ("pocketsphinx", "pip install 'pocketsphinx>=5,<6'"),
@@ -39,6 +44,13 @@ class Settings:
     without: tuple[str, ...] = ()  # of MEASURES
     device: str = "cpu"  # of SpeechBrain models
     cache: Path | None = None  # folder of readings; None keeps none
+    task: str = "se"  # adds the measures of OF_TASKS
+
+    @property
+    def wanted(self) -> list[str]:
+        """The measures that are taken."""
+        names = (*MEASURES, *OF_TASKS.get(self.task, ()))
+        return [name for name in names if name not in self.without]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +67,7 @@ class Scores:
 def find_missing(settings: Settings) -> dict[str, str]:
     """Find measures whose package is not installed, with how it can be had."""
     models = {"words": settings.asr, "speaker": settings.speaker}
-    wanted = [x for x in MEASURES if x not in settings.without]
-    names = {x: models.get(x, x).partition(":")[0] for x in wanted}
+    names = {x: models.get(x, x).partition(":")[0] for x in settings.wanted}
     needs = {x: PACKAGES.get(name) for x, name in names.items()}
     return {x: y[1] for x, y in needs.items() if y and not is_installed(y[0])}
 
@@ -89,11 +100,14 @@ class Scorer:
     """
 
     def __init__(self, settings: Settings):
-        wanted = set(MEASURES) - set(settings.without)
+        wanted = settings.wanted
         plain = {
             "dnsmos": lambda: metrics.DNSMOS(num_threads=1),
+            "plcmos": metrics.PLCMOS,
             "level": lambda: metrics.check_level,
         }
+        self._aecmos = metrics.AECMOS() if "aecmos" in wanted else None
+        self._erle = metrics.erle if "erle" in wanted else None
         against_clean = {
             "pesq": metrics.PESQ,
             "estoi": metrics.ESTOI,
@@ -121,12 +135,14 @@ class Scorer:
         leaves one figure out. What reaches beyond full scale, as decoders and
         resamplers make it, is clipped and counted.
         """
-        about = dataclasses.replace(clip, waves={})
+        about = dataclasses.replace(clip, waves={}, beside=None)
         try:
             given = {k: as_wave(x) for k, x in clip.waves.items()}
+            beside = None if clip.beside is None else as_wave(clip.beside)
         except ValueError as err:
             return Scores(about, {}, [Skip(clip.name, "", "", str(err))])
         waves = {k: x.clip(-1, 1) for k, x in given.items()}
+        beside = beside if beside is None else beside.clip(-1, 1)
         counts = {k: int((abs(x) > 1).sum()) for k, x in given.items()}
         beyond = {k: count for k, count in counts.items() if count}
         rows, skipped = {row: {} for row in waves}, []
@@ -149,11 +165,27 @@ class Scorer:
                 for column, measure in self._against_clean.items():
                     pair = wave, waves["clean"]
                     add(row, column, compared, measure, *pair)
+            self._add_echo(add, row, waves, beside)
             if self._speaker:
                 add(row, "speaker", self._speaker, wave, waves[reference])
             if "level" in self._plain:
                 rows[row]["missing"] = len(waves["noisy"]) - len(wave)
         return Scores(about, rows, skipped, beyond)
+
+    def _add_echo(
+        self,
+        add: Callable,
+        row: str,
+        waves: Mapping[str, np.ndarray],
+        beside: np.ndarray | None,
+    ) -> None:
+        """Measure what is left of an echo, and of the rest."""
+        if row == "clean":
+            return
+        if self._aecmos and beside is not None:
+            add(row, "aecmos", self._aecmos, waves[row], waves["noisy"], beside)
+        if self._erle and row != "noisy":
+            add(row, "erle", self._erle, waves[row], waves["noisy"])
 
     def _words_of(
         self, waves: Mapping[str, np.ndarray], clip: Clip, skipped: list[Skip]

@@ -25,6 +25,7 @@ from speechbrain_llase.metrics.speaker_similarity import (
     SpeakerSimilarity,
     load_speaker,
 )
+from speechbrain_llase.metrics.tasks import AECMOS, PLCMOS, erle
 from speechbrain_llase.metrics.whisper import WHISPER_ASR, WhisperReader
 from speechbrain_llase.metrics.word_edits import (
     WordDifference,
@@ -34,12 +35,14 @@ from speechbrain_llase.metrics.word_edits import (
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 __all__ = [
+    "AECMOS",
     "DNSMOS",
     "DNSMOS_SHA256",
     "ESTOI",
     "OFFLINE_ASR",
     "OFFLINE_SPEAKER",
     "PESQ",
+    "PLCMOS",
     "SAMPLE_RATE",
     "SISDR",
     "CachedReader",
@@ -55,6 +58,7 @@ __all__ = [
     "check_level",
     "check_rate",
     "check_sha256",
+    "erle",
     "load_reader",
     "load_speaker",
     "normalise_words",

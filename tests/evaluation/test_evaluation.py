@@ -330,6 +330,8 @@ def test_what_is_beyond_full_scale_is_clipped_and_counted():
 
 def test_measures_are_listed_alike():
     assert tuple(command.MEASURE_NAMES) == scoring.MEASURES
+    of_tasks = sum(scoring.OF_TASKS.values(), ())
+    assert tuple(command.TASK_MEASURES) == of_tasks
 
 
 def test_picture_of_word_errors(tmp_path):
