@@ -3,7 +3,7 @@
 It is the local engine, and what each actor of the Ray engine runs.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from speechbrain_llase.bulk.tar_shards import enhance_shard
 from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.audio_writer import write_voices
+from speechbrain_llase.dataio.films import FILMS, add_picture
 from speechbrain_llase.dataio.sound_file import Sound, open_sound
 from speechbrain_llase.dataio.urls import local_path, show, whole
 from speechbrain_llase.inference.loading import load_enhancer
@@ -99,6 +100,7 @@ class Worker:
                     for part in outcome.job.results
                 ]
                 write_voices(paths, blocks, self.rate)
+                self.add_pictures(outcome.job, paths)
 
         outcomes = enhance_many(
             self.enhancer,
@@ -140,6 +142,17 @@ class Worker:
         with local_copy(whole(unit.beside)) as path:
             refuse_special(str(path))
             yield str(path)
+
+    def add_pictures(self, unit: Unit, paths: Sequence[Path]) -> None:
+        """Put the picture of a film beside its results, where those are films.
+
+        A film from elsewhere is fetched again: its copy is gone with its sound.
+        """
+        films = [path for path in paths if path.suffix.lower() in FILMS]
+        if films:
+            with local_copy(whole(unit.source)) as source:
+                for path in films:
+                    add_picture(path, source, self.options.taken.track)
 
     def describe(self, outcome: Outcome) -> Record:
         """Make a file's line."""

@@ -7,15 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import soundfile
 import torch
 
+from speechbrain_llase.dataio.films import FILMS, add_picture, write_track
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.processing.framing import num_rows
 from speechbrain_llase.processing.signal_processing import MATCH_BLOCK
+
+if TYPE_CHECKING:
+    from speechbrain_llase.dataio.audio_reader import Taken
 
 LARGEST = 5e17  # of a sample; full scale is 1
 NOT_SAMPLES = "NaN or infinite, or absurdly large (over 5e17; full scale is 1)"
@@ -94,15 +98,21 @@ def check_writable(path: Path) -> None:
 
 
 def write_whole(
-    path: str | Path, blocks: Iterable[torch.Tensor], sample_rate: int
+    path: str | Path,
+    blocks: Iterable[torch.Tensor],
+    sample_rate: int,
+    film: "tuple[str, Taken] | None" = None,
 ) -> None:
     """Write blocks (T,) beside the file's place, then move it there at once.
 
     The samples are 16-bit PCM in the format that the name asks for (WAV,
-    FLAC, OGG); nothing appears before all blocks are on the disk.
+    FLAC, OGG), AAC in .mp4 and .mkv, beside the picture of `film` if that has
+    one; nothing appears before all blocks are on the disk.
     """
     with whole_file(path) as partial:
         write_blocks(partial, blocks, sample_rate)
+        if film:
+            add_picture(partial, Path(film[0]), film[1].track)
 
 
 def write_blocks(
@@ -114,6 +124,11 @@ def write_blocks(
     OSError or RuntimeError gives the system's reason, such as a full disk, or
     none that is known; the file may exist then, incomplete.
     """
+    if path.suffix.lower() in FILMS:
+        write_track(path, blocks, sample_rate)
+        with path.open("rb+") as raw:
+            os.fsync(raw.fileno())
+        return
     with path.open("wb", buffering=0) as raw:
         file = NotedFile(raw, path.name)
         try:
@@ -245,5 +260,5 @@ def open_for_writing(
             raise file.error from err
         raise ValueError(
             f"{Path(file.name).suffix or 'no ending'} is not a format that can be "
-            "written; name the output .wav, .flac or .ogg."
+            "written; name the output .wav, .flac, .ogg, .mp4 or .mkv."
         ) from err

@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import av
 
+FORMATS_EXTRA = 'pip install "speechbrain_llase[formats]"'
 # FFmpeg follows what playlists and the like name; so only what holds its
 # sound itself is opened.
 DEMUXERS = (

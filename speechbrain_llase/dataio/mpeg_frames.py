@@ -143,7 +143,8 @@ def find_mpeg(file: BinaryIO) -> Mpeg | None:
         return None
     tag = start + 4 + first.side
     name = data[tag : tag + 4]
-    if bytes(name) not in (b"Xing", b"Info"):
+    is_short = first.length < 4 + first.side + 16
+    if is_short or bytes(name) not in (b"Xing", b"Info"):
         return Mpeg(start, stop, first, None, None, frames)
     flags, count = struct.unpack(">II", data[tag + 4 : tag + 12])
     stated = count if flags & 1 else None
@@ -194,12 +195,14 @@ def with_count(file: BinaryIO, mpeg: Mpeg) -> Spliced:
         head = bytearray(file.read(mpeg.first.length))
         place = mpeg.tag - mpeg.start
         struct.pack_into(">I", head, place + 8, mpeg.frames)
-        flags = head[place + 7]
+        flags, is_cut = head[place + 7], mpeg.frames < mpeg.stated
         if flags & 2:
+            stated = struct.unpack_from(">I", head, place + 12)[0]
+            is_cut = is_cut and stated > size
             struct.pack_into(">I", head, place + 12, size)
         ended = place + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4)
         ended += (flags & 8) // 2 + LAME_DELAYS
-        if mpeg.frames < mpeg.stated and ended + 1 < len(head):
+        if is_cut and ended + 1 < len(head):
             head[ended] &= 0xF0  # no padding: where it was is cut off
             head[ended + 1] = 0
         start = mpeg.start + len(head)

@@ -177,7 +177,7 @@ class EnhanceLLaSE(StagedInterface):
         else:
             wav = torch.cat(list(enhance_blocks(self.stages, *file)))
         if output_filename is not None:
-            write_whole(output_filename, [wav], self.hparams.sample_rate)
+            write_whole(output_filename, [wav], self.hparams.sample_rate, file)
         wav = wav.to(self.device)
         return (wav, report) if return_details else wav
 
@@ -196,7 +196,7 @@ class EnhanceLLaSE(StagedInterface):
         check_writable(Path(output_filename))
         file = fetch_taken(filename, **kwargs)
         blocks = enhance_blocks(self.stages, *file, progress)
-        write_whole(output_filename, blocks, self.hparams.sample_rate)
+        write_whole(output_filename, blocks, self.hparams.sample_rate, file)
 
     def stream(
         self,
