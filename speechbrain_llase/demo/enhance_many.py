@@ -43,7 +43,7 @@ class EnhancedFiles:
         """Every file that was made."""
         made = [self.archive]
         for result in self.results:
-            made += [result.before, result.after, result.picture]
+            made += [result.before, result.after, *result.pictures.values()]
         return [path for path in made if path]
 
 

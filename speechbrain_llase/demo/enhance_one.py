@@ -21,7 +21,11 @@ from speechbrain_llase.demo.limits import (
 )
 from speechbrain_llase.demo.models import Model
 from speechbrain_llase.demo.scores import EXTRA, BeginningScorer
-from speechbrain_llase.evaluation.plot import plot_enhancement
+from speechbrain_llase.evaluation.plot import (
+    darken,
+    make_figure,
+    save_figure,
+)
 from speechbrain_llase.evaluation.plot_data import track_file
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.long_files import enhance_blocks
@@ -32,6 +36,7 @@ from speechbrain_llase.processing.signal_processing import (
 
 ShowProgress = Callable[[float, str], None]  # share that is done, and words
 NOISY, ENHANCED = "Noisy", "Enhanced"  # as in the picture
+LIGHT, DARK = "light", "dark"  # as the visitor's page is
 WINDOWS = 0.85  # share of the progress bar that is theirs
 
 
@@ -52,7 +57,7 @@ class EnhancedFile:
     name: str  # what its owner calls the input
     before: Path  # the input at 16 kHz, mono, 16 bits
     after: Path  # the output, alike
-    picture: Path | None  # None where matplotlib is not installed
+    pictures: dict[str, Path]  # LIGHT, DARK; none without matplotlib
     audio_s: float
     work_s: float  # reading and enhancing; scores and pictures not included
     scores: dict[str, dict[str, float]]  # by NOISY and ENHANCED; or none
@@ -101,8 +106,8 @@ def enhance_upload(
     progress(WINDOWS, "scores")
     scores = score_both(before, after, audio_s, settings, shared.scorer, notes)
     progress(0.95, "picture")
-    picture = draw_picture(before, after, details, notes)
-    found = picture, audio_s, work_s, scores, tuple(notes)
+    pictures = draw_pictures(before, after, details, notes)
+    found = pictures, audio_s, work_s, scores, tuple(notes)
     return EnhancedFile(name, before, after, *found)
 
 
@@ -244,18 +249,24 @@ def score_both(
     return {NOISY: scorer(before), ENHANCED: scorer(after)}
 
 
-def draw_picture(
+def draw_pictures(
     before: Path, after: Path, details: Details, notes: list[str]
-) -> Path | None:
-    """Draw the result beside it, if matplotlib is installed."""
-    picture = after.with_name("picture.png")
+) -> dict[str, Path]:
+    """Draw the result beside it, on light and dark paper.
+
+    Nothing, if matplotlib is not installed.
+    """
+    pictures = {kind: after.with_name(f"{kind}.png") for kind in (LIGHT, DARK)}
     entropy = details.entropy.numpy() if details else None
     try:
         tracks = track_file(before), track_file(after)
-        plot_enhancement(*tracks, picture, entropy)
+        figure = make_figure(*tracks, entropy)
     except ImportError:
         notes.append(
             f"Pictures need matplotlib, which is not installed here: {EXTRA}."
         )
-        return None
-    return picture
+        return {}
+    save_figure(figure, pictures[LIGHT])
+    darken(figure)
+    save_figure(figure, pictures[DARK])
+    return pictures

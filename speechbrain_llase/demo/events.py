@@ -79,6 +79,7 @@ def connect_events(
         concurrency_limit=1,
         api_visibility="private",
     )
+    work.success(None, None, None, js=report.REVEAL, **hidden)
     work.failure(lambda: report.NOT_DONE, None, o.report, **hidden)
     c.stop.click(
         lambda shown: gr.skip() if shown else report.NOT_DONE,
@@ -88,6 +89,7 @@ def connect_events(
         queue=False,
         **hidden,
     )
+    page.load(None, None, None, js=report.NAME_BUTTONS, **hidden)
     page.unload(visitors.leave)
     shown = [o.report, o.picture]
     o.chosen.input(choose, [o.chosen, o.results], shown, **hidden)
@@ -168,7 +170,7 @@ def show_nothing() -> list:
         [],
         gr.Dropdown(visible=False),
         "",
-        gr.Image(None, visible=False),
+        "",
         gr.File(None, visible=False),
         "",
     ]
@@ -193,8 +195,7 @@ def show_all(made: EnhancedFiles, shared: Shared, outputs: Outputs) -> list:
 
 def show_one(result: EnhancedFile, shared: Shared) -> list:
     """Values of report and picture."""
-    picture = str(result.picture) if result.picture else None
     return [
         report.result_html(result, shared.scorer.missing),
-        gr.Image(picture, visible=picture is not None),
+        report.picture_html(result),
     ]

@@ -48,7 +48,40 @@ element.addEventListener("play", (event) => {
 """
 REVEAL = """
 () => {
-  document.getElementById("report").scrollIntoView({block: "nearest"});
+  const report = document.getElementById("report");
+  const top = report.getBoundingClientRect().top;
+  if (top < 0 || top > innerHeight / 2) {
+    report.scrollIntoView({block: "start"});
+  }
+  return [];
+}
+"""
+NAME_BUTTONS = """
+() => {
+  const name = () => {
+    for (const area of document.querySelectorAll(".upload-container")) {
+      if (area.matches(".icon-mode")) {  // it lies in another button
+        area.ariaLabel = "Add files";
+        const outer = area.parentElement.closest("button");
+        if (outer) {
+          outer.title = outer.ariaLabel = "Add files";
+          outer.role = "group";
+          outer.tabIndex = -1;
+        }
+      } else {
+        area.removeAttribute("aria-label");  // its own words are its name
+      }
+    }
+    for (const button of document.querySelectorAll("button")) {
+      if (!button.innerText.trim() && !button.ariaLabel && !button.title) {
+        const block = button.closest(".block")?.querySelector("label");
+        button.ariaLabel = (block?.innerText.trim() || "This") + ": more";
+      }
+    }
+  };
+  new MutationObserver(name).observe(
+    document.body, {childList: true, subtree: true});
+  name();
   return [];
 }
 """
@@ -67,14 +100,17 @@ STYLE = """
 .llase-scores thead tr {border-bottom: 1px solid currentColor !important}
 .llase-scores thead th {font-weight: 400 !important}
 #report .error, #report .clear-status {display: none}
-.llase-small {font-size: 0.85em; opacity: 0.8}
+.llase-small {font-size: 0.85em}
+#picture img {width: 100%}
+.dark button[role="tab"].selected {color: var(--primary-400)}
+.dark .llase-light, body:not(.dark) .llase-dark {display: none}
 """
 
 
 def result_html(result: EnhancedFile, missing: str = "") -> str:
     """Players, scores (or why there can be none) and notes of one result."""
     head = (
-        f"<h3>{escape(result.name)}</h3><p>{duration(result.audio_s)}, "
+        f"<h2>{escape(result.name)}</h2><p>{duration(result.audio_s)}, "
         f"enhanced in {duration(result.work_s)}. Press play on one while the "
         "other plays, and it goes on at the same place.</p>"
     )
@@ -86,7 +122,7 @@ def result_html(result: EnhancedFile, missing: str = "") -> str:
         parts.append(scores_html(result.scores))
     elif missing:
         parts.append(f'<p class="llase-small">{escape(missing)}</p>')
-    if result.picture:
+    if result.pictures:
         parts.append(f'<p class="llase-small">{ENTROPY_NOTE}</p>')
     if result.notes:
         notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
@@ -96,13 +132,32 @@ def result_html(result: EnhancedFile, missing: str = "") -> str:
 
 def player_html(label: str, path: Path) -> str:
     """A player of the browser's own, which reads only what it plays."""
-    # relative, so that it holds below a proxy's prefix, too
-    address = escape(f"gradio_api/file={quote(path.as_posix())}")
     return (
         f"<figure><figcaption>{label}</figcaption>"
-        f'<audio controls preload="metadata" src="{address}" '
+        f'<audio controls preload="metadata" src="{address_of(path)}" '
         f'aria-label="{label}"></audio></figure>'
     )
+
+
+def picture_html(result: EnhancedFile) -> str:
+    """The picture, light or dark as the page is; a click opens it alone."""
+    words = escape(
+        f"Spectrograms of {result.name} before and after, the levels of both "
+        "over time, and how unsure the model was."
+    )
+    shown = ""
+    for kind, path in result.pictures.items():
+        address = address_of(path)
+        shown += (
+            f'<a class="llase-{kind}" href="{address}" target="_blank">'
+            f'<img src="{address}" alt="{words}" loading="lazy"></a>'
+        )
+    return shown
+
+
+def address_of(path: Path) -> str:
+    """Where the page sends a file; relative, so it holds below a proxy's prefix."""
+    return escape(f"gradio_api/file={quote(path.as_posix())}")
 
 
 def scores_html(scores: dict[str, dict[str, float]]) -> str:
@@ -126,7 +181,7 @@ def failures_html(failures: Sequence[str]) -> str:
     if not failures:
         return ""
     items = "".join(f"<li>{escape(words)}</li>" for words in failures)
-    return f"<h3>Left out</h3><ul>{items}</ul>"
+    return f"<h2>Left out</h2><ul>{items}</ul>"
 
 
 def licence_html(model: Model) -> str:

@@ -78,10 +78,9 @@ def serving(shared, **place) -> Iterator[str]:
     `place` is Gradio's server_name, server_port, root_path, inbrowser and
     auth. Raises an OSError if the port was taken meanwhile.
     """
-    import gradio as gr
-
     from speechbrain_llase.demo import report
     from speechbrain_llase.demo.events import build_page
+    from speechbrain_llase.demo.layout import make_theme
 
     page = build_page(shared)
     page.queue(max_size=MAX_WAITING, api_open=False)
@@ -90,7 +89,7 @@ def serving(shared, **place) -> Iterator[str]:
         max_file_size=shared.limits.max_bytes,
         app_kwargs={"middleware": middleware(**place)},
         css=report.STYLE,
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"]),
+        theme=make_theme(),
         footer_links=[],
         prevent_thread_lock=True,
         quiet=True,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WIDTH = 9.0  # inches
 DPI = 120
+DARK_PAPER, LIGHT_INK = "#18181b", "#e4e4e7"
 MAX_GAP_S = 0.1  # by which two files of one recording may differ
 
 
@@ -155,6 +156,20 @@ def new_figure(inches: tuple[float, float]) -> Figure:
             "Pictures need matplotlib: pip install speechbrain_llase[demo]"
         ) from err
     return Figure(figsize=inches, layout="constrained")
+
+
+def darken(figure: Figure) -> None:
+    """Turn the paper dark and the ink light; curves and colours stay."""
+    from matplotlib.text import Text
+
+    figure.set_facecolor(DARK_PAPER)
+    for ax in figure.axes:
+        ax.set_facecolor(DARK_PAPER)
+        ax.tick_params(which="both", colors=LIGHT_INK)
+        for spine in ax.spines.values():
+            spine.set_edgecolor(LIGHT_INK)
+    for text in figure.findobj(Text):
+        text.set_color(LIGHT_INK)
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:

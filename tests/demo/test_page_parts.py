@@ -186,7 +186,7 @@ def folder(tmp_path):
 @pytest.fixture
 def enhance(folder, load_tiny, monkeypatch):
     """Enhance files as the button does, without pictures."""
-    monkeypatch.setattr(work, "draw_picture", lambda *_: None)
+    monkeypatch.setattr(work, "draw_pictures", lambda *_: {})
     model = as_model(load_tiny(context_from="own"))
     settings = VisitorSettings(2.0, 0.0)
 

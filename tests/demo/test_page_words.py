@@ -39,7 +39,7 @@ def test_a_password_in_a_url_is_not_shown():
 def test_models_of_one_name_are_refused(tmp_path, monkeypatch):
     (tmp_path / "llase_mini").mkdir()
     sources = ["llase_mini", str(tmp_path / "llase_mini")]
-    enhancer = argparse.Namespace(guard=Guard())
+    enhancer = argparse.Namespace(guard=Guard(), mods={"refiner": None})
     monkeypatch.setattr(models, "load_enhancer", lambda _: enhancer)
     with pytest.raises(ValueError, match="two models llase_mini"):
         models.load_models(sources)
@@ -98,7 +98,7 @@ def result(**changes):
         "name": "<b>&x.wav",
         "before": Path("/p/<i>_input.wav"),
         "after": Path("/p/a b_enhanced.wav"),
-        "picture": None,
+        "pictures": {},
         "audio_s": 90.0,
         "work_s": 1.0,
         "scores": {},
@@ -114,6 +114,19 @@ def test_names_are_text_not_html():
     assert 'src="gradio_api/file=/p/a%20b_enhanced.wav"' in shown
     assert "<em>" not in report.failures_html(["<em>"])
     assert report.failures_html([]) == ""
+
+
+def test_a_picture_says_what_it_shows():
+    """In words for who cannot see it; one for each colour of the page."""
+    assert report.picture_html(result()) == ""
+    pictures = {x: Path(f"/p/a b/{x}.png") for x in ("light", "dark")}
+    shown = report.picture_html(result(pictures=pictures))
+    assert shown.count('alt="Spectrograms of &lt;b&gt;&amp;x.wav before') == 2
+    assert "<b>" not in shown
+    for kind in pictures:
+        address = f"gradio_api/file=/p/a%20b/{kind}.png"
+        assert f'class="llase-{kind}" href="{address}"' in shown
+        assert f'<img src="{address}"' in shown
 
 
 def test_scores_are_shown():

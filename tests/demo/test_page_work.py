@@ -33,7 +33,7 @@ def own(load_tiny):
 def undrawn(monkeypatch, request):
     """Draw only where it is tested: it takes longer than the tiny model."""
     if "picture" not in request.node.name:
-        monkeypatch.setattr(page_work, "draw_picture", lambda *_: None)
+        monkeypatch.setattr(page_work, "draw_pictures", lambda *_: {})
 
 
 @pytest.fixture
@@ -194,12 +194,14 @@ def test_silence_stays_silence(own, work, tmp_path):
 
 
 def test_a_picture_is_drawn_or_missed_in_words(own, work, upload, monkeypatch):
-    pytest.importorskip("matplotlib")
-    found = work(own, upload).picture
-    assert found.read_bytes().startswith(b"\x89PNG")
+    imread = pytest.importorskip("matplotlib.image").imread
+    found = work(own, upload).pictures
+    light, dark = (imread(found[kind]) for kind in ("light", "dark"))
+    assert light.shape == dark.shape
+    assert dark[0, 0, :3].max() < 0.2 and light[0, 0].min() == 1  # the paper
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     result = work(own, upload)
-    assert result.picture is None and "matplotlib" in result.notes[-1]
+    assert result.pictures == {} and "matplotlib" in result.notes[-1]
 
 
 @pytest.mark.parametrize(
