@@ -19,22 +19,22 @@ import torch
 
 from speechbrain_llase.bulk.batcher import Outcome, enhance_many
 from speechbrain_llase.bulk.open_file import Stopped
+from speechbrain_llase.dataio.audio_formats import Format, read_tags
 from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.audio_writer import write_blocks
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
 
-FORMATS = ("wav", "flac")  # of the enhanced audio, 16 bits
-
 
 @dataclass(frozen=True)
 class InsideOptions:
-    """What is taken from containers, and how it is put back."""
+    """What is taken from containers, and how results are written."""
 
     column: str | None = None  # a table's column, a shard's KEY.column
-    audio_format: str | None = None  # one of FORMATS; None: flac stays flac
+    audio_format: str | None = None  # of FORMATS, or same; None: FLAC stays so
     taken: Taken = Taken()  # of each recording, in files too
+    subtype: str | None = None  # of SUBTYPES; None: 16 bits
 
     def format_for(self, name: str) -> str:
         """Choose the format of a recording's result.
@@ -45,7 +45,7 @@ class InsideOptions:
         ('flac', 'wav')
         """
         kept = "flac" if name.lower().endswith(".flac") else "wav"
-        return self.audio_format or kept
+        return Format(self.audio_format, self.subtype).ending(name, kept)
 
 
 @dataclass(eq=False)
@@ -58,6 +58,7 @@ class Item:
     is_done: bool = False
     error: str | None = None
     read_as: str = "?"  # the source, as errors of reading name it
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -127,7 +128,8 @@ class Container(ABC):
         rate = enhancer.hparams.sample_rate
 
         def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:
-            write_blocks(outcome.job.result, blocks, rate)
+            item, subtype = outcome.job, self.options.subtype
+            write_blocks(item.result, blocks, rate, subtype, item.tags)
 
         outcomes = enhance_many(
             enhancer,
@@ -163,6 +165,7 @@ def renamed(error: str, path: str, name: str) -> str:
 def open_item(item: Item) -> Iterator[Any]:
     """Open an item's source; it is removed at the end."""
     item.read_as = str(item.source)
+    item.tags = read_tags(item.source)
     try:
         yield item.source
     finally:

@@ -35,8 +35,16 @@ HOW = (
 OUTPUT_DIGITS = 8  # of an output's hash
 
 
-def manifest_name(part: tuple[int, int] | None) -> str:
-    """Name the manifest of a run, or of its I-th of N parts."""
+def manifest_name(part: tuple[int, int] | None, only: str | None = None) -> str:
+    """Name the manifest of a run, of its I-th of N parts, or of one result.
+
+    Example
+    -------
+    >>> manifest_name((2, 8)), manifest_name(None, "clean.wav")
+    ('manifest-2of8.jsonl', '.clean.wav.manifest.jsonl')
+    """
+    if only:
+        return f".{only}.manifest.jsonl"
     return "manifest-{}of{}.jsonl".format(*part) if part else "manifest.jsonl"
 
 

@@ -24,6 +24,7 @@ from speechbrain_llase.bulk.refusals import (
     refuse_overwriting,
 )
 from speechbrain_llase.bulk.units import Unit, UnitList
+from speechbrain_llase.dataio.audio_formats import Format
 from speechbrain_llase.dataio.input_lists import TABLE_SUFFIXES
 from speechbrain_llase.dataio.urls import local_path, show, split_glob
 
@@ -34,12 +35,14 @@ def plan_task(
     column: str | None = None,
     reference: str | None = None,
     separates: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    written: Format = Format(),
 ) -> Plan:
     """Find what there is to do; see `plan_run`.
 
     Arguments
     ---------
-    inputs, output, column
+    inputs, output, column, say, written
         As of `plan_run`.
     reference : str, optional
         What is heard beside the inputs: a file, which serves all, a folder, a
@@ -55,7 +58,8 @@ def plan_task(
         or a table; an output would overwrite a partner.
     """
     by_row = reference is not None and is_column(reference, inputs)
-    plan = plan_run(inputs, output, column, reference if by_row else None)
+    beside = reference if by_row else None
+    plan = plan_run(inputs, output, column, beside, say, written)
     units = plan.units
     if reference is None and not separates:
         return plan
@@ -67,7 +71,13 @@ def plan_task(
         if not by_row:
             units = find_partners(units, reference, column)
         refuse_overwriting(units, partners_of(units), units.top)
-    return Plan(in_two(units) if separates else units, plan.left_out)
+    if separates and plan.only:
+        raise ValueError(
+            f"--output {plan.only} names one sound file, and there are two "
+            "results. Name a folder."
+        )
+    units = in_two(units) if separates else units
+    return replace(plan, units=units)
 
 
 def is_column(reference: str, inputs: Sequence[str]) -> bool:
@@ -139,7 +149,11 @@ def in_two(units: UnitList) -> UnitList:
     firsts, seconds = UnitList(units.top), UnitList(units.top)
     for unit in units:
         what, name = look_at(unit.source)[0], stem(unit.name)
-        names = {"name": f"{name}_1.wav", "second": f"{name}_2.wav"}
+        ending = PurePosixPath(unit.name).suffix
+        names = {
+            "name": f"{name}_1{ending}",
+            "second": f"{name}_2{ending}",
+        }
         firsts.extend([(what, replace(unit, **names))])
         seconds.extend([(what, replace(unit, name=names["second"]))])
     refuse_losses(firsts, units.top)

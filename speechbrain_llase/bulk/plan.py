@@ -5,11 +5,13 @@ result gets a name, and a plan that would lose a file is refused. No result is
 written, no audio is opened.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from speechbrain_llase.bulk.refusals import (
+    is_missing,
     look_at,
     refuse_losses,
     refuse_missing,
@@ -29,6 +31,7 @@ from speechbrain_llase.dataio.audio_files import (
     real_path,
     tell_left_out,
 )
+from speechbrain_llase.dataio.audio_formats import FORMATS, Format
 from speechbrain_llase.dataio.input_lists import Entry, is_list, read_list
 from speechbrain_llase.dataio.urls import (
     local_path,
@@ -44,6 +47,7 @@ class Plan:
 
     units: UnitList
     left_out: list[str]  # found, but of formats that cannot be read
+    only: str | None = None  # name of the one result, where that was asked for
 
     @property
     def remark(self) -> str:
@@ -56,6 +60,8 @@ def plan_run(
     output: str,
     column: str | None = None,
     beside: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    written: Format = Format(),
 ) -> Plan:
     """Find what there is to do, and name its results.
 
@@ -65,7 +71,9 @@ def plan_run(
     file given by name lands directly in it; the tree below a folder, a pattern
     or a CSV or JSON list is kept. Units stand in the order given, folders
     sorted by name; the same file twice under the same name is one unit. What
-    is heard `beside` each file is another column of its list.
+    is heard `beside` each file is another column of its list. `say` is told
+    which inputs were lists. Results are `written` in a format; an `output`
+    that is named like a sound file is the one result, of one input.
 
     ValueError: an input is missing or holds nothing, two results have one
     name, or a result would lie over an input, over a folder or outside
@@ -80,23 +88,55 @@ def plan_run(
     >>> Path(unit.target).relative_to(tmp).as_posix()
     'clean/day1/a.b.wav'
     """
-    top = tidy(output)
-    columns = column, beside
-    given = [entry for place in inputs for entry in read_input(place, *columns)]
+    top, only = split_output(tidy(output))
+    how = column, beside, say
+    given = [entry for place in inputs for entry in read_input(place, *how)]
     refuse_missing(entry.path for entry in given)
     left_out, units = [], UnitList(top)
-    units.extend(name_units(given, top, left_out))
+    named = name_units(given, top, left_out, written)
+    units.extend(the_one(named, only) if only else named)
     refuse_losses(units, top)
-    return Plan(units, left_out)
+    return Plan(units, left_out, only)
+
+
+def split_output(output: str) -> tuple[str, str | None]:
+    """Tell the folder of the results, and the name of the one that is a file.
+
+    Example
+    -------
+    >>> split_output("a/clean.wav"), split_output("s3://b/clean.v1")
+    (('a', 'clean.wav'), ('s3://b/clean.v1', None))
+    """
+    path, name = local_path(output), name_of(output)
+    ending = PurePosixPath(name).suffix.lower()[1:]
+    if ending not in FORMATS or path and path.is_dir():
+        return output, None
+    if path:
+        return str(path.parent), path.name
+    return output.rpartition("/")[0], name
+
+
+def the_one(
+    named: Iterable[tuple[str, Unit]], name: str
+) -> Iterator[tuple[str, Unit]]:
+    """Give the one result its name; a ValueError if there are several."""
+    units = list(islice(named, 2))
+    if len(units) > 1 or units[0][1].kind != "file":
+        raise ValueError(
+            f"--output {name} names one sound file, and there are several "
+            "results, or a shard or table. Name a folder."
+        )
+    ((identity, unit),) = units
+    yield identity, replace(unit, name=name)
 
 
 def name_units(
-    given: Iterable[Entry], top: str, left_out: list[str]
+    given: Iterable[Entry], top: str, left_out: list[str], written: Format
 ) -> Iterator[tuple[str, Unit]]:
     """Find what entries hold: what each file is, and the unit."""
     for entry in given:
         for source, key, size in find(tidy(entry.path), top, left_out):
-            name = name_result(key, entry.name)
+            name = name_result(key, entry.name, written.ending(key))
             identity, here = look_at(source)
             beside = entry.beside and tidy(entry.beside)
             yield identity, Unit(source, top, name, size or here, beside)
@@ -115,7 +155,10 @@ def tidy(place: str) -> str:
 
 
 def read_input(
-    place: str, column: str | None, beside: str | None = None
+    place: str,
+    column: str | None,
+    beside: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Entry]:
     """Read a list of inputs, or give the one input that it is."""
     path = local_path(place)
@@ -123,11 +166,19 @@ def read_input(
         return [Entry(place)]
     with local_copy(place) as path:
         entries = read_list(path, column)
-        if beside is None:
-            return entries
-        others = read_list(path, beside)
-        pairs = zip(entries, others, strict=True)
-        return [replace(one, beside=other.path) for one, other in pairs]
+        others = read_list(path, beside) if beside is not None else None
+    if all(map(is_missing, (entry.path for entry in entries))):
+        raise ValueError(
+            f"{show(place)} is taken for a list of inputs, by its ending, but "
+            f"none of its {len(entries)} lines names a file or folder that is "
+            f"there; the first is {entries[0].path!r}. Relative paths start "
+            "at the current folder."
+        )
+    say(f"reading {len(entries)} inputs from the list {show(place)}")
+    if others is None:
+        return entries
+    pairs = zip(entries, others, strict=True)
+    return [replace(one, beside=other.path) for one, other in pairs]
 
 
 def find(
@@ -172,7 +223,7 @@ def lies_in(folder: str, output: str) -> bool:
     return f"{folder}/".startswith(f"{output}/")
 
 
-def name_result(key: str, given: str | None = None) -> str:
+def name_result(key: str, given: str | None = None, ending: str = "wav") -> str:
     """Name the result of a file, shard or table; a list may have named it.
 
     Example
@@ -186,7 +237,9 @@ def name_result(key: str, given: str | None = None) -> str:
     path = PurePosixPath(name)
     if kind == "file":
         is_audio = path.suffix.lower() in AUDIO_SUFFIXES
-        return str(path.with_suffix(".wav")) if is_audio else f"{path}.wav"
+        if is_audio:
+            return str(path.with_suffix(f".{ending}"))
+        return f"{path}.{ending}"
     if kind != kind_of(name):
         name += next(
             x for x in SHARD_ENDINGS + TABLE_ENDINGS if key.lower().endswith(x)

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from speechbrain_llase.bulk.units import Unit
 
 LINE_EVERY_S = 30.0  # between two lines
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} files [{elapsed}{postfix}]"
+BAR_WIDTH = 16  # columns, whatever is said beside it
+BAR = (
+    f"{{percentage:3.0f}}%|{{bar:{BAR_WIDTH}}}| "
+    "{n_fmt}/{total_fmt} files [{elapsed}{postfix}]"
+)
+NAME_SHOWN = 16  # letters of the file at work
 
 
 class Progress:
@@ -41,7 +46,7 @@ class Progress:
         if sys.stderr.isatty():
             self.stack.enter_context(logging_redirect_tqdm())
             self.bar = self.stack.enter_context(
-                tqdm(total=self.count, bar_format=BAR)
+                tqdm(total=self.count, bar_format=BAR, dynamic_ncols=True)
             )
         return self
 
@@ -66,7 +71,10 @@ class Progress:
         """Note how far one file is."""
         share = samples / max(whole, 1)
         self.parts[unit.name] = share * unit.size, samples / 16000
-        self.latest = f"{name_of(unit.source)}: {100 * share:.0f} %"
+        name = name_of(unit.source)
+        if len(name) > NAME_SHOWN:
+            name = f"{name[: NAME_SHOWN - 1]}…"
+        self.latest = f"{name}: {100 * share:.0f} %"
         self.tell()
 
     def end(self, unit: "Unit", audio_s: float, failed: bool) -> None:
@@ -84,12 +92,21 @@ class Progress:
     def tell(self) -> None:
         """Show where things stand."""
         if self.bar is not None:
-            self.bar.set_postfix_str(", ".join(self.remarks()))
+            self.bar.set_postfix_str(self.fitting())
         elif time.perf_counter() - self.told >= LINE_EVERY_S:
             self.told = time.perf_counter()
             share = 100 * self.sized_now / max(self.size, 1)
             files = f"{self.done} of {self.count} files ({share:.1f} %)"
             self.write(", ".join([files, *self.remarks()]))
+
+    def fitting(self) -> str:
+        """Remarks that have room beside the bar; the time left goes last."""
+        told = self.bar.format_dict | {"postfix": ""}
+        room = (told["ncols"] or 1000) - len(self.bar.format_meter(**told)) - 2
+        remarks = self.remarks()
+        while len(remarks) > 1 and len(", ".join(remarks)) > room:
+            del remarks[remarks[0].endswith(" left")]
+        return ", ".join(remarks)
 
     @property
     def sized_now(self) -> float:

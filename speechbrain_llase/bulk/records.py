@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 STATUSES = ("done", "kept", "failed")
+LOSS = "reduced to"  # in warnings of what an output has less of
 START = b'{"input": '  # of every line
 
 

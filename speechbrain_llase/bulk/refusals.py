@@ -36,11 +36,16 @@ def look_at(place: str) -> tuple[str, int]:
 
 def refuse_missing(places: Iterable[str]) -> None:
     """Refuse paths that are neither a file nor a folder nor a pattern."""
-    paths = ((x, local_path(x)) for x in places if not split_glob(x)[1])
     refuse_any(
         "No such file or folder (relative paths start at the current folder)",
-        (x for x, p in paths if p and not (p.is_file() or p.is_dir())),
+        filter(is_missing, places),
     )
+
+
+def is_missing(place: str) -> bool:
+    """Tell whether a path is neither a file nor a folder nor a pattern."""
+    path = None if split_glob(place)[1] else local_path(place)
+    return path is not None and not (path.is_file() or path.is_dir())
 
 
 def refuse_losses(units: "UnitList", output: str) -> None:

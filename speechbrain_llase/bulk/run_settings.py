@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from speechbrain_llase import __version__
 from speechbrain_llase.dataio.urls import show
-from speechbrain_llase.inference.loading import WITH_REFINER
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
@@ -68,6 +67,8 @@ def describe_run(
     settings["compute"] = enhancer.computes_in
     settings["precision"] = precision
     settings["version"] = __version__
+    if enhancer.stages.mix < 1:
+        settings["mix"] = enhancer.stages.mix
     for name, is_on in (
         ("guard", enhancer.guard.enabled),
         ("candidates", enhancer.candidates.num_candidates > 1),
@@ -84,6 +85,8 @@ def refinement(enhancer: "EnhanceLLaSE") -> dict[str, Any]:
     source = getattr(enhancer.hparams, "refine", False)
     told = {"generative": enhancer.stages.generative}
     if source:
+        from speechbrain_llase.inference.loading import WITH_REFINER
+
         told["refine"] = model_id(WITH_REFINER if source is True else source)
     return {key: value for key, value in told.items() if value is not None}
 

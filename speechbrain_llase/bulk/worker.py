@@ -19,13 +19,18 @@ from speechbrain_llase.bulk.container_items import (
 )
 from speechbrain_llase.bulk.open_file import Stopped
 from speechbrain_llase.bulk.output_folder import OutputFolder
-from speechbrain_llase.bulk.records import Record, make_record, one_line
+from speechbrain_llase.bulk.records import (
+    LOSS,
+    Record,
+    make_record,
+    one_line,
+)
 from speechbrain_llase.bulk.run_settings import Description, describe_run
 from speechbrain_llase.bulk.storage import local_copy
 from speechbrain_llase.bulk.tables import enhance_table
 from speechbrain_llase.bulk.tar_shards import enhance_shard
 from speechbrain_llase.bulk.units import Unit
-from speechbrain_llase.dataio.audio_reader import Taken
+from speechbrain_llase.dataio.audio_formats import read_tags
 from speechbrain_llase.dataio.audio_writer import write_voices
 from speechbrain_llase.dataio.films import FILMS, add_picture
 from speechbrain_llase.dataio.sound_file import Sound, open_sound
@@ -64,6 +69,7 @@ class Worker:
         self.options = options
         self.rate = enhancer.hparams.sample_rate
         self.losses: dict[str, str] = {}  # what open files lose
+        self.tags: dict[str, dict[str, str]] = {}  # of open files
         self.copies: dict[str, str] = {}  # where those from URLs are read
 
     @classmethod
@@ -93,13 +99,16 @@ class Worker:
         before that one stand those of the recordings that failed in it.
         """
 
+        options = self.options
+
         def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:
+            tags, subtype = self.tags.get(outcome.job.name), options.subtype
             with ExitStack() as stack:  # the first one appears last
                 paths = [
                     stack.enter_context(folder.new_result(part))
                     for part in outcome.job.results
                 ]
-                write_voices(paths, blocks, self.rate)
+                write_voices(paths, blocks, self.rate, subtype, tags)
                 self.add_pictures(outcome.job, paths)
 
         outcomes = enhance_many(
@@ -131,9 +140,8 @@ class Worker:
         with local_copy(source) as path:
             if str(path) != source:
                 self.copies[unit.name] = str(path)
-            self.losses[unit.name] = check_source(
-                path, self.rate, self.options.taken
-            )
+            self.losses[unit.name] = check_source(path, self.rate, self.options)
+            self.tags[unit.name] = read_tags(path)
             yield str(path)
 
     @contextmanager
@@ -158,6 +166,7 @@ class Worker:
         """Make a file's line."""
         unit = outcome.job
         loss = self.losses.pop(unit.name, "")
+        self.tags.pop(unit.name, None)
         if loss and not outcome.error:
             outcome.warnings = (loss, *outcome.warnings)
         copy = self.copies.pop(unit.name, None) or whole(unit.source)
@@ -211,22 +220,20 @@ def summary(contents: Contents) -> Iterator[str]:
         yield f"and {len(contents.warnings) - NAMED} more warnings"
 
 
-def check_source(path: Path, sample_rate: int, taken: Taken) -> str:
-    """Look into a file; say what of it a 16-bit output loses."""
+def check_source(path: Path, sample_rate: int, options: InsideOptions) -> str:
+    """Look into a file; say what of it an output loses."""
     refuse_special(str(path))
-    with open_sound(path, taken.track) as sound:
-        return reduction(sound, sample_rate, taken)
+    with open_sound(path, options.taken.track) as sound:
+        return reduction(sound, sample_rate, options)
 
 
-def reduction(sound: Sound, sample_rate: int, taken: Taken) -> str:
-    """Say what of an input a 16-bit output at `sample_rate` loses."""
+def reduction(sound: Sound, sample_rate: int, options: InsideOptions) -> str:
+    """Say what of an input an output at `sample_rate` loses."""
     losses = []
-    if sound.channels > 1 and taken.channels != "each":
-        losses.append(f"{sound.channels} channels reduced to one")
+    if sound.channels > 1 and options.taken.channels != "each":
+        losses.append(f"{sound.channels} channels {LOSS} one")
     if sound.rate > sample_rate:
-        losses.append(f"{sound.rate} Hz reduced to {sample_rate} Hz")
-    if sound.subtype in WIDE_SUBTYPES:
-        losses.append(
-            f"{WIDE_SUBTYPES[sound.subtype]} samples reduced to 16-bit"
-        )
+        losses.append(f"{sound.rate} Hz {LOSS} {sample_rate} Hz")
+    if sound.subtype in WIDE_SUBTYPES and options.subtype in (None, "16"):
+        losses.append(f"{WIDE_SUBTYPES[sound.subtype]} samples {LOSS} 16-bit")
     return ", ".join(losses)

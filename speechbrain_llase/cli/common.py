@@ -122,7 +122,7 @@ def fraction(text: str) -> float:
 def model_options(args: argparse.Namespace) -> dict[str, Any]:
     """What `load_enhancer` is to be called with."""
     names = "source device precision compute batch_size threads guard"
-    names = f"{names} refine generative task passes".split()
+    names = f"{names} refine generative task passes mix".split()
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 

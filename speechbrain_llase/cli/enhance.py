@@ -33,6 +33,7 @@ from speechbrain_llase.cli.run_options import (
     add_task_options,
 )
 from speechbrain_llase.cli.summary import RunSummary, open_details, tell
+from speechbrain_llase.dataio.audio_formats import FORMATS, Format
 from speechbrain_llase.dataio.urls import local_path, show
 
 if TYPE_CHECKING:
@@ -44,14 +45,17 @@ if TYPE_CHECKING:
 HELP = """\
 Make noisy speech recordings cleaner.
 
-Each input gives one 16 kHz mono WAV file (PCM, 16 bit) of the input's length
-and level. Names are kept: a.b.flac becomes a.b.wav, and the tree below an
-INPUT folder is repeated below the output folder.
+Each input gives one 16 kHz mono WAV file (PCM, 16 bit; see --format and
+--subtype) of the input's length and level, with its title and date. Names are
+kept: a.b.flac becomes a.b.wav, and the tree below an INPUT folder is repeated
+below the output folder.
 """
 EPILOG = """\
 examples:
   speechbrain-llase enhance noisy.wav --output enhanced
       writes enhanced/noisy.wav
+  speechbrain-llase enhance noisy.mp3 --output clean.wav
+      writes clean.wav; .flac, .mp3, .ogg, .m4a, .mp4 and .mkv likewise
   speechbrain-llase enhance recordings/ --output enhanced --device cuda
       searches recordings/ to the bottom, e.g. recordings/day1/a.flac is
       written to enhanced/day1/a.wav; hidden files, links to folders and
@@ -126,8 +130,9 @@ def add_parser(subparsers) -> None:
         "--output",
         required=True,
         type=non_empty,
-        metavar="DIR",
-        help="folder of the results, made if missing",
+        metavar="DIR|FILE",
+        help="folder of the results, made if missing; or, of one input, the"
+        " sound file to write",
     )
     add_task_options(parser)
     add_run_options(parser)
@@ -137,13 +142,16 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase enhance`; return the exit code."""
     try:
+        say("looking for the inputs")
         refuse_task(args)
-        how = args.column, args.reference, args.task == "ss"
+        written = Format(args.format, args.subtype)
+        how = args.column, args.reference, args.task == "ss", say, written
         plan = plan_task(args.inputs, args.output, *how)
         refuse_details(args, plan.units)
+        args.output = plan.units.top
         if folder := local_path(args.output):
             make_output(folder)
-        name = manifest_name(args.shard)
+        name = manifest_name(args.shard, plan.only)
         path = Path(args.manifest or manifest_path(args.output, name))
         refuse_taken([path, state_path(path)], args.inputs, plan.units)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,14 +160,17 @@ def run(args: argparse.Namespace) -> int:
         return refuse(str(err))
     if plan.remark:
         say(plan.remark)
+    if args.format == "same":
+        tell_fallbacks(plan.units)
     try:
-        return run_with(args, pick_shard(plan.units, args.shard), manifest)
+        units = pick_shard(plan.units, args.shard)
+        return run_with(args, units, manifest, name)
     finally:
         manifest.close()
 
 
 def run_with(
-    args: argparse.Namespace, units: UnitList, manifest: Manifest
+    args: argparse.Namespace, units: UnitList, manifest: Manifest, name: str
 ) -> int:
     """Load the model and go on with the run; return the exit code."""
     from speechbrain_llase.bulk.manifest_copy import ManifestCopy
@@ -171,11 +182,11 @@ def run_with(
         write_lines,
     )
 
-    name = manifest_name(args.shard)
     copy = ManifestCopy(manifest, args.output, name, say)
     with ExitStack() as stack:
         try:
             copy.fetch()
+            say(f"{len(units)} to enhance; loading the model {args.source}")
             engine = load_engine(args, stack)
             manifest.begin(engine.run, args.overwrite, args.keep_others)
             folder = OutputFolder(args.output, manifest.state.id)
@@ -200,6 +211,18 @@ def run_with(
         lines = write_lines(ended, len(rest), manifest, copy, folder)
         lines = stack.enter_context(closing(lines))
         return follow(lines, summary, progress, stopper)
+
+
+def tell_fallbacks(units: UnitList) -> None:
+    """Say which kinds of input --format same cannot write."""
+    kinds = {
+        Path(unit.source).suffix.lower()
+        for unit in units
+        if unit.kind == "file"
+    }
+    others = sorted(kinds - {f".{name}" for name in FORMATS})
+    if others:
+        say(f"--format same cannot write {', '.join(others)}: WAV in its place")
 
 
 def refuse_details(args: argparse.Namespace, units: UnitList) -> None:
@@ -252,7 +275,7 @@ def load_engine(
 
     model = model_options(args)
     taken = Taken(args.channels, args.track)
-    options = InsideOptions(args.column, args.audio_format, taken)
+    options = InsideOptions(args.column, args.format, taken, args.subtype)
     cluster = ray_engine.Cluster(
         args.ray_address,
         args.actors,

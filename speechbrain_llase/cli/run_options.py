@@ -4,7 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from speechbrain_llase.cli.common import non_empty, positive
+from speechbrain_llase.cli.common import fraction, non_empty, positive
+from speechbrain_llase.dataio.audio_formats import FORMATS
 
 BESIDE = {"aec": "what a loudspeaker plays", "tse": "the voice to extract"}
 
@@ -47,6 +48,7 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what concerns many files, and what is told of them."""
     add = parser.add_argument
+    add_format_options(parser)
     add("--overwrite", action="store_true", help="make existing outputs again")
     add(
         "--keep-others",
@@ -106,6 +108,33 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_format_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how results are written."""
+    add = parser.add_argument
+    add(
+        "--format",
+        "--audio-format",
+        choices=[*FORMATS, "same"],
+        help="of results, in shards and tables, too; same: that of the input,"
+        " WAV where it cannot be written (default: wav; FLAC in shards and"
+        " tables stays FLAC)",
+    )
+    add(
+        "--subtype",
+        choices=["16", "24", "float"],
+        help="bits of a sample, or floating point, in WAV and FLAC"
+        " (default: 16)",
+    )
+    add(
+        "--mix",
+        type=fraction,
+        default=1.0,
+        metavar="X",
+        help="share of the enhanced sound in the result, 0 to 1; the input is"
+        " the rest (default: %(default)g)",
+    )
+
+
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of shards, tables and clusters."""
     group = parser.add_argument_group(
@@ -121,12 +150,6 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         choices=["local", "ray"],
         default="local",
         help="ray: on all machines of a Ray cluster (default: %(default)s)",
-    )
-    add(
-        "--audio-format",
-        choices=["wav", "flac"],
-        help="of results inside shards and tables (default: FLAC stays FLAC,"
-        " all else becomes WAV)",
     )
     add(
         "--ray-address",

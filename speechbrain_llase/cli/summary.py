@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from speechbrain_llase.bulk.records import LOSS
 from speechbrain_llase.cli.common import say
 from speechbrain_llase.dataio.urls import show
 
@@ -25,7 +26,7 @@ class RunSummary:
     skipped: int
     manifest: str
     done: int = 0
-    reduced: int = 0  # files with a warning
+    reduced: int = 0  # files whose outputs hold less
     failed: int = 0
     failures: list[str] = field(default_factory=list)  # "path: reason"
     audio_s: float = 0.0
@@ -40,7 +41,7 @@ class RunSummary:
             return
         self.done += 1
         self.audio_s += record.seconds
-        self.reduced += bool(record.warnings)
+        self.reduced += any(LOSS in text for text in record.warnings)
 
     def report(self) -> None:
         """Print the failures, the warnings' number and one closing line."""
@@ -51,8 +52,8 @@ class RunSummary:
             say(f"failed: and {more} more, see {self.manifest}")
         if self.reduced:
             say(
-                "warning: outputs that hold less than their inputs did: "
-                f"{self.reduced} (named above)"
+                "warning: outputs with fewer channels, a lower rate or fewer "
+                f"bits than their inputs: {self.reduced} (named above)"
             )
         line = (
             f"{self.done} enhanced, {self.skipped} skipped (output exists), "

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import soundfile
 import torch
 
-from speechbrain_llase.dataio.films import FILMS, add_picture, write_track
+from speechbrain_llase.dataio.audio_formats import subtype_of
+from speechbrain_llase.dataio.films import (
+    CONTAINERS,
+    add_picture,
+    write_track,
+)
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.processing.framing import num_rows
@@ -102,58 +107,86 @@ def write_whole(
     blocks: Iterable[torch.Tensor],
     sample_rate: int,
     film: "tuple[str, Taken] | None" = None,
+    subtype: str | None = None,
+    tags: dict[str, str] | None = None,
 ) -> None:
     """Write blocks (T,) beside the file's place, then move it there at once.
 
-    The samples are 16-bit PCM in the format that the name asks for (WAV,
-    FLAC, OGG), AAC in .mp4 and .mkv, beside the picture of `film` if that has
-    one; nothing appears before all blocks are on the disk.
+    The name's ending says the format, one of `audio_formats.FORMATS`: AAC in
+    .m4a, .mp4 and .mkv, the last two beside the picture of `film` if that has
+    one. The `subtype` is one of its SUBTYPES, None for 16 bits. Nothing appears
+    before all blocks are on the disk.
     """
     with whole_file(path) as partial:
-        write_blocks(partial, blocks, sample_rate)
+        write_blocks(partial, blocks, sample_rate, subtype, tags)
         if film:
             add_picture(partial, Path(film[0]), film[1].track)
 
 
 def write_blocks(
-    path: Path, blocks: Iterable[torch.Tensor], sample_rate: int
+    path: Path,
+    blocks: Iterable[torch.Tensor],
+    sample_rate: int,
+    subtype: str | None = None,
+    tags: dict[str, str] | None = None,
 ) -> None:
     """Write a file of (T,) each, in [-1, 1]; return once it is on the disk.
 
-    The path's ending says the format; a ValueError, if it is unknown. An
-    OSError or RuntimeError gives the system's reason, such as a full disk, or
-    none that is known; the file may exist then, incomplete.
+    The path's ending says the format; a ValueError, if it is unknown. `tags`
+    are those of `read_tags`, for formats that have them. An OSError or
+    RuntimeError gives the system's reason, such as a full disk, or none that
+    is known; the file may exist then, incomplete.
     """
-    if path.suffix.lower() in FILMS:
-        write_track(path, blocks, sample_rate)
+    ending, tags = path.suffix.lower()[1:], tags or {}
+    if path.suffix.lower() in CONTAINERS:
+        write_track(path, blocks, sample_rate, tags)
         with path.open("rb+") as raw:
             os.fsync(raw.fileno())
         return
+    channels, blocks = count_channels(blocks)
     with path.open("wb", buffering=0) as raw:
         file = NotedFile(raw, path.name)
         try:
-            write_sound(file, blocks, sample_rate)
+            kind = channels, subtype_of(ending, subtype)
+            sound = open_for_writing(file, sample_rate, *kind)
+            write_sound(sound, blocks, tags)
         except (soundfile.LibsndfileError, AssertionError) as err:
             # soundfile only finds that it is short
             raise file.error or incomplete(path) from err
         if file.error:
             raise file.error
         os.fsync(raw.fileno())
-    if path.suffix.lower() == ".wav" and path.stat().st_size > 44:
+    if ending == "wav" and path.stat().st_size > 44:
         with open(path, "rb") as raw:
-            if not any(raw.read(44)[40:]):  # the length, written at closing
+            head = raw.read(44)
+            # the length, written at closing
+            if head[36:40] == b"data" and not any(head[40:]):
                 raise incomplete(path)
 
 
+def count_channels(
+    blocks: Iterable[torch.Tensor],
+) -> tuple[int, Iterator[torch.Tensor]]:
+    """Count the channels of blocks (T,) or (T, C), and give these blocks."""
+    blocks = iter(blocks)
+    first = next(blocks, torch.zeros(0))
+    channels = first.shape[1] if first.dim() > 1 else 1
+    return channels, chain([first], blocks)
+
+
 def write_voices(
-    paths: Sequence[Path], blocks: Iterable[torch.Tensor], sample_rate: int
+    paths: Sequence[Path],
+    blocks: Iterable[torch.Tensor],
+    sample_rate: int,
+    subtype: str | None = None,
+    tags: dict[str, str] | None = None,
 ) -> None:
     """Write blocks (T,) to one file, or (T, 2) to one for each speaker.
 
     As `write_blocks` does.
     """
     if len(paths) == 1:
-        return write_blocks(paths[0], blocks, sample_rate)
+        return write_blocks(paths[0], blocks, sample_rate, subtype, tags)
     with SampleSpool() as second:
 
         def first() -> Iterator[torch.Tensor]:
@@ -161,8 +194,9 @@ def write_voices(
                 second.write(block[:, 1])
                 yield block[:, 0]
 
-        write_blocks(paths[0], first(), sample_rate)
-        write_blocks(paths[1], second.blocks(MATCH_BLOCK), sample_rate)
+        how = sample_rate, subtype, tags
+        write_blocks(paths[0], first(), *how)
+        write_blocks(paths[1], second.blocks(MATCH_BLOCK), *how)
 
 
 def incomplete(path: Path) -> RuntimeError:
@@ -171,15 +205,15 @@ def incomplete(path: Path) -> RuntimeError:
 
 
 def write_sound(
-    file: "NotedFile", blocks: Iterable[torch.Tensor], sample_rate: int
+    sound: soundfile.SoundFile,
+    blocks: Iterable[torch.Tensor],
+    tags: dict[str, str],
 ) -> None:
-    """Write blocks (T,) or (T, C) in the format that the name asks for."""
-    blocks = iter(blocks)
-    first = next(blocks, torch.zeros(0))
-    channels = first.shape[1] if first.dim() > 1 else 1
-    sound = open_for_writing(file, sample_rate, channels)
+    """Write tags and blocks (T,) or (T, C), and close the file."""
     try:
-        for block in chain([first], blocks):
+        for key, text in tags.items():
+            setattr(sound, key, text)
+        for block in blocks:
             samples = block.cpu().numpy()
             with signals_later():
                 sound.write(samples)
@@ -249,16 +283,19 @@ class NotedFile:
 
 
 def open_for_writing(
-    file: NotedFile, sample_rate: int, channels: int
+    file: NotedFile, sample_rate: int, channels: int, subtype: str | None
 ) -> soundfile.SoundFile:
     """Begin a file; a ValueError for an unknown ending."""
     try:
         with signals_later():
-            return soundfile.SoundFile(file, "w", sample_rate, channels)
+            return soundfile.SoundFile(
+                file, "w", sample_rate, channels, subtype
+            )
     except (TypeError, ValueError, soundfile.LibsndfileError) as err:
         if file.error:
             raise file.error from err
         raise ValueError(
             f"{Path(file.name).suffix or 'no ending'} is not a format that can be "
-            "written; name the output .wav, .flac, .ogg, .mp4 or .mkv."
+            "written; name the output .wav, .flac, .mp3, .ogg, .m4a, .mp4 or "
+            ".mkv."
         ) from err

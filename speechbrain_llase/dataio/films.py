@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     import av
 
 FILMS = {".mp4": "mp4", ".mkv": "matroska"}  # that can be written
+CONTAINERS = FILMS | {".m4a": "ipod"}  # of AAC, by the names that FFmpeg has
 BIT_RATE = 96_000  # of AAC, a channel at 16 kHz
 LAYOUTS_BY_COUNT = dict(enumerate("mono stereo 3.0 4.0 5.0 5.1".split(), 1))
 
 
 def write_track(
-    path: Path, blocks: Iterable[torch.Tensor], sample_rate: int
+    path: Path,
+    blocks: Iterable[torch.Tensor],
+    sample_rate: int,
+    tags: dict[str, str],
 ) -> None:
-    """Write blocks (T,) or (T, C) as AAC into a film without a picture.
+    """Write blocks (T,) or (T, C) as AAC into a container without a picture.
 
     A ValueError, if PyAV is missing, or AAC has no such number of channels.
     """
@@ -44,7 +48,9 @@ def write_track(
     if channels not in LAYOUTS_BY_COUNT:
         raise ValueError(f"{path.suffix} cannot hold {channels} channels.")
     layout = LAYOUTS_BY_COUNT[channels]
-    with av.open(str(path), "w", format=FILMS[path.suffix.lower()]) as out:
+    kind = CONTAINERS[path.suffix.lower()]
+    with av.open(str(path), "w", format=kind) as out:
+        out.metadata.update(tags)
         stream = out.add_stream("aac", rate=sample_rate, layout=layout)
         stream.bit_rate = BIT_RATE * channels
         done = 0

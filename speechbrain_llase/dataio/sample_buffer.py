@@ -8,6 +8,7 @@ import torch
 
 KEPT_IN_MEMORY = 8 << 20  # bytes; 2 minutes at 16 kHz
 SAMPLE_BYTES = 4  # a sample
+BLENDED = 1 << 18  # samples at a time
 
 
 class SampleSpool:
@@ -44,6 +45,16 @@ class SampleSpool:
         self.peak = max(self.peak, -float(low), float(high))
         self.length += len(wav)
         self.file.write(wav.float().cpu().numpy().tobytes())
+
+    def blend(self, other: "SampleSpool", own: float, theirs: float) -> None:
+        """Become a sum with another signal of this length, in its place."""
+        self.peak = 0.0
+        for start in range(0, self.length, BLENDED):
+            part = slice(start, start + BLENDED)
+            wav = own * self[part] + theirs * other[part]
+            self.peak = max(self.peak, float(wav.abs().max()))
+            self.file.seek(start * SAMPLE_BYTES)
+            self.file.write(wav.numpy().tobytes())
 
     def __len__(self) -> int:
         """Count the samples."""

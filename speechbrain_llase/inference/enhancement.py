@@ -10,11 +10,7 @@ import torch
 from speechbrain.utils.fetching import FetchSource
 
 from speechbrain_llase import moved
-from speechbrain_llase.dataio.audio_writer import (
-    check_writable,
-    split_batch,
-    write_whole,
-)
+from speechbrain_llase.dataio.audio_writer import check_writable, split_batch
 from speechbrain_llase.inference import reports
 from speechbrain_llase.inference.candidates import Candidates
 from speechbrain_llase.inference.guard import Guard
@@ -150,6 +146,7 @@ class EnhanceLLaSE(StagedInterface):
         filename: str | Path,
         output_filename: str | Path | None = None,
         return_details: bool = False,
+        subtype: str | None = None,
         **kwargs,
     ) -> torch.Tensor | tuple[torch.Tensor, reports.Report]:
         """Enhance a file: float32 (T,), scaled down if it is over full scale.
@@ -160,9 +157,12 @@ class EnhanceLLaSE(StagedInterface):
             Of any kind; channels are averaged (``channels="each"`` or ``2``,
             ``track=2``: see `Taken`). ``savedir`` is for files from elsewhere.
         output_filename : str or Path, optional
-            Where to write the result (16 kHz, mono, 16 bits) once it is whole.
+            Where to write the result (16 kHz, mono, the format that its ending
+            says, the input's tags) once it is whole.
         return_details : bool
             Give a report, too: confidence, guard and candidates.
+        subtype : str, optional
+            "24" (bits) or "float", for WAV and FLAC; None: 16 bits.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class EnhanceLLaSE(StagedInterface):
         else:
             wav = torch.cat(list(enhance_blocks(self.stages, *file)))
         if output_filename is not None:
-            write_whole(output_filename, [wav], self.hparams.sample_rate, file)
+            self.write(output_filename, [wav], subtype, file)
         wav = wav.to(self.device)
         return (wav, report) if return_details else wav
 
@@ -186,6 +186,7 @@ class EnhanceLLaSE(StagedInterface):
         filename: str | Path,
         output_filename: str | Path,
         progress: Callable[[int, int], None] | None = None,
+        subtype: str | None = None,
         **kwargs,
     ) -> None:
         """Enhance a file of any length in flat memory; see `enhance_file`.
@@ -196,7 +197,7 @@ class EnhanceLLaSE(StagedInterface):
         check_writable(Path(output_filename))
         file = fetch_taken(filename, **kwargs)
         blocks = enhance_blocks(self.stages, *file, progress)
-        write_whole(output_filename, blocks, self.hparams.sample_rate, file)
+        self.write(output_filename, blocks, subtype, file)
 
     def stream(
         self,

@@ -2,12 +2,20 @@
 
 import copy
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_llase.dataio.audio_formats import (
+    FORMATS,
+    Format,
+    read_tags,
+)
+from speechbrain_llase.dataio.audio_reader import Taken
+from speechbrain_llase.dataio.audio_writer import write_whole
 from speechbrain_llase.inference.loading import pick_device, with_refiner
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.nnet import compilation, precision
@@ -38,12 +46,27 @@ class StagedInterface(Pretrained):
     def having(self, **settings) -> "StagedInterface":
         """Give the same model, its networks shared, with other settings.
 
-        Those of its YAML that need no other network: generative, window_s, ...
+        Those of its YAML that need no other network: generative, window_s, ...;
+        and mix, the share of what is enhanced in the result, 0 to 1.
         """
         other = copy.copy(self)
         other.stages = self.stages.having(**settings)
         other.hparams = other.stages.hparams
         return other
+
+    def write(
+        self,
+        target: str | Path,
+        blocks: Iterable[torch.Tensor],
+        subtype: str | None,
+        file: tuple[str, Taken],
+    ) -> None:
+        """Write the blocks (T,) of a result, with its input's tags or picture."""
+        ending = Path(target).suffix.lower()[1:]
+        if subtype is not None and ending in FORMATS:
+            Format(ending, subtype)  # refuses what does not go together
+        rate, tags = self.hparams.sample_rate, read_tags(file[0])
+        write_whole(target, blocks, rate, file, subtype, tags)
 
     def _compile(self) -> None:
         """Compile no network as a whole."""

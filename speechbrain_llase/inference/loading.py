@@ -4,10 +4,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperpyyaml import load_hyperpyyaml
-
-from speechbrain_llase.inference.sources import resolve_source
-
 if TYPE_CHECKING:
     import torch
 
@@ -29,6 +25,7 @@ def load_enhancer(
     generative: float | None = None,
     task: str = "se",
     passes: int = 1,
+    mix: float = 1.0,
 ) -> "EnhanceLLaSE":
     """Load a model; None leaves a setting to the model, or threads to PyTorch.
 
@@ -36,8 +33,9 @@ def load_enhancer(
     the windows that run together; `threads` are for the whole process; `guard`
     switches the model's guard on. `refine` is True or the source of a model
     whose refiner is taken; `generative` is the refiner's knob, 0 to 1; `task`
-    and `passes` are those of `LLaSEG1`. A ValueError, if the device is not
-    here, the source is unknown, or the model has not this task.
+    and `passes` are those of `LLaSEG1`; `mix` is the share of what is enhanced.
+    A ValueError, if the device is not here, the source is unknown, or the model
+    has not this task.
     """
     import torch
 
@@ -58,7 +56,9 @@ def load_enhancer(
         overrides={key: value for key, value in chosen.items() if value}
         | ({} if generative is None else {"generative": generative}),
     )
-    return enhancer if is_plain else enhancer.doing(task, passes=passes)
+    if not is_plain:
+        enhancer = enhancer.doing(task, passes=passes)
+    return enhancer if mix == 1 else enhancer.having(mix=mix)
 
 
 def part_overrides(overrides: dict | str | None) -> dict[str, dict | str]:
@@ -103,6 +103,10 @@ def load_refiner(
     source: bool | str | Path = True, compute: str = "float32"
 ) -> "torch.nn.Module":
     """Load the refiner of a model: of the packaged one, or of a folder."""
+    from hyperpyyaml import load_hyperpyyaml
+
+    from speechbrain_llase.inference.sources import resolve_source
+
     folder = Path(resolve_source(WITH_REFINER if source is True else source))
     yaml = (folder / "hyperparams.yaml").read_text("utf-8")
     networks = re.findall(r"^(\w+): !new:speechbrain_llase\.lobes", yaml, re.M)

@@ -149,9 +149,13 @@ def output_gain(
 ) -> tuple[float, float]:
     """Factor of the result, at most to full scale, and its peak without that.
 
-    Above a peak of 1 the result is scaled down.
+    Above a peak of 1 the result is scaled down. Where the input is mixed in,
+    this is done here, once.
     """
     gain = restoring_gain(stages, noisy, enhanced)
+    if stages.mix < 1:
+        enhanced.blend(noisy, gain * stages.mix, 1 - stages.mix)
+        gain = 1.0
     peak = gain * enhanced.peak
     return (gain / peak if peak > 1 else gain), peak
 

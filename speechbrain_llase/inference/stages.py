@@ -99,6 +99,9 @@ class Stages:
         follows = hparams.restore_level and not keeps
         self.follows = follows and getattr(hparams, "follow_level", False)
         self.keeps_level = keeps or self.follows  # of each window
+        self.mix = getattr(hparams, "mix", 1.0)  # share of what is enhanced
+        if not 0 <= self.mix <= 1:
+            raise ValueError(f"mix={self.mix} must lie in [0, 1].")
         if self.refines and self.joined:
             raise ValueError(
                 "A refiner takes the audio of each window: it needs "
@@ -304,6 +307,7 @@ class Stages:
             elif self.hparams.restore_level:
                 both = self.comparable(wav.detach(), own)
                 wav = wav * match_gain(*both)
+            wav = self.mix * wav + (1 - self.mix) * own if self.mix < 1 else wav
             enhanced[k] = within_full_scale(wav, own)
         return enhanced
 

@@ -1,5 +1,7 @@
 """Progress: figures, time left, and lines where there is no terminal."""
 
+import io
+import os
 import sys
 
 import pytest
@@ -81,3 +83,33 @@ def test_files_without_a_size(clock):
     with Progress([unit]) as progress:
         progress.move(unit, 0, 0)
         assert progress.remarks()[0] == "0 s of audio"
+
+
+class Terminal(io.StringIO):
+    """A terminal's window."""
+
+    def isatty(self):
+        return True
+
+    def fileno(self):
+        return 2
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_bar_keeps_its_width(clock, units, monkeypatch, columns):
+    """What is said beside it is shortened; the time left stays."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    size = os.terminal_size((columns, 25))
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: size)
+    long = Unit(f"in/{'long' * 20}.wav", "out", "2.wav", 8 * 10**6)
+    with Progress([*units[:2], long]) as progress:
+        clock.now += 10
+        progress.end(units[0], 30.0, True)
+        progress.move(long, 16000 * 3000, 16000 * 6000)
+        clock.now += 10
+        progress.tell()
+        progress.bar.refresh()
+        shown = str(progress.bar)
+    assert shown.index("|") + 17 == shown.rindex("|"), shown
+    assert len(shown) < columns and shown.endswith("50 %]"), shown
+    assert " left, longlong" in shown

@@ -80,7 +80,8 @@ def test_files_folders_and_lists_are_enhanced(enhance, loads, capsys):
     out, err = capsys.readouterr()
     assert "4 enhanced, 0 skipped (output exists), 0 failed" in out
     assert "2.0 s of audio in" in out and "real-time factor" in out
-    assert err == "" and len(loads) == 1
+    assert "reading 1 inputs from the list list.txt" in err
+    assert len(err.splitlines()) == 3 and len(loads) == 1
 
 
 def test_the_defaults(enhance, loads):
@@ -138,10 +139,10 @@ def test_a_bad_plan_ends_before_work(
     assert loads == [] and sorted(Path().rglob("*")) == before
     out, err = capsys.readouterr()
     assert out == "" and message in err
-    assert err.startswith("speechbrain-llase: error: ")
+    assert "\nspeechbrain-llase: error: " in err
 
 
-@pytest.mark.parametrize("output", ["a.wav", "a.wav/out", "loop", "/proc"])
+@pytest.mark.parametrize("output", ["a.wav/out", "loop", "/proc"])
 def test_an_unwritable_output_ends_before_work(loads, capsys, output):
     write("a.wav")
     os.symlink("loop", "loop")
@@ -211,8 +212,8 @@ def make_bad(name):
         ("link.wav", "not a regular file, or a broken link"),
         ("pipe.wav", "not a regular file, or a broken link"),
         ("folder.wav", "cannot be read as audio"),
-        ("nan.wav", "holds NaN or infinite samples"),  # in one line
-        ("inf.wav", "holds NaN or infinite samples"),
+        ("nan.wav", "samples that are NaN or infinite"),  # in one line
+        ("inf.wav", "samples that are NaN or infinite"),
     ],
 )
 def test_a_bad_file_is_reported_and_the_others_done(
@@ -224,7 +225,7 @@ def test_a_bad_file_is_reported_and_the_others_done(
     assert enhance("x") == 1
     assert outputs() == ["a.wav", "z.wav"]
     out, err = capsys.readouterr()
-    (line,) = err.splitlines()
+    (line,) = err.splitlines()[2:]
     assert line.startswith(f"speechbrain-llase: failed: x/{name}")
     assert reason in line
     (failed,) = (x for x in lines().values() if x["status"] == "failed")
@@ -245,7 +246,8 @@ def test_errors_of_single_files_are_reported(
     assert enhance("a.wav") == 1
     out, err = capsys.readouterr()
     reason = str(error) or "RuntimeError"
-    assert err == f"speechbrain-llase: failed: a.wav: {reason}\n"
+    assert err.endswith(f"\nspeechbrain-llase: failed: a.wav: {reason}\n")
+    assert len(err.splitlines()) == 3
     assert out.endswith("1 failed; 0.0 s of audio\n")
 
 
@@ -298,9 +300,9 @@ def test_what_the_output_cannot_hold_is_said_once(
     write("x/a.wav")
     write("x/b.wav", **kwargs)
     assert enhance("x") == 0
-    told = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr().err.splitlines()[2:]
     assert told[0] == f"warning: x/b.wav: {loss}"
-    assert told[1].endswith("than their inputs did: 1 (named above)")
+    assert told[1].endswith("than their inputs: 1 (named above)")
     assert len(told) == 2
     assert lines()["b.wav"]["warnings"] == [loss]
 
@@ -318,7 +320,7 @@ def test_what_the_output_cannot_hold_is_said_once(
 def test_an_input_that_fits_gives_no_warning(enhance, capsys, name, kwargs):
     write(name, **kwargs)
     assert enhance(name) == 0
-    assert capsys.readouterr().err == ""
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_the_wide_encodings_are_libsndfile_s():
@@ -516,7 +518,7 @@ def test_an_unknown_model_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
     write("a.wav")
     command = "enhance a.wav --output out --device cpu --source lase"
     assert cli.main(command.split()) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()[2:]
     assert "error: " in line and "'lase'" in line
     assert outputs() == []
 
@@ -550,9 +552,10 @@ def test_version_and_help_are_fast(tmp_path):
 
 
 def test_the_examples_of_the_help_are_commands():
-    lines = [line.strip() for line in command.EPILOG.splitlines()]
+    whole = command.EPILOG.replace("\\\n", "")  # lines that go on
+    lines = [line.strip() for line in whole.splitlines()]
     examples = [x for x in lines if x.startswith("speechbrain-llase enhance")]
-    assert len(examples) == 5
+    assert len(examples) == 8
     for example in examples:
         args = cli.build_parser().parse_args(example.split()[1:])
         assert args.run is command.run

@@ -119,7 +119,12 @@ def test_absolute_paths_and_a_byte_order_mark():
         ("wav.scp", "../u1 x/1/a.wav\n", "'../u1' cannot name an output"),
         ("wav.scp", "/etc/u1 x/1/a.wav\n", "'/etc/u1' cannot name an output"),
         ("wav.scp", "u x/1/a.wav\nu x/2/b.wav\n", "x/1/a.wav, x/2/b.wav"),
-        ("wav.scp", "u x/1/lost.wav\n", "No such file.*\n.*x/1/lost.wav"),
+        (
+            "wav.scp",
+            "v x/1/a.wav\nu x/1/lost.wav\n",
+            "No such file.*\n.*x/1/lost.wav",
+        ),
+        ("wav.scp", "u x/1/lost.wav\n", "wav.scp is taken for a list"),
     ],
 )
 def test_what_is_refused(name, text, message):

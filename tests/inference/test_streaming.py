@@ -78,7 +78,7 @@ def test_stream_file_writes_and_tells_its_progress(model, noise, tmp_path):
 
 def test_unknown_output_format_is_refused(model, noise, tmp_path):
     soundfile.write(tmp_path / "in.wav", noise.numpy(), 16000)
-    with pytest.raises(ValueError, match="name the output .wav, .flac or .ogg"):
+    with pytest.raises(ValueError, match="name the output .wav, .flac"):
         model.stream_file(tmp_path / "in.wav", tmp_path / "out.xyz")
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
 
