@@ -3,7 +3,8 @@
 A decoded wave sounds like speech and may say other words; the noisy wave says
 the right ones in noise. This network sees the spectra of both and estimates
 magnitudes and phases of the clean speech: a mask on the noisy spectrum and a
-share of the decoded magnitude, where the noisy one does not hold the speech.
+share of the decoded magnitude, where the noisy one does not hold the speech;
+there phases follow the decoded wave, too, or the two would not fit.
 Convolutions halve the bins three times; between them and their mirror, blocks
 look along frequency and along time (the dual path of DPCRN, Le et al.,
 arXiv:2107.05429; one matrix a channel across all bands as in SpatialNet, Quan
@@ -22,6 +23,7 @@ from speechbrain_llase.processing.hearing import hear
 COMPRESSION = 0.3  # that compresses magnitudes
 LEAST_POWER = 1e-10  # of a power spectrum
 TOP = 1.2  # largest factor on a compressed magnitude
+SEEN = 6  # of two spectra: compressed magnitude, real and imaginary part
 MIN_BINS = 8  # halvings of the frequency axis: 2 ** 3
 
 
@@ -82,7 +84,11 @@ class SpectralRefiner(torch.nn.Module):
         self.register_buffer("window", window, persistent=False)
         bands = window_length // 2 // MIN_BINS
         self.down = torch.nn.ModuleList(
-            [Down(4, first, 6), Down(first, second, 4), Down(second, third, 4)]
+            [
+                Down(SEEN, first, 6),
+                Down(first, second, 4),
+                Down(second, third, 4),
+            ]
         )
         self.place = torch.nn.Parameter(torch.zeros(1, 1, bands, third))
         self.blocks = torch.nn.ModuleList()
@@ -96,7 +102,7 @@ class SpectralRefiner(torch.nn.Module):
             torch.nn.Conv2d(size, size, 1) for size in (third, second, first)
         )
         self.up = torch.nn.ModuleList(
-            [Up(third, second), Up(second, first), Up(first, 4, last=True)]
+            [Up(third, second), Up(second, first), Up(first, SEEN, last=True)]
         )
         self.to(memory_format=torch.channels_last)
         kept = tuple(name for name, _ in self.named_modules())
@@ -213,19 +219,24 @@ class SpectralRefiner(torch.nn.Module):
         """
         theirs, ours = self.analyse(heard), self.analyse(decoded)
         power, drawn = power_of(theirs), power_of(ours)
+        phase, turned = theirs * power.rsqrt(), ours * drawn.rsqrt()
         drawn = drawn * power_gain(drawn, power)
-        phase = theirs * power.rsqrt()
         loud, beside = power ** (COMPRESSION / 2), drawn ** (COMPRESSION / 2)
-        seen = [loud, loud * phase.real, loud * phase.imag, beside]
+        seen = [loud, loud * phase.real, loud * phase.imag]
+        seen += [beside, beside * turned.real, beside * turned.imag]
         change = self.decide(torch.stack(seen, -1)[:, :, :-1])
         change = torch.cat([change, change[:, :, -1:]], 2)  # the last bin
-        keep, add, real, imaginary = change.unbind(-1)
+        keep, add, *parts = change.unbind(-1)
         magnitude = TOP * torch.sigmoid(keep) * loud
         magnitude = magnitude + TOP * torch.sigmoid(add) * beside
-        return magnitude, phase * unit_phase(torch.complex(1 + real, imaginary))
+        own, other = (
+            torch.complex(1 + parts[0], parts[1]),
+            torch.complex(*parts[2:]),
+        )
+        return magnitude, unit_phase(phase * own + turned * other)
 
     def decide(self, seen: torch.Tensor) -> torch.Tensor:
-        """Map what is seen (B, N, bins - 1, 4) to decisions of that shape."""
+        """Map what is seen (B, N, bins - 1, 6) to decisions of that shape."""
         hidden, kept = seen.permute(0, 3, 1, 2), []  # channels last
         for down in self.down:
             hidden = down(hidden)
@@ -294,7 +305,7 @@ class Up(torch.nn.Module):
         self.norm = None if last else torch.nn.BatchNorm2d(size_out)
         if last:  # begin with most of the noisy wave, little of the other
             torch.nn.init.zeros_(self.conv.weight)
-            start = torch.tensor([1.0, -2.0, 0.0, 0.0])
+            start = torch.tensor([1.0, -2.0, 0.0, 0.0, 0.0, 0.0])
             self.conv.bias.data = start.repeat(2)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
