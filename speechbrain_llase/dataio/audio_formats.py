@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from speechbrain_llase.dataio.media_file import open_container
+
 TAG_NAMES = (
     "title",
     "artist",
@@ -90,23 +92,24 @@ def read_tags(source: str | Path | BinaryIO) -> dict[str, str]:
     """Read the tags (title, date, ...) of a sound; none where none are known."""
     import soundfile
 
+    if not hasattr(source, "read"):  # whatever its name is made of
+        with open(source, "rb") as file:
+            return read_tags(file)
     try:
         with soundfile.SoundFile(source) as sound:
             found = {key: getattr(sound, key) for key in TAG_NAMES}
     except (soundfile.LibsndfileError, OSError, TypeError, RuntimeError):
+        source.seek(0)
         found = tags_by_av(source)
     finally:
-        if hasattr(source, "seek"):
-            source.seek(0)
+        source.seek(0)
     return {key: text for key, text in found.items() if text}
 
 
-def tags_by_av(source: str | Path | BinaryIO) -> dict[str, str]:
+def tags_by_av(file: BinaryIO) -> dict[str, str]:
     """Read tags with PyAV, if it is installed and knows the format."""
     try:
-        import av
-
-        with av.open(source) as container:
+        with open_container(file, file) as container:
             found = {k.lower(): x for k, x in container.metadata.items()}
     except (ImportError, OSError, ValueError):
         return {}

@@ -11,7 +11,15 @@ def test_every_packaged_model_is_listed(capsys):
     blocks = capsys.readouterr().out.strip().split("\n\n")
     found = dict(block.split("\n", 1) for block in blocks)
     folders = packaged_models()
-    assert found.keys() == folders.keys() == {"llase", "llase_mini"}
+    assert (
+        found.keys()
+        == folders.keys()
+        == {
+            "llase",
+            "llase_g1",
+            "llase_mini",
+        }
+    )
     mini = found["llase_mini"]
     megabytes = float(re.search(r"weights +([\d.]+) MB", mini)[1])
     files = folders["llase_mini"].glob("*.ckpt")
