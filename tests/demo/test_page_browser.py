@@ -205,7 +205,7 @@ def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
     one.upload(slow)
     two.upload(NOISY)
     one.press()
-    one.tab.locator("#report").get_by_text("slow.wav").wait_for()
+    one.tab.locator("#report").get_by_text("slow.wav").first.wait_for()
     two.press()
     queued = two.tab.locator("#report").get_by_text("queue: 1/1")
     queued.wait_for()
@@ -315,7 +315,7 @@ def test_files_are_deleted_and_work_ends_with_the_page(chromium, tmp_path):
         one.set_scores(False)
         one.upload(slow)
         one.press()
-        one.tab.locator("#report").get_by_text("slow.wav").wait_for()
+        one.tab.locator("#report").get_by_text("slow.wav").first.wait_for()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         one.tab.close()
