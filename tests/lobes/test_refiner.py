@@ -130,7 +130,7 @@ def test_refined_speech_is_in_step_with_the_input(model):
         cross = (ours * theirs.conj()).sum().abs()
         return (cross / ours.norm() / theirs.norm()).item()
 
-    assert coherence(decoded[0]) < 0.2 < 0.3 < coherence(refined[0])
+    assert coherence(decoded[0]) < 0.5 < 0.7 < coherence(refined[0])
 
 
 def test_gradient_flows_through(model):
