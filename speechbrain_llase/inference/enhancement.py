@@ -1,7 +1,4 @@
-"""EnhanceLLaSE: noisy speech in, clean speech out.
-
-Read this file first, and stages.py next.
-"""
+"""EnhanceLLaSE: noisy speech in, clean out. Read it first, then stages.py."""
 
 from collections.abc import Callable
 from pathlib import Path
