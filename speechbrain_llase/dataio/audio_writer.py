@@ -138,12 +138,12 @@ def write_blocks(
     is known; the file may exist then, incomplete.
     """
     ending, tags = path.suffix.lower()[1:], tags or {}
+    channels, blocks = count_channels(blocks)
     if path.suffix.lower() in CONTAINERS:
-        write_track(path, blocks, sample_rate, tags)
+        write_track(path, blocks, sample_rate, channels, tags)
         with path.open("rb+") as raw:
             os.fsync(raw.fileno())
         return
-    channels, blocks = count_channels(blocks)
     with path.open("wb", buffering=0) as raw:
         file = NotedFile(raw, path.name)
         try:

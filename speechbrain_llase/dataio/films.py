@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +28,10 @@ def write_track(
     path: Path,
     blocks: Iterable[torch.Tensor],
     sample_rate: int,
+    channels: int,
     tags: dict[str, str],
 ) -> None:
-    """Write blocks (T,) or (T, C) as AAC into a container without a picture.
+    """Write blocks (T,) or (T, channels) as AAC into a container without a picture.
 
     A ValueError, if PyAV is missing, or AAC has no such number of channels.
     """
@@ -42,9 +42,6 @@ def write_track(
         )
     import av
 
-    blocks = iter(blocks)
-    first = next(blocks, torch.zeros(0))
-    channels = first.shape[1] if first.dim() > 1 else 1
     if channels not in LAYOUTS_BY_COUNT:
         raise ValueError(f"{path.suffix} cannot hold {channels} channels.")
     layout = LAYOUTS_BY_COUNT[channels]
@@ -54,7 +51,7 @@ def write_track(
         stream = out.add_stream("aac", rate=sample_rate, layout=layout)
         stream.bit_rate = BIT_RATE * channels
         done = 0
-        for block in chain([first], blocks):
+        for block in blocks:
             planes = block.detach().cpu().float().reshape(len(block), channels)
             planes = np.ascontiguousarray(planes.numpy().T)
             if not len(block):

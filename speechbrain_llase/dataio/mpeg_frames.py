@@ -10,61 +10,14 @@ from typing import BinaryIO
 
 from speechbrain_llase.dataio.file_views import Spliced, after_tags, mapped
 
-KBPS = {  # by MPEG 1 or not, and layer
-    (True, 1): range(0, 449, 32),
-    (True, 2): (
-        0,
-        32,
-        48,
-        56,
-        64,
-        80,
-        96,
-        112,
-        128,
-        160,
-        192,
-        224,
-        256,
-        320,
-        384,
-    ),
-    (True, 3): (
-        0,
-        32,
-        40,
-        48,
-        56,
-        64,
-        80,
-        96,
-        112,
-        128,
-        160,
-        192,
-        224,
-        256,
-        320,
-    ),
-    (False, 1): (
-        0,
-        32,
-        48,
-        56,
-        64,
-        80,
-        96,
-        112,
-        128,
-        144,
-        160,
-        176,
-        192,
-        224,
-        256,
-    ),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+RATES_KBPS = {  # by MPEG 1 or not, and layer
+    (True, 1): "0 32 64 96 128 160 192 224 256 288 320 352 384 416 448",
+    (True, 2): "0 32 48 56 64 80 96 112 128 160 192 224 256 320 384",
+    (True, 3): "0 32 40 48 56 64 80 96 112 128 160 192 224 256 320",
+    (False, 1): "0 32 48 56 64 80 96 112 128 144 160 176 192 224 256",
+    (False, 2): "0 8 16 24 32 40 48 56 64 80 96 112 128 144 160",
 }
+KBPS = {kind: [int(x) for x in y.split()] for kind, y in RATES_KBPS.items()}
 KBPS[False, 3] = KBPS[False, 2]
 SAME_BITS = 0xFFFE0C00  # bits that all frames of a file share
 JUNK = 1 << 20  # bytes without a frame after which none is looked for

@@ -359,14 +359,12 @@ def check_knob(
 ) -> float | None:
     """Give the refiner's place between faithful (0) and generative (1).
 
-    None where a model has no such knob, as a fine-tuned one whose refiner was
-    left out and whose YAML still has the middle, 0.5; a ValueError if it is
-    turned all the same, or out of its range.
+    None where a model has no such knob; a ValueError if it is asked for
+    all the same, or out of its range.
     """
     asked = getattr(hparams, "generative", None)
     known = getattr(refiner, "as_trained", None)
-    off = refiner is None and (asked == 0.5 or hasattr(hparams, "refine"))
-    if asked is None or off:
+    if asked is None or (refiner is None and hasattr(hparams, "refine")):
         return known
     if known is None:
         raise ValueError(

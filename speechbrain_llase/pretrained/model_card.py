@@ -126,13 +126,6 @@ def own_licence(base: Path) -> str:
     return said.replace("MODEL_CARD.md", f"the model card of {base.name}")
 
 
-def without_refiner(text: str) -> str:
-    """Take the refiner out of a model's YAML, if it has one."""
-    text = re.sub(r"^ +refiner: .*\n", "", text, flags=re.MULTILINE)
-    block = r"^refiner: !new:.*\n(?:    .*\n)*"
-    return re.sub(block, "", text, flags=re.MULTILINE)
-
-
 def write_card(
     folder: Path, manifest: dict, base: Path, keeps_refiner: bool | None
 ) -> None:

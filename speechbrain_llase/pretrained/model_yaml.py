@@ -55,6 +55,21 @@ def write_yaml(networks: dict, folder: Path) -> None:
         (folder / "tokenizer.yaml").write_text(text, encoding="utf-8")
 
 
+def without_refiner(text: str) -> str:
+    """Take the refiner and its knob out of a model's YAML, if it has them.
+
+    Example
+    -------
+    >>> text = (
+    ...     "generative: 0.5\\nrefiner: !new:a.B\\n    width: 1\\nmodules:\\n"
+    ... )
+    >>> without_refiner(text + "    vocoder: v\\n    refiner: r\\n")
+    'modules:\\n    vocoder: v\\n'
+    """
+    own = r"^(generative| +refiner): .*\n|^refiner: !new:.*\n(?:    .*\n)*"
+    return re.sub(own, "", text, flags=re.MULTILINE)
+
+
 def fill(block: str, dims: dict) -> str:
     """Put dimensions into a network's lines; the others stay as they are."""
     rest, lines = dict(dims), []

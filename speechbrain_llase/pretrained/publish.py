@@ -27,9 +27,9 @@ from speechbrain_llase.pretrained.convert import (
 from speechbrain_llase.pretrained.model_card import (
     CUSTOM,
     with_header,
-    without_refiner,
     write_card,
 )
+from speechbrain_llase.pretrained.model_yaml import without_refiner
 
 ENTRIES = (*ENHANCING, "fine_tuned", "pretrainer", "base")  # of a run's YAML
 KEPT = ("codec.yaml", "encoder.ckpt")  # of the base, if there

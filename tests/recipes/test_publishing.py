@@ -23,7 +23,7 @@ from speechbrain_llase.inference.sources import (
     resolve_source,
 )
 from speechbrain_llase.lobes.token_lm import TokenLM
-from speechbrain_llase.pretrained.model_card import without_refiner
+from speechbrain_llase.pretrained.model_yaml import without_refiner
 from speechbrain_llase.pretrained.publish import find_checkpoint, publish
 from speechbrain_llase.pretrained.tensors import read_tensors
 from speechbrain_llase.training.adapters import FineTunedLM
