@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from speechbrain_llase.dataio.media_file import open_container
-
 TAG_NAMES = (
     "title",
     "artist",
@@ -108,6 +106,8 @@ def read_tags(source: str | Path | BinaryIO) -> dict[str, str]:
 
 def tags_by_av(file: BinaryIO) -> dict[str, str]:
     """Read tags with PyAV, if it is installed and knows the format."""
+    from speechbrain_llase.dataio.media_file import open_container
+
     try:
         with open_container(file, file) as container:
             found = {k.lower(): x for k, x in container.metadata.items()}

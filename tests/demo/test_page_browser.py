@@ -266,7 +266,7 @@ def test_foreign_paths_are_no_uploads(address, root):
     status, config = fetch(address, "config")
     assert status == 200
     dependencies = json.loads(config)["dependencies"]
-    work = next(x for x in dependencies if len(x["inputs"]) == 9)
+    work = next(x for x in dependencies if len(x["inputs"]) == 11)
     paths = (
         {"path": str(NOISY)},
         {"path": "/etc/passwd"},
@@ -277,7 +277,7 @@ def test_foreign_paths_are_no_uploads(address, root):
     meta = {"meta": {"_type": "gradio.FileData"}}
     tried = [([{**path, **meta}], "llase_mini") for path in paths]
     for files, model in [*tried, (None, "org/name"), (None, "/etc")]:
-        data = [files, None, model, 100, 10, 1, True, False, False]
+        data = [files, None, model, 100, 10, 1, True, False, True, 50, False]
         body = {"fn_index": work["id"], "data": data, "session_hash": "x"}
         headers = {"Content-Type": "application/json"}
         sent = json.dumps(body).encode()

@@ -225,7 +225,7 @@ def test_a_file_longer_than_its_header_says_is_refused(tmp_path):
     path = write(tmp_path / "a.wav", noise(3))
     with SampleSpool() as spool:
         with pytest.raises(ValueError, match="mine.wav lasts 3 s; at most 2"):
-            read_upload(path, "mine.wav", RATE, Limits(max_s=2.0), spool)
+            read_upload(path, "mine.wav", RATE, Limits(max_s=2.0), spool, [])
 
 
 def test_words_hold_the_name_and_no_path(own, work, tmp_path):

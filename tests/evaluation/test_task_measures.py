@@ -1,6 +1,7 @@
 """Echo, packet loss and separation, measured."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from speechbrain_llase.evaluation.voices import find_voices
 from speechbrain_llase.metrics import AECMOS, PLCMOS, erle
 
 pytest.importorskip("speechmos")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def speech(name="noisy"):
     """Four seconds of the example (T,), float32."""
-    wav, _ = soundfile.read(f"examples/{name}.wav", dtype="float32")
+    wav, _ = soundfile.read(EXAMPLES / f"{name}.wav", dtype="float32")
     return wav[:64000]
 
 
