@@ -12,6 +12,7 @@ from speechbrain_llase.augment.mixture import (
 )
 from speechbrain_llase.augment.mixture_dataset import MixtureSampler
 from speechbrain_llase.augment.steady_background import remove_background
+from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.hearing import hear, remove_rumble
 from speechbrain_llase.processing.signal_processing import power
 
@@ -133,6 +134,44 @@ class TargetSampler(MixtureSampler):
         speech = vary(draw, *settings, rng)
         self._drawn = speech, vary(draw_again, *settings, twin)
         return speech
+
+
+class RecordedPairs:
+    """Draws crops of recordings that exist with and without noise.
+
+    Arguments
+    ---------
+    recordings : list of (torch.Tensor, torch.Tensor)
+        Noisy and clean, (T,) each, of one length.
+    segment_s : float
+        Length of a crop in seconds; shorter recordings stand between zeros.
+
+    Example
+    -------
+    >>> noisy, clean = torch.randn(2, 16000)
+    >>> pairs = RecordedPairs([(noisy, clean)], segment_s=0.5)
+    >>> pairs.pair(np.random.default_rng(0)).heard.shape
+    torch.Size([8000])
+    """
+
+    def __init__(self, recordings: list, segment_s: float):
+        self.num_samples = round(segment_s * SAMPLE_RATE)
+        self.recordings = [
+            [x.numpy() for x in (noisy, remove_background(clean), clean)]
+            for noisy, clean in recordings
+        ]
+
+    def pair(self, rng: np.random.Generator) -> Pair:
+        """Draw one crop; see `TargetSampler.pair`."""
+        waves = self.recordings[rng.integers(len(self.recordings))]
+        start = find_place(waves[2], rng, self.num_samples)
+        noisy, target, clean = (
+            torch.from_numpy(cut(wave, start, self.num_samples))
+            for wave in waves
+        )
+        heard, gain = hear(noisy)
+        target, recorded = (remove_rumble(x) * gain for x in (target, clean))
+        return Pair(heard, target, recorded, clean)
 
 
 def find_place(wave: np.ndarray, rng: np.random.Generator, size: int) -> int:

@@ -70,7 +70,7 @@ SpeechBrain's `foreign_class(source="FOLDER or ORG/NAME")`.
 
 ## Training
 
-The token LM was trained; what else there is comes from {base}. At the
+The {trained} was trained; what else there is comes from {base}. At the
 checkpoint that was published:
 
 | | |
@@ -100,6 +100,7 @@ REFINERS = {
         "of {base} says: compare with a folder that was published without."
     ),
 }
+TRAINED_REFINER = "It learned from what the token LM of {base} says."
 
 
 def with_header(text: str, name: str, base: Path) -> str:
@@ -127,13 +128,20 @@ def own_licence(base: Path) -> str:
 
 
 def write_card(
-    folder: Path, manifest: dict, base: Path, keeps_refiner: bool | None
+    folder: Path,
+    manifest: dict,
+    base: Path,
+    keeps_refiner: bool | None = None,
+    trained: str = "token LM",
 ) -> None:
     """Write README.md, for people and for model hubs.
 
     `manifest` is what manifest.json says; `keeps_refiner` is None where the
-    base has none.
+    base has none; `trained` is "token LM" or "refiner".
     """
+    refiner = REFINERS[keeps_refiner]
+    if trained == "refiner":
+        refiner = TRAINED_REFINER
     says = own_licence(base)
     found = [hub for word, hub in HUB_LICENCES.items() if word in says]
     found += ["other"]
@@ -159,6 +167,7 @@ def write_card(
         version=__version__,
         says=says,
         table="\n".join(f"| {k} | {v} |" for k, v in figures.items()),
-        refiner=REFINERS[keeps_refiner].format(base=base.name),
+        trained=trained,
+        refiner=refiner.format(base=base.name),
     )
     (folder / "README.md").write_text(front + card, encoding="utf-8")

@@ -30,10 +30,14 @@ from speechbrain_llase.pretrained.model_card import (
     write_card,
 )
 from speechbrain_llase.pretrained.model_yaml import without_refiner
+from speechbrain_llase.pretrained.publish_refiner import (
+    REFINER,
+    publish_refiner,
+    trains_refiner,
+)
 
 ENTRIES = (*ENHANCING, "fine_tuned", "pretrainer", "base")  # of a run's YAML
 KEPT = ("codec.yaml", "encoder.ckpt")  # of the base, if there
-REFINER = "refiner.ckpt"  # of the base, if there and asked for
 
 
 def publish(
@@ -53,6 +57,7 @@ def publish(
     Wortsman et al., arXiv:2109.01903). Loss and accuracy in the manifest are
     those of the checkpoint, whatever the share. `keep_refiner` keeps a refiner
     of the base, which was trained on what the base's token LM says: measure it.
+    A run that trained a refiner gives the base with that refiner.
 
     A FileNotFoundError if there is no checkpoint, a FileExistsError if the
     output holds something, a ValueError if the checkpoint does not fit the
@@ -65,6 +70,9 @@ def publish(
         )
     check_output(output)
     checkpoint = find_checkpoint(source)
+    run = read_run_yaml(checkpoint)
+    if trains_refiner(run):
+        return publish_refiner(checkpoint, run, output, dtype, share)
     networks, dims, base = load_run(checkpoint, share)
     with new_folder(output) as folder:
         write_weights(networks, folder, dtype)
@@ -102,15 +110,20 @@ def find_checkpoint(source: Path) -> Path:
     return min(sorted(losses), key=losses.get)
 
 
+def read_run_yaml(checkpoint: Path) -> dict:
+    """Read the YAML of a checkpoint's run, without building what it names."""
+    file = checkpoint.parents[1] / "hyperparams.yaml"
+    return YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+
+
 def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
     """Build the networks of a run and load what a CKPT+ folder of it holds.
 
     Gives the networks as `convert.write_weights` takes them, what the run's
     YAML says of the token LM, and the model folder that the run began with.
     """
-    loader = YAML(typ="rt")
     file = checkpoint.parents[1] / "hyperparams.yaml"
-    tree = loader.load(file.read_text(encoding="utf-8"))
+    tree = read_run_yaml(checkpoint)
     missing = [key for key in ENTRIES if key not in tree]
     if missing:
         raise ValueError(
@@ -118,7 +131,7 @@ def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
             "fine-tunes a token LM."
         )
     text = io.StringIO()
-    loader.dump({key: tree[key] for key in ENTRIES}, text)
+    YAML(typ="rt").dump({key: tree[key] for key in ENTRIES}, text)
     hparams = load_hyperpyyaml(text.getvalue())
     base = Path(str(resolve_source(hparams["base"])))
     yaml_file = base / "hyperparams.yaml"

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_llase.augment.target_mixtures import TargetSampler, cut
+from speechbrain_llase.augment.target_mixtures import (
+    RecordedPairs,
+    TargetSampler,
+    cut,
+)
 
 RATE = 16000
 
@@ -47,3 +51,16 @@ def test_refuses_shares():
     """Shares go from 0 to 1."""
     with pytest.raises(ValueError, match="from 0 to 1"):
         sampler(silent_prob=2)
+
+
+def test_recorded_pairs_stay_together():
+    """Noisy and clean are cut at one place; short ones stand between zeros."""
+    rng = np.random.default_rng(5)
+    tone = 0.1 * torch.sin(torch.arange(24000) * 0.2)
+    wave = tone * torch.linspace(0.2, 1, 24000)
+    drawn = RecordedPairs([(wave + 0, wave)], 0.5).pair(rng)
+    assert drawn.heard.shape == drawn.target.shape == (8000,)
+    torch.testing.assert_close(drawn.heard, drawn.recorded)
+    assert drawn.clean.abs().max() > 0.01
+    short = RecordedPairs([(wave[:4000], wave[:4000])], 0.5).pair(rng)
+    assert short.clean.shape == (8000,) and (short.clean == 0).sum() >= 4000

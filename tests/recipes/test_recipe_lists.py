@@ -125,6 +125,38 @@ def test_recipe(row, run):
     assert enhancer.enhance_batch(torch.rand(1, 8000) - 0.5).shape == (1, 8000)
 
 
+def test_refiner_learns_on(run, work, capsys):
+    """On a user's folder; published, it takes the place of its base's."""
+    from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.pretrained.publish import publish
+
+    row = next(r for r in ROWS if "finetune_refiner" in r["Script_file"])
+    output = work / "out" / named(row)
+    run(row, f"--output_folder={output}")
+    check(row, output)
+    losses = logged(output, "train loss")
+    assert len(losses) == 3 and losses[-1] < losses[0]
+    folder = output.with_name("refined")
+    manifest = publish(output, folder, "float32")
+    assert manifest["training"]["checkpoint_loss"] == pytest.approx(
+        min(logged(output, "valid loss")), rel=1e-4
+    )
+    noisy = torch.rand(1, 8000) - 0.5
+    old, new = (
+        EnhanceLLaSE.from_hparams(source, run_opts={"device": "cpu"})
+        for source in (work / "mini", folder)
+    )
+    for name in ("frontend", "token_lm", "vocoder"):
+        ours, theirs = (x.mods[name].state_dict() for x in (new, old))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert not torch.equal(new.enhance_batch(noisy), old.enhance_batch(noisy))
+    assert "refiner was trained" in (folder / "README.md").read_text()
+    half = publish(output, output.with_name("half"), "float32", 0.5)
+    assert half["training"]["share"] == 0.5
+    run(row, f"--output_folder={output}")
+    assert "is used as it is" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("row", TRAININGS, ids=named)
 def test_debug_flag(row, run):
     """--debug runs two batches of two epochs."""
@@ -159,6 +191,7 @@ def test_every_key_is_used(yaml):
                 ROOT / f"speechbrain_llase/{name}.py"
                 for name in (
                     "training/brain",
+                    "training/refiner_brain",
                     "training/token_extraction",
                     "training/dns_shards",
                     "dataio/preparation",

@@ -16,29 +16,15 @@ of a core each. `--part dev` draws from what development.json names.
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 from wide_data import DEVELOPMENT, read_waves
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.augment.target_mixtures import TargetSampler
 from speechbrain_llase.lobes.mel_codec import load_codec
-from speechbrain_llase.nnet.fsq import (
-    codes_to_levels,
-    levels_to_codes,
-    quantise,
-)
-from speechbrain_llase.processing.signal_processing import (
-    fit_length,
-    to_active_level,
-)
+from speechbrain_llase.training.decoded_pairs import BATCH, write_pairs
 
 SEGMENT_S = 4.0
-BATCH = 8
-BETTER = 0.15  # share whose decoded wave comes of the right tokens
-MOST_WRONG = 0.3  # share of these tokens
-CODEC_LEVEL_DB = -26  # dBFS
 MIXTURES = {
     "snr_db": (-8.0, 26.0),
     "likely_snr_db": 6.0,
@@ -79,46 +65,8 @@ def main() -> None:
         overrides={"compute": "auto", "window_batch": BATCH},
     )
     encoder = load_codec(args.codec or args.model).mods.encoder
-    made = np.lib.format.open_memmap(
-        args.output,
-        mode="w+",
-        dtype=np.float16,
-        shape=(args.number, 4, sampler.num_samples),
-    )
-    for start in tqdm(range(0, args.number, BATCH)):
-        indices = range(start, min(start + BATCH, args.number))
-        pairs = [
-            sampler.pair(np.random.default_rng([args.seed, k])) for k in indices
-        ]
-        rng = np.random.default_rng([args.seed, start, 1])
-        decoded = decode(model, encoder, pairs, rng)
-        for index, pair, wave in zip(indices, pairs, decoded, strict=True):
-            wave = fit_length(wave.float(), sampler.num_samples)
-            made[index] = torch.stack(
-                [pair.heard, pair.target, wave, pair.recorded]
-            )
-    made.flush()
-
-
-@torch.no_grad()
-def decode(model, encoder, pairs, rng) -> list[torch.Tensor]:
-    """Decode what the model hears, or, in a share, nearly the right tokens."""
-    stages = model.stages
-    codes, _ = stages.score(stages.extract([pair.heard for pair in pairs]))
-    for index, pair in enumerate(pairs):
-        if rng.random() < BETTER:
-            codes[index] = nearly_right(encoder, pair.clean, rng)
-    return stages.decode(codes)
-
-
-def nearly_right(encoder, clean, rng) -> torch.Tensor:
-    """Codes (N, 8) of clean speech (T,); half of the digits of some differ."""
-    codes = encoder(to_active_level(clean, CODEC_LEVEL_DB)[None])
-    levels = codes_to_levels(quantise(codes))[0]
-    frames = rng.random((len(levels), 1)) < rng.uniform(0, MOST_WRONG)
-    wrong = torch.from_numpy(frames & (rng.random(levels.shape) < 0.5))
-    other = torch.from_numpy(rng.integers(0, 4, levels.shape))
-    return levels_to_codes(torch.where(wrong, other, levels)).float()
+    number, seed = args.number, args.seed
+    write_pairs(args.output, sampler.pair, number, model, encoder, seed)
 
 
 if __name__ == "__main__":

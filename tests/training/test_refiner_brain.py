@@ -1,22 +1,14 @@
-"""The pairs that the recipe's predictive half learns from."""
-
-from pathlib import Path
+"""What a refiner learns from: pairs, judges, and Muon's view of its weights."""
 
 import numpy as np
-import pytest
 import torch
 
-RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech/enhance/llase_mini"
+from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
+from speechbrain_llase.training.adversary import Adversary, SpectralJudge
+from speechbrain_llase.training.decoded_pairs import PairDataset
+from speechbrain_llase.training.refiner_brain import Matrices
+
 RATE = 16000
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """The scripts of the recipe, importable."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    import train_spectral_refiner
-
-    return train_spectral_refiner
 
 
 def pairs(number: int) -> np.ndarray:
@@ -26,11 +18,11 @@ def pairs(number: int) -> np.ndarray:
     return (0.1 * noise).astype(np.float16)
 
 
-def test_decoded_waves_are_spoilt(recipe):
+def test_decoded_waves_are_spoilt():
     """In the shares that are asked for; the others stay as they are."""
 
     def share(of, **shares):
-        data = recipe.PairDataset(
+        data = PairDataset(
             pairs(3), 12000, 200, 1, shares=shares, jitter_db=0.0
         )
         return np.mean([of(data[k][2]) for k in range(len(data))])
@@ -48,12 +40,10 @@ def test_decoded_waves_are_spoilt(recipe):
     assert share(silent, better=1.0) == 1  # nearly the target, which is silent
 
 
-def test_muon_sees_every_matrix(recipe):
+def test_muon_sees_every_matrix():
     """Its views are the weights; a step along a gradient reaches them."""
-    from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
-
     net = SpectralRefiner(64, (4, 6, 8), 4, 4, 1, 8, 2)
-    matrices = recipe.Matrices(net)
+    matrices = Matrices(net)
     count = sum(x.numel() for x in [*matrices.views, *matrices.others])
     assert count == sum(x.numel() for x in net.parameters())
     before = [x.detach().clone() for x in matrices.weights]
@@ -67,10 +57,8 @@ def test_muon_sees_every_matrix(recipe):
         torch.testing.assert_close(new.detach(), old - 0.1)
 
 
-def test_judges_learn_and_tell(recipe):
+def test_judges_learn_and_tell():
     """Noise is told from a tone; a tone is found better than noise."""
-    from adversary import Adversary, SpectralJudge
-
     torch.manual_seed(0)
     strides = [[2, 2], [2, 2], [1, 2], [1, 2]]
     both = Adversary([SpectralJudge(128, 64, strides, (4, 4, 8, 8))], 0.5, 1, 2)
@@ -91,9 +79,9 @@ def test_judges_learn_and_tell(recipe):
     assert both.balance > 0
 
 
-def test_items_are_the_same_again(recipe):
+def test_items_are_the_same_again():
     """Item i of an epoch is always the same, and another in the next."""
-    data = recipe.PairDataset(pairs(3), 8000, 9, 1)
+    data = PairDataset(pairs(3), 8000, 9, 1)
     first = data[2]
     assert first.shape == (4, 8000) and torch.equal(first, data[2])
     data.epoch = 1

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 POWER = 0.15  # of a power spectrum: 0.3 of a magnitude
-SLOPE = 0.2  # of the leaky rectifiers
+LEAK = 0.2  # of the leaky rectifiers
 MAPS = 3  # inner maps that are compared
 
 
@@ -67,7 +67,7 @@ class SpectralJudge(torch.nn.Module):
             if index == 0:  # where in the spectrum a patch lies
                 bins = torch.linspace(-1, 1, hidden.shape[3])
                 hidden = hidden + self.place * bins.to(hidden.device)
-            hidden = F.leaky_relu(hidden, SLOPE)
+            hidden = F.leaky_relu(hidden, LEAK)
             maps.append(hidden)
         return self.last(hidden).float(), maps
 
