@@ -37,6 +37,7 @@ from speechbrain_llase.evaluation.report import write_text
 from speechbrain_llase.evaluation.scoring import Scorer, Settings
 from speechbrain_llase.nnet.fsq import NUM_DIGITS
 from speechbrain_llase.processing.framing import SAMPLE_RATE
+from speechbrain_llase.processing.signal_processing import to_peak
 from speechbrain_llase.training.token_extraction import SpeechTokenizer
 from speechbrain_llase.training.token_loss import TokenLoss
 
@@ -227,7 +228,9 @@ def compare(mixture, models, tokenizer, scorers) -> dict[str, dict]:
 @torch.no_grad()
 def count_right(model, noisy, tokens) -> dict[str, float]:
     """Compare the token LM's prediction, in one pass, with clean tokens."""
-    feats = model.stages.extract([noisy.to(model.device)])[0].unsqueeze(0)
+    stages = model.stages
+    heard = noisy if stages.hears_speech else to_peak(noisy)
+    feats = stages.extract([heard.to(model.device)])[0].unsqueeze(0)
     loss = TokenLoss(model.mods.token_lm, LOSS_ROWS)
     scores = loss(feats, tokens.to(model.device))
     return {
