@@ -3,12 +3,15 @@
 import numpy as np
 import torch
 
+from speechbrain_llase.processing.hearing import remove_rumble
+
 SILENT = 1e-10  # mean power below which a signal counts as silent: -100 dBFS
 FRAME = 320  # samples; 20 ms at 16 kHz
 ACTIVE_RANGE = 1e-3  # frames within 30 dB of the loudest count as speech
 MATCH_FFT = 512  # samples; 32 ms at 16 kHz
 MATCH_ENERGY = 0.9  # share of the enhanced energy that sets the gain
 MATCH_CLASSES = 300  # of 1 dB, from -150 to 150 dB
+RUMBLE = 0.01  # share of the input's power; less of it changes no gain
 MATCH_BLOCK = 1 << 18  # samples; 16 s at 16 kHz
 MIN_ENVELOPE = 1e-11  # of added windows
 
@@ -143,30 +146,38 @@ class GainMatcher:
     matched, not samples: over the strongest time-frequency bins of the
     enhanced speech, as few as hold 90 % of its energy. Noise is spread over
     all bins and adds little to the input there. The bins are collected in
-    classes of 1 dB, so memory does not grow with length.
+    classes of 1 dB, so memory does not grow with length. Where the input holds
+    an offset or rumble, what lies under 60 Hz counts in neither.
     """
 
     def __init__(self):
-        self.energy = torch.zeros(MATCH_CLASSES, dtype=torch.float64)
+        self.energy = torch.zeros(2, MATCH_CLASSES, dtype=torch.float64)
         self.noisy_energy = torch.zeros_like(self.energy)
+        self.powers = torch.zeros(2, dtype=torch.float64)  # rumble, and all
 
     def add(self, enhanced: torch.Tensor, noisy: torch.Tensor) -> None:
         """Take a block (T,) of both."""
-        ours, theirs = stft_power(enhanced), stft_power(noisy)
-        level = 10 * torch.log10(ours + 1e-20) + MATCH_CLASSES / 2
-        kind = level.clamp(0, MATCH_CLASSES - 1).long()
-        self.energy = self.energy.to(ours.device)
-        self.noisy_energy = self.noisy_energy.to(ours.device)
-        self.energy += torch.bincount(kind, ours, MATCH_CLASSES)
-        self.noisy_energy += torch.bincount(kind, theirs, MATCH_CLASSES)
+        both = enhanced.float(), noisy.float()
+        clear = tuple(map(remove_rumble, both))
+        for k, wav in enumerate((both[1] - clear[1], both[1])):
+            self.powers[k] += wav.detach().cpu().double().square().sum()
+        for k, (ours, theirs) in enumerate((both, clear)):
+            ours, theirs = stft_power(ours), stft_power(theirs)
+            level = 10 * torch.log10(ours + 1e-20) + MATCH_CLASSES / 2
+            kind = level.clamp(0, MATCH_CLASSES - 1).long()
+            self.energy = self.energy.to(ours.device)
+            self.noisy_energy = self.noisy_energy.to(ours.device)
+            self.energy[k] += torch.bincount(kind, ours, MATCH_CLASSES)
+            self.noisy_energy[k] += torch.bincount(kind, theirs, MATCH_CLASSES)
 
     def gain(self) -> float:
         """Factor for the enhanced speech so far; 0.0 for silence."""
-        strongest = self.energy.cpu().flip(0).cumsum(0)
+        rumbles = int(self.powers[0] > RUMBLE * self.powers[1])
+        strongest = self.energy[rumbles].cpu().flip(0).cumsum(0)
         if strongest[-1] == 0:
             return 0.0
         count = int((strongest < MATCH_ENERGY * strongest[-1]).sum()) + 1
-        noisy = self.noisy_energy.cpu().flip(0)[:count].sum()
+        noisy = self.noisy_energy[rumbles].cpu().flip(0)[:count].sum()
         gain = noisy / strongest[count - 1]
         return float(gain.sqrt())
 

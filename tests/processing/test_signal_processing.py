@@ -1,10 +1,12 @@
 """Level: peak, active level, and the gain that restores it."""
 
+import numpy as np
 import pytest
 import torch
 
 from speechbrain_llase.augment.synthetic_noise import synthesise_noise
 from speechbrain_llase.processing.signal_processing import (
+    GainMatcher,
     active_level,
     fit_length,
     match_gain,
@@ -66,8 +68,6 @@ def test_active_level_ignores_pauses(clean):
 @pytest.mark.parametrize("gain", [0.01, 1.0, 7.0])
 def test_gain_within_1_db_at_10_db_snr(clean, kind, gain):
     """A perfect model of another level and phase comes back to level."""
-    import numpy as np
-
     noise = synthesise_noise(kind, len(clean), RATE, np.random.default_rng(3))
     noise = torch.as_tensor(np.asarray(noise), dtype=torch.float32)
     ratio = clean.square().mean() / noise.square().mean() / 10
@@ -76,6 +76,29 @@ def test_gain_within_1_db_at_10_db_snr(clean, kind, gain):
     restored = enhanced * match_gain(enhanced, noisy)
     error = 20 * torch.log10(active_level(restored) / active_level(clean))
     assert abs(float(error)) < 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+@pytest.mark.parametrize("hertz", [3, 20, 40])
+@pytest.mark.parametrize("left", [0.0, 0.5, 2.0])
+def test_rumble_counts_in_no_gain(clean, offset, hertz, left):
+    """However much of it a model leaves in its output."""
+    time = torch.arange(len(clean)) / RATE
+    low = offset + 0.3 * torch.sin(2 * torch.pi * hertz * time)
+    enhanced = 0.5 * clean + left * low
+    decibels = 20 * np.log10(match_gain(enhanced, clean + low) / 2)
+    assert abs(decibels) < 0.2
+
+
+def test_gain_without_rumble_is_that_of_all_bins(clean):
+    """What most files get, models of older versions too, stays as it was."""
+    noise = 0.01 * torch.randn(len(clean))
+    matcher = GainMatcher()
+    matcher.add(clean, clean + noise)
+    other = GainMatcher()
+    other.add(clean, clean + noise)
+    other.powers[0] = 0
+    assert matcher.gain() == other.gain()
 
 
 def test_gain_scales_with_the_input(clean):
