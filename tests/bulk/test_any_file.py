@@ -1,6 +1,7 @@
 """Folders of any files: every way to a sound reads it alike, none is lost."""
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -243,10 +244,15 @@ def test_2000_mutated_files(tmp_path):
             path.unlink()
     script = Path(odd_files.__file__).with_name("fuzz_reading.py")
     done = subprocess.run(
-        [sys.executable, script, folder, "2000", "300"],
+        [sys.executable, script, folder, "2000"],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
+    print(done.stdout)
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout
-    assert int(done.stdout.split()[0]) > 100
+    tried, read, refused = map(
+        int, re.findall(r"\d+(?= tried| read| refused)", done.stdout)
+    )
+    assert (tried, read + refused) == (2000, 2000)
+    assert read > 500 and refused > 200

@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 import torch
 from copier import Copier, describe_run
+from local_runs import enhance, make_inputs
 
 from speechbrain_llase.bulk import storage
 from speechbrain_llase.bulk.container_items import InsideOptions
@@ -167,6 +168,48 @@ def test_a_film_in_a_run(film, tmp_path, scheme):
     assert abs(len(found) - 64000) < 1200 and found.any()
     plain = torch.cat(list(read_blocks(out / "plain.mp4", 16000)))
     assert 0 <= len(plain) - 16000 < 1024
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "new/out.mkv"])
+@pytest.mark.parametrize("options", [[], ["--track", "2", "--keep-rate"]])
+def test_a_film_on_the_command_line(
+    film, tmp_path, monkeypatch, name, options, capsys
+):
+    """One command: the picture to the bit, and the track that was asked for."""
+    make_inputs(tmp_path, monkeypatch)
+    assert enhance(*options, inputs=["clip.mp4"], output=name) == 0
+    was, now = packets(film), packets(name)
+    assert [data for data, _ in now] == [data for data, _ in was]
+    np.testing.assert_allclose(
+        [t for _, t in now], [t for _, t in was], atol=2e-3
+    )
+    rate = 48000 if options else 16000
+    with av.open(name) as made:
+        assert [x.type for x in made.streams] == ["video", "audio"]
+        assert made.streams.audio[0].rate == rate
+    made = torch.cat(list(read_blocks(name, 16000)))
+    track = Taken(track=2 if options else 1)
+    was = torch.cat(list(read_blocks(film, 16000, track)))
+    count = min(len(made), len(was))
+    assert abs(len(made) - len(was)) < 1200
+    alike = torch.nn.functional.cosine_similarity(
+        made[:count], was[:count], dim=0
+    )
+    assert alike > 0.95
+    assert enhance("--track", "3", inputs=["clip.mp4"], output="x.mp4") == 1
+    assert "track 3 is not there" in capsys.readouterr().err
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_films_in_a_folder(film, tmp_path, monkeypatch):
+    """--format same: films stay films, sounds stay sounds."""
+    make_inputs(tmp_path, monkeypatch)
+    (tmp_path / "films").mkdir()
+    film.rename("films/clip.mp4")
+    sf.write("films/talk.flac", odd_files.noise(1, 16000), 16000)
+    assert enhance("--format", "same", inputs=["films"]) == 0
+    assert packets("out/clip.mp4") == packets("films/clip.mp4")
+    assert sf.info("out/talk.flac").frames == 16000
 
 
 def test_films_need_av(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
-"""Read files with mutated bytes: > fuzz_reading.py FOLDER COUNT SECONDS.
+"""Read files with mutated bytes: > fuzz_reading.py FOLDER COUNT [FIRST].
 
-Prints how many were tried, refused and read; fails where one gives more than
-there is, or anything but a ValueError.
+Prints how many were tried, read and refused, and which took longest. Fails
+where one gives more than there is, anything but a ValueError, or nothing for
+half a minute; the number of the case is told, by which FIRST runs it alone.
 """
 
+import faulthandler
 import io
 import sys
 import time
@@ -13,6 +15,10 @@ import numpy as np
 
 from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.sound_file import open_sound
+
+LONGEST_S = 30  # for one file
+# by how much fields that say how samples are coded may change their number
+MARGIN = {".wav": 4, ".aif": 4, ".caf": 4, ".w64": 4, ".au": 4}
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
@@ -37,27 +43,43 @@ def measure(data: bytes) -> int:
     return round(seconds * rate * channels)
 
 
-def main(folder: str, count: str, limit_s: str) -> None:
-    """Run until as many were tried or the time is over."""
+def try_case(case: int, path: Path, data: bytes, most: int) -> bool:
+    """Tell whether a mutated file was read; a SystemExit if it gave too much."""
+    faulthandler.dump_traceback_later(LONGEST_S, exit=True)
+    try:
+        samples = measure(mutate(data, np.random.default_rng(case)))
+    except ValueError:
+        return False
+    except BaseException:
+        print(f"case {case}, {path.name}", file=sys.stderr)
+        raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    if samples > MARGIN.get(path.suffix, 1) * most + 20000:
+        raise SystemExit(
+            f"case {case}, {path.name}: {samples} samples, not {most}"
+        )
+    return True
+
+
+def main(folder: str, count: str, first: str = "0") -> None:
+    """Run so many cases."""
+    faulthandler.enable()
     files = [(p, p.read_bytes()) for p in sorted(Path(folder).iterdir())]
-    most = {path: measure(data) for path, data in files}
-    rng, start, refused, tried = np.random.default_rng(0), time.time(), 0, 0
-    for tried in range(1, int(count) + 1):
-        if time.time() - start > float(limit_s):
-            break
-        path, data = files[tried % len(files)]
-        try:
-            samples = measure(mutate(data, rng))
-        except ValueError:
-            refused += 1
-            continue
-        if samples > MARGIN.get(path.suffix, 1) * most[path] + 20000:
-            raise SystemExit(f"{path}: {samples} samples, not {most[path]}")
-    print(f"{tried} tried, {refused} refused")
+    most = [measure(data) for _, data in files]
+    read, longest, slowest = 0, 0.0, ""
+    for case in range(int(first), int(first) + int(count)):
+        path, data = files[case % len(files)]
+        begin = time.monotonic()
+        read += try_case(case, path, data, most[case % len(files)])
+        spent = time.monotonic() - begin
+        if spent > longest:
+            longest, slowest = spent, f"{path.name}, case {case}"
+    print(
+        f"{count} tried of {len(files)} files: {read} read, "
+        f"{int(count) - read} refused; at most {longest:.2f} s ({slowest})"
+    )
 
-
-# by how much fields that say how samples are coded may change their number
-MARGIN = {".wav": 4, ".aif": 4, ".caf": 4, ".w64": 4, ".au": 4}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
