@@ -47,6 +47,10 @@ class Outcome:
     lost_s: float = 0.0  # in them
     report: reports.Report | None = None  # where the file was watched
 
+    def warn(self, text: str) -> None:
+        """Note what should be known of the result."""
+        self.warnings = (*self.warnings, text)
+
 
 def enhance_many(
     enhancer: "EnhanceLLaSE",

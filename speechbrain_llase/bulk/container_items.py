@@ -22,6 +22,7 @@ from speechbrain_llase.bulk.open_file import Stopped
 from speechbrain_llase.dataio.audio_formats import Format, read_tags
 from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.audio_writer import write_blocks
+from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
 
 if TYPE_CHECKING:
     from speechbrain_llase.inference.enhancement import EnhanceLLaSE
@@ -53,12 +54,19 @@ class Item:
     """One recording on its way."""
 
     name: str  # as it is told
-    source: Path | BytesIO  # gone once it is read
+    source: Path | BytesIO | None  # gone once it is needed no more
     result: Path  # where its enhanced audio is put; the ending is the format
     is_done: bool = False
     error: str | None = None
     read_as: str = "?"  # the source, as errors of reading name it
     tags: dict[str, str] = field(default_factory=dict)
+    rate: int = 0  # of the result, Hz
+
+    def forget(self) -> None:
+        """Remove its source."""
+        if isinstance(self.source, Path):
+            self.source.unlink(missing_ok=True)
+        self.source = None
 
 
 @dataclass
@@ -125,21 +133,28 @@ class Container(ABC):
         Where `stop` gets true, `Stopped` is raised: what is written is not
         complete.
         """
-        rate = enhancer.hparams.sample_rate
+        rate, taken = enhancer.hparams.sample_rate, self.options.taken
+
+        @contextmanager
+        def open_source(item: Item) -> Iterator[Any]:
+            item.read_as = str(item.source)
+            item.tags = read_tags(item.source)
+            kind = item.result.suffix
+            item.rate = rate_kept(item.source, taken, rate, kind)
+            yield item.source
+            if item.rate == rate:
+                item.forget()
 
         def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:
             item, subtype = outcome.job, self.options.subtype
-            write_blocks(item.result, blocks, rate, subtype, item.tags)
+            blocks = at_own_rate(blocks, item.source, taken, rate, outcome.warn)
+            write_blocks(item.result, blocks, item.rate, subtype, item.tags)
 
         outcomes = enhance_many(
-            enhancer,
-            self.items(),
-            open_item,
-            write,
-            stop=stop,
-            taken=self.options.taken,
+            enhancer, self.items(), open_source, write, stop=stop, taken=taken
         )
         for outcome in outcomes:
+            outcome.job.forget()
             self.contents.add(outcome)
             self.flush()
         if stop():
@@ -159,16 +174,3 @@ def renamed(error: str, path: str, name: str) -> str:
     for written in (repr(os.fsencode(path)), repr(path), path):
         error = error.replace(written, name)
     return error
-
-
-@contextmanager
-def open_item(item: Item) -> Iterator[Any]:
-    """Open an item's source; it is removed at the end."""
-    item.read_as = str(item.source)
-    item.tags = read_tags(item.source)
-    try:
-        yield item.source
-    finally:
-        if isinstance(item.source, Path):
-            item.source.unlink(missing_ok=True)
-        item.source = None

@@ -54,9 +54,9 @@ def enhance_table(
             open_batches(file) as (schema, batches),
         ):
             column = find_column(schema, options.column)
-            schema = describe_result(
-                schema, column, enhancer.hparams.sample_rate
-            )
+            rate = enhancer.hparams.sample_rate
+            rate = None if options.taken.keep_rate else rate
+            schema = describe_result(schema, column, rate)
             with pq.ParquetWriter(path, schema) as out:
                 table = Table(batches, column, out, Path(scratch), options)
                 return table.enhance(enhancer, stop)
@@ -227,15 +227,20 @@ def features(schema: "pa.Schema") -> dict[str, Any]:
         return {}
 
 
-def describe_result(schema: "pa.Schema", column: str, rate: int) -> "pa.Schema":
-    """Let the column hold null, and correct the sampling rate it states."""
+def describe_result(
+    schema: "pa.Schema", column: str, rate: int | None
+) -> "pa.Schema":
+    """Let the column hold null, and correct the sampling rate it states.
+
+    It stays where each recording keeps its own.
+    """
     place = schema.get_field_index(column)
     schema = schema.set(place, schema.field(place).with_nullable(True))
     if not isinstance(features(schema).get(column), dict):
         return schema
     told = json.loads(schema.metadata[HUGGING_FACE])
     feature = told["info"]["features"][column]
-    if feature.get("sampling_rate"):
+    if rate and feature.get("sampling_rate"):
         feature["sampling_rate"] = rate
     changed = {HUGGING_FACE: json.dumps(told).encode()}
     return schema.with_metadata({**schema.metadata, **changed})

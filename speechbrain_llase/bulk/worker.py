@@ -33,6 +33,7 @@ from speechbrain_llase.bulk.units import Unit
 from speechbrain_llase.dataio.audio_formats import read_tags
 from speechbrain_llase.dataio.audio_writer import write_voices
 from speechbrain_llase.dataio.films import FILMS, add_picture
+from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
 from speechbrain_llase.dataio.sound_file import Sound, open_sound
 from speechbrain_llase.dataio.urls import local_path, show, whole
 from speechbrain_llase.inference.loading import load_enhancer
@@ -104,11 +105,12 @@ class Worker:
         def write(outcome: Outcome, blocks: Iterable[torch.Tensor]) -> None:
             tags, subtype = self.tags.get(outcome.job.name), options.subtype
             with ExitStack() as stack:  # the first one appears last
+                blocks, rate = self.kept(outcome, blocks, stack)
                 paths = [
                     stack.enter_context(folder.new_result(part))
                     for part in outcome.job.results
                 ]
-                write_voices(paths, blocks, self.rate, subtype, tags)
+                write_voices(paths, blocks, rate, subtype, tags)
                 self.add_pictures(outcome.job, paths)
 
         outcomes = enhance_many(
@@ -140,7 +142,9 @@ class Worker:
         with local_copy(source) as path:
             if str(path) != source:
                 self.copies[unit.name] = str(path)
-            self.losses[unit.name] = check_source(path, self.rate, self.options)
+            self.losses[unit.name] = check_source(
+                path, self.rate, self.options, Path(unit.name).suffix
+            )
             self.tags[unit.name] = read_tags(path)
             yield str(path)
 
@@ -150,6 +154,24 @@ class Worker:
         with local_copy(whole(unit.beside)) as path:
             refuse_special(str(path))
             yield str(path)
+
+    def kept(
+        self,
+        outcome: Outcome,
+        blocks: Iterable[torch.Tensor],
+        stack: ExitStack,
+    ) -> tuple[Iterable[torch.Tensor], int]:
+        """Bring a result to its input's rate, if that is kept: blocks and rate.
+
+        A file from elsewhere is fetched again.
+        """
+        taken = self.options.taken
+        if not taken.keep_rate:
+            return blocks, self.rate
+        source = local_copy(whole(outcome.job.source))
+        path = stack.enter_context(source)
+        blocks = at_own_rate(blocks, path, taken, self.rate, outcome.warn)
+        return blocks, rate_kept(path, taken, self.rate)
 
     def add_pictures(self, unit: Unit, paths: Sequence[Path]) -> None:
         """Put the picture of a film beside its results, where those are films.
@@ -220,9 +242,12 @@ def summary(contents: Contents) -> Iterator[str]:
         yield f"and {len(contents.warnings) - NAMED} more warnings"
 
 
-def check_source(path: Path, sample_rate: int, options: InsideOptions) -> str:
-    """Look into a file; say what of it an output loses."""
+def check_source(
+    path: Path, sample_rate: int, options: InsideOptions, ending: str = ".wav"
+) -> str:
+    """Look into a file; say what of it an output of an ending loses."""
     refuse_special(str(path))
+    rate_kept(path, options.taken, sample_rate, ending)
     with open_sound(path, options.taken.track) as sound:
         return reduction(sound, sample_rate, options)
 
@@ -232,7 +257,7 @@ def reduction(sound: Sound, sample_rate: int, options: InsideOptions) -> str:
     losses = []
     if sound.channels > 1 and options.taken.channels != "each":
         losses.append(f"{sound.channels} channels {LOSS} one")
-    if sound.rate > sample_rate:
+    if sound.rate > sample_rate and not options.taken.keep_highs:
         losses.append(f"{sound.rate} Hz {LOSS} {sample_rate} Hz")
     if sound.subtype in WIDE_SUBTYPES and options.subtype in (None, "16"):
         losses.append(f"{WIDE_SUBTYPES[sound.subtype]} samples {LOSS} 16-bit")

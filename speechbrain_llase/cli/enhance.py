@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 HELP = """\
 Make noisy speech recordings cleaner.
 
-Each input gives one 16 kHz mono WAV file (PCM, 16 bit; see --format and
---subtype) of the input's length and level, with its title and date. Names are
-kept: a.b.flac becomes a.b.wav, and the tree below an INPUT folder is repeated
-below the output folder.
+Each input gives one 16 kHz mono WAV file (PCM, 16 bit; see --format, --subtype
+and --keep-rate) of the input's length and level, with its title and date. Names
+are kept: a.b.flac becomes a.b.wav, and the tree below an INPUT folder is
+repeated below the output folder.
 """
 EPILOG = """\
 examples:
@@ -274,7 +274,8 @@ def load_engine(
     from speechbrain_llase.dataio.audio_reader import Taken
 
     model = model_options(args)
-    taken = Taken(args.channels, args.track)
+    kept = args.keep_rate, args.keep_highs
+    taken = Taken(args.channels, args.track, *kept)
     options = InsideOptions(args.column, args.format, taken, args.subtype)
     cluster = ray_engine.Cluster(
         args.ray_address,

@@ -126,6 +126,19 @@ def add_format_options(parser: argparse.ArgumentParser) -> None:
         " (default: 16)",
     )
     add(
+        "--keep-rate",
+        action="store_true",
+        help="bring results back to the rate of their inputs; each input is"
+        " read twice",
+    )
+    add(
+        "--keep-highs",
+        action="store_true",
+        help="the same, and add what an input holds above 8 kHz, as much"
+        " quieter, moment by moment, as the band below became; noise up there"
+        " stays where somebody speaks",
+    )
+    add(
         "--mix",
         type=fraction,
         default=1.0,

@@ -19,6 +19,14 @@ SUBTYPES = {  # libsndfile's names of what a format can hold
     "wav": {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"},
     "flac": {"16": "PCM_16", "24": "PCM_24"},
 }
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+AAC_RATES = (*MP3_RATES, 64000, 88200, 96000)
+RATES_OF = {  # Hz; of formats that know few
+    "mp3": MP3_RATES,
+    "m4a": AAC_RATES,
+    "mp4": AAC_RATES,
+    "mkv": AAC_RATES,
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,22 @@ def subtype_of(ending: str, subtype: str | None) -> str | None:
     """
     known = SUBTYPES.get(ending, {})
     return known.get(subtype or "16", known.get("24"))
+
+
+def refuse_rate(ending: str, rate: int) -> None:
+    """Refuse a rate (Hz) that the format of an ending does not know.
+
+    Example
+    -------
+    >>> refuse_rate("wav", 22255), refuse_rate("mp3", 44100)
+    (None, None)
+    """
+    known = RATES_OF.get(ending.lower().lstrip("."))
+    if known and rate not in known:
+        raise ValueError(
+            f"{ending} holds no {rate} Hz; leave keep_rate (--keep-rate) and "
+            "keep_highs (--keep-highs) out, or write wav or flac."
+        )
 
 
 def read_tags(source: str | Path | BinaryIO) -> dict[str, str]:

@@ -28,12 +28,16 @@ MOST_CANCELLED = 0.2  # share of the energy that may be lost by averaging
 
 @dataclass(frozen=True)
 class Taken:
-    """What of a file is read."""
+    """What of a file is read, and what of it its result keeps."""
 
     channels: str | int = "mix"  # or "each", or a number, from 1
     track: int = 1  # of the sound tracks, from 1
+    keep_rate: bool = False  # the file's, in the result
+    keep_highs: bool = False  # and what lies above the model's band
 
     def __post_init__(self):
+        if self.keep_highs:  # at the model's rate there are none
+            object.__setattr__(self, "keep_rate", True)
         number = self.channels
         if number not in ("mix", "each") and not is_number(number):
             raise ValueError(
@@ -44,8 +48,8 @@ class Taken:
 
     @classmethod
     def out_of(cls, options: dict[str, Any]) -> "Taken":
-        """Take `channels` and `track` out of a function's keywords."""
-        names = options.keys() & {"channels", "track"}
+        """Take what it knows out of a function's keywords."""
+        names = options.keys() & vars(cls()).keys()
         return cls(**{name: options.pop(name) for name in names})
 
     @property

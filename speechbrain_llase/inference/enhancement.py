@@ -151,11 +151,11 @@ class EnhanceLLaSE(StagedInterface):
         Arguments
         ---------
         filename : str or Path
-            Of any kind; channels are averaged (``channels="each"`` or ``2``,
-            ``track=2``: see `Taken`). ``savedir`` is for files from elsewhere.
+            Of any kind; channels are averaged (``channels="each"``, ``track=2``,
+            ``keep_highs=True``: see `Taken`). ``savedir``: of what is fetched.
         output_filename : str or Path, optional
-            Where to write the result (16 kHz, mono, the format that its ending
-            says, the input's tags) once it is whole.
+            Where to write the result (mono, 16 kHz if no rate is kept, in the
+            format of its ending, with the input's tags) once it is whole.
         return_details : bool
             Give a report, too: confidence, guard and candidates.
         subtype : str, optional
@@ -169,10 +169,11 @@ class EnhanceLLaSE(StagedInterface):
         if output_filename is not None:
             check_writable(Path(output_filename))
         file = fetch_taken(filename, **kwargs)
+        blocks = enhance_blocks(self.stages, *file)  # nothing is run yet
         if return_details or self.is_watched:
             wav, report = reports.enhance_file(self, *file, not return_details)
-        else:
-            wav = torch.cat(list(enhance_blocks(self.stages, *file)))
+            blocks = [wav]
+        wav = torch.cat(list(self.kept(blocks, file, output_filename)))
         if output_filename is not None:
             self.write(output_filename, [wav], subtype, file)
         wav = wav.to(self.device)
@@ -194,6 +195,7 @@ class EnhanceLLaSE(StagedInterface):
         check_writable(Path(output_filename))
         file = fetch_taken(filename, **kwargs)
         blocks = enhance_blocks(self.stages, *file, progress)
+        blocks = self.kept(blocks, file, output_filename)
         self.write(output_filename, blocks, subtype, file)
 
     def stream(

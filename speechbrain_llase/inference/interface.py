@@ -2,7 +2,7 @@
 
 import copy
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from speechbrain_llase.dataio.audio_formats import (
 )
 from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.audio_writer import write_whole
+from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
 from speechbrain_llase.inference.loading import pick_device, with_refiner
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.nnet import compilation, precision
@@ -54,6 +55,20 @@ class StagedInterface(Pretrained):
         other.hparams = other.stages.hparams
         return other
 
+    def kept(
+        self,
+        blocks: Iterable[torch.Tensor],
+        file: tuple[str, Taken],
+        target: str | Path | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Bring the blocks (T,) of a result to its input's rate, if it is kept.
+
+        A ValueError before any block, if the target's format lacks this rate.
+        """
+        rate = self.hparams.sample_rate
+        rate_kept(*file, rate, Path(target or "").suffix)
+        return at_own_rate(blocks, *file, rate)
+
     def write(
         self,
         target: str | Path,
@@ -65,8 +80,8 @@ class StagedInterface(Pretrained):
         ending = Path(target).suffix.lower()[1:]
         if subtype is not None and ending in FORMATS:
             Format(ending, subtype)  # refuses what does not go together
-        rate, tags = self.hparams.sample_rate, read_tags(file[0])
-        write_whole(target, blocks, rate, file, subtype, tags)
+        rate = rate_kept(*file, self.hparams.sample_rate, ending)
+        write_whole(target, blocks, rate, file, subtype, read_tags(file[0]))
 
     def _compile(self) -> None:
         """Compile no network as a whole."""
