@@ -28,7 +28,7 @@ MAY_IMPORT = {  # and what these may import in turn
 }
 EXCEPTIONS = set()  # three at most: (file, package)
 PUBLIC = {"EnhanceLLaSE": "inference", "LLaSEG1": "inference"}
-PUBLIC |= {"__version__": None, "moved": None}
+PUBLIC |= {"__version__": None, "moved": None, "late_imports": None}
 INTERFACES = {  # names that several modules define on purpose
     "__all__",
     "__getattr__",
@@ -38,9 +38,10 @@ INTERFACES = {  # names that several modules define on purpose
     "HELP",
     "add_parser",
     "run",
-    # of the forward pass of a transformer
+    # of the layers of a transformer and their forward pass
     "after_attention",
     "before_attention",
+    "build_layer",
     "run_layer",
 }
 

@@ -5,17 +5,22 @@ Weights, their names and their shapes are those of `transformers.LlamaModel`.
 
 import torch
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaModel
 
 from speechbrain_llase.nnet.compilation import fusible
 from speechbrain_llase.nnet.layers import (
+    NORM_EPS,
+    LayerTree,
     attend,
+    attention_layers,
     project,
     project_all,
     query_key_value,
     rms_norm,
 )
 from speechbrain_llase.nnet.packing import Runs
+
+ROTARY_BASE = 10000.0
+INITIAL_STD = 0.02  # of the matrices, as those of `transformers.LlamaModel`
 
 
 def build_llama(
@@ -24,7 +29,7 @@ def build_llama(
     num_heads: int,
     ffn_size: int,
     dropout: float = 0.1,
-) -> LlamaModel:
+) -> LayerTree:
     """Build a backbone that embedded rows come into, not words.
 
     Arguments
@@ -38,25 +43,38 @@ def build_llama(
 
     Returns
     -------
-    backbone : transformers.LlamaModel
+    backbone : LayerTree
+        layers, norm, and the frequencies of the rotary embedding.
     """
-    config = LlamaConfig(
-        hidden_size=size,
-        num_hidden_layers=num_layers,
-        num_attention_heads=num_heads,
-        num_key_value_heads=num_heads,
-        intermediate_size=ffn_size,
-        rms_norm_eps=1e-6,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        attention_dropout=dropout,
-        vocab_size=1,
-        bos_token_id=None,
-        eos_token_id=None,
-        use_cache=False,
+    sizes = size, num_heads, ffn_size, dropout
+    layers = [build_layer(*sizes) for _ in range(num_layers)]
+    backbone = LayerTree(
+        layers=torch.nn.ModuleList(layers),
+        norm=torch.nn.RMSNorm(size, eps=NORM_EPS),
     )
-    backbone = LlamaModel(config)
-    backbone.embed_tokens = None
+    exponent = torch.arange(0, size // num_heads, 2).float()
+    frequencies = 1.0 / ROTARY_BASE ** (exponent / (size // num_heads))
+    backbone.register_buffer("frequencies", frequencies, persistent=False)
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.normal_(layer.weight, std=INITIAL_STD)
     return backbone
+
+
+def build_layer(
+    size: int, num_heads: int, ffn_size: int, dropout: float
+) -> LayerTree:
+    """Build one layer of it."""
+    return LayerTree(
+        self_attn=attention_layers(size, num_heads, dropout=dropout),
+        mlp=LayerTree(
+            gate_proj=torch.nn.Linear(size, ffn_size, bias=False),
+            up_proj=torch.nn.Linear(size, ffn_size, bias=False),
+            down_proj=torch.nn.Linear(ffn_size, size, bias=False),
+        ),
+        input_layernorm=torch.nn.RMSNorm(size, eps=NORM_EPS),
+        post_attention_layernorm=torch.nn.RMSNorm(size, eps=NORM_EPS),
+    )
 
 
 def run_llama(
@@ -64,8 +82,7 @@ def run_llama(
 ) -> torch.Tensor:
     """Run all layers and the final norm: float32 (total, D) to the same.
 
-    Positions begin anew in each item of the runs. A `LlamaModel` has as many
-    key as query heads.
+    Positions begin anew in each item of the runs.
     """
     turn = rotation(backbone, rows, runs)
     for layer in backbone.layers:
@@ -77,7 +94,7 @@ def rotation(
     backbone: torch.nn.Module, rows: torch.Tensor, runs: Runs
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and signed sine of the rotary embedding, (total, 1, D / H)."""
-    frequency = backbone.rotary_emb.inv_freq.float()
+    frequency = backbone.frequencies.float()
     longest = max(n for _, n in runs)
     position = torch.arange(longest, device=rows.device, dtype=torch.float32)
     angle = position[:, None] * frequency
@@ -107,7 +124,7 @@ def run_layer(
     """Run one causal layer on (total, D)."""
     attention = layer.self_attn
     q, k, v = before_attention(layer, rows, turn)
-    dropout = attention.attention_dropout if layer.training else 0.0
+    dropout = attention.dropout if layer.training else 0.0
     hidden = attend(q, k, v, runs, causal=True, dropout=dropout)
     return after_attention(layer, rows, hidden)
 

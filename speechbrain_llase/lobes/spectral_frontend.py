@@ -8,10 +8,9 @@ al., arXiv:2110.13900). w2v-BERT 2.0 hears mel bands, too.
 """
 
 import torch
-from transformers.models.wavlm.modeling_wavlm import WavLMEncoderStableLayerNorm
 
 from speechbrain_llase.lobes.spectral_encoder import SpectralStem
-from speechbrain_llase.lobes.wavlm import run_encoder, wavlm_config
+from speechbrain_llase.lobes.wavlm import build_encoder, run_encoder
 from speechbrain_llase.lobes.wavlm_frontend import Frontend
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
@@ -56,11 +55,9 @@ class SpectralFrontend(Frontend):
     ):
         super().__init__()
         sizes = num_layers, num_heads, ffn_size, num_buckets, max_distance
-        config = wavlm_config(hidden_size, *sizes, dropout)
         self.stem = SpectralStem(num_mels, hidden_size, num_blocks)
         with weights_to_come():
-            self.encoder = WavLMEncoderStableLayerNorm(config)
-        self.encoder.layer_norm = torch.nn.Identity()
+            self.encoder = build_encoder(hidden_size, *sizes, dropout)
         self.compute = hold_weights(self, compute, ("stem.embed", "stem.fine"))
 
     def extract_runs(self, runs: list[torch.Tensor]) -> tuple:

@@ -6,13 +6,17 @@ channels last, and the gated relative position bias is one row of distances,
 laid out, instead of a table look-up for every pair of rows.
 """
 
+import math
+
 import torch
 from torch.nn import functional as F
-from transformers import WavLMConfig
+from torch.nn.utils.parametrizations import weight_norm
 
 from speechbrain_llase.nnet.compilation import fusible
 from speechbrain_llase.nnet.layers import (
+    LayerTree,
     attend,
+    attention_layers,
     convolve,
     input_dtype,
     layer_norm,
@@ -22,50 +26,74 @@ from speechbrain_llase.nnet.layers import (
 from speechbrain_llase.nnet.packing import Runs, each_run
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 
+POSITION_KERNEL, POSITION_GROUPS = 128, 16  # of the position embedding
 CHUNK = 200  # rows that the convolutions make at a time, to stay in the cache
 
 
-def wavlm_config(
-    hidden_size: int,
+def build_encoder(
+    size: int,
     num_layers: int,
     num_heads: int,
     ffn_size: int,
     num_buckets: int,
     max_distance: int,
     dropout: float,
-    **convolutions,
-) -> WavLMConfig:
-    """Describe WavLM's layers; for the arguments see `WavLMFrontend`."""
-    return WavLMConfig(
-        conv_kernel=[10, 3, 3, 3, 3, 2, 2],
-        conv_stride=[5, 2, 2, 2, 2, 2, 2],
-        conv_bias=False,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        hidden_size=hidden_size,
-        num_hidden_layers=num_layers,
-        num_attention_heads=num_heads,
-        intermediate_size=ffn_size,
-        num_buckets=num_buckets,
-        max_bucket_distance=max_distance,
-        num_conv_pos_embeddings=128,
-        num_conv_pos_embedding_groups=16,
-        mask_time_prob=0.0,
-        mask_feature_prob=0.0,
-        layerdrop=0.0,
-        hidden_dropout=dropout,
-        attention_dropout=dropout,
-        activation_dropout=dropout,
-        feat_proj_dropout=0.0,
-        **convolutions,
+) -> LayerTree:
+    """Build the transformer alone, without its final norm."""
+    conv = torch.nn.Conv1d(
+        size,
+        size,
+        POSITION_KERNEL,
+        padding=POSITION_KERNEL // 2,
+        groups=POSITION_GROUPS,
+    )
+    encoder = LayerTree(
+        pos_conv_embed=LayerTree(conv=weight_norm(conv, dim=2)),
+        dropout=torch.nn.Dropout(dropout),
+        layers=torch.nn.ModuleList(),
+    )
+    for index in range(num_layers):  # the first holds the bias of all
+        buckets = None if index else num_buckets
+        layer = build_layer(size, num_heads, ffn_size, dropout, buckets)
+        encoder.layers.append(layer)
+    encoder.layers[0].attention.max_distance = max_distance
+    return encoder
+
+
+def build_layer(
+    size: int,
+    num_heads: int,
+    ffn_size: int,
+    dropout: float,
+    num_buckets: int | None,
+) -> LayerTree:
+    """Build one transformer layer, with a position bias if there are buckets."""
+    names = ("k_proj", "v_proj", "q_proj", "out_proj")
+    attention = attention_layers(size, num_heads, names, True, dropout)
+    constant = torch.ones(1, num_heads, 1, 1)
+    attention.gru_rel_pos_const = torch.nn.Parameter(constant)
+    attention.gru_rel_pos_linear = torch.nn.Linear(size // num_heads, 8)
+    if num_buckets:
+        attention.rel_attn_embed = torch.nn.Embedding(num_buckets, num_heads)
+    return LayerTree(
+        attention=attention,
+        dropout=torch.nn.Dropout(dropout),
+        layer_norm=torch.nn.LayerNorm(size),
+        feed_forward=LayerTree(
+            intermediate_dropout=torch.nn.Dropout(dropout),
+            intermediate_dense=torch.nn.Linear(size, ffn_size),
+            output_dense=torch.nn.Linear(ffn_size, size),
+            output_dropout=torch.nn.Dropout(dropout),
+        ),
+        final_layer_norm=torch.nn.LayerNorm(size),
     )
 
 
 def run_wavlm(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
     """Run the convolutions and the transformer on runs of equal lengths.
 
-    A `WavLMModel` with "stable layer norm" and no final norm, on (B, T) each,
-    T at least 400; gives float32 (total, D), and items and rows of each run.
+    `wavlm` is that of `WavLMFrontend`, waves are (B, T) each, T at least 400;
+    gives float32 (total, D), and items and rows of each run.
     """
     blocks = [convolve_wav(wavlm.feature_extractor, wav) for wav in wavs]
     runs = [tuple(block.shape[:2]) for block in blocks]
@@ -73,7 +101,6 @@ def run_wavlm(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
     projection = wavlm.feature_projection
     rows = layer_norm(projection.layer_norm, rows.float())
     rows = project(projection.projection, rows).float()
-    rows = projection.dropout(rows)
     return run_encoder(wavlm.encoder, rows, runs), runs
 
 
@@ -147,11 +174,27 @@ def distance_bias(attention: torch.nn.Module, rows: int) -> torch.Tensor:
 
     Keys lie side by side: PyTorch's fast attention takes no other mask.
     """
-    weight = attention.rel_attn_embed.weight
-    distance = torch.arange(1 - rows, rows, device=weight.device)
-    bucket = attention._relative_positions_bucket(distance)
-    by_distance = attention.rel_attn_embed(bucket).t()  # (H, 2 N - 1)
+    embed = attention.rel_attn_embed
+    distance = torch.arange(1 - rows, rows, device=embed.weight.device)
+    bucket = bucket_of(distance, embed.num_embeddings, attention.max_distance)
+    by_distance = embed(bucket).t()  # (H, 2 N - 1)
     return by_distance.unfold(1, rows, 1).flip(1).contiguous()
+
+
+def bucket_of(
+    distance: torch.Tensor, num_buckets: int, max_distance: int
+) -> torch.Tensor:
+    """Sort distances in rows into buckets, int64 (...) each.
+
+    One half of the buckets is for each sign; of a half, one half for single
+    distances, the other for ranges that grow by a factor, the last open.
+    """
+    half = num_buckets // 2
+    exact = half // 2
+    near, sign = distance.abs(), (distance > 0).long() * half
+    ratio = torch.log(near.float() / exact) / math.log(max_distance / exact)
+    far = (exact + ratio * (half - exact)).long().clamp(max=half - 1)
+    return sign + torch.where(near < exact, near, far)
 
 
 def run_layer(

@@ -7,15 +7,19 @@ appends one row of zeros to every extraction; both are kept here, the latter
 in one place. LLaSE-G1 appends none.
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
-from transformers import WavLMModel
 
-from speechbrain_llase.lobes.wavlm import run_wavlm, wavlm_config
+from speechbrain_llase.lobes.wavlm import build_encoder, run_wavlm
+from speechbrain_llase.nnet.layers import LayerTree
 from speechbrain_llase.nnet.packing import pack, unpack
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 from speechbrain_llase.processing.framing import MIN_SAMPLES, num_rows
+
+KERNELS = (10, 3, 3, 3, 3, 2, 2)  # of the convolutions over the waveform
+STRIDES = (5, 2, 2, 2, 2, 2, 2)
 
 
 class Frontend(torch.nn.Module):
@@ -123,12 +127,8 @@ class WavLMFrontend(Frontend):
         super().__init__()
         self.normalize_wav, self.zero_row = normalize_wav, zero_row
         sizes = num_layers, num_heads, ffn_size, num_buckets, max_distance
-        config = wavlm_config(
-            hidden_size, *sizes, dropout, conv_dim=list(conv_dim)
-        )
         with weights_to_come():
-            self.wavlm = WavLMModel(config)
-        self.wavlm.encoder.layer_norm = torch.nn.Identity()
+            self.wavlm = build_wavlm(conv_dim, hidden_size, *sizes, dropout)
         self.compute = hold_weights(self, compute)
 
     def extract_runs(self, runs: list[torch.Tensor]) -> tuple:
@@ -140,6 +140,30 @@ class WavLMFrontend(Frontend):
             return rows
         feats = unpack(*rows)
         return pack([torch.nn.functional.pad(f, (0, 0, 0, 1)) for f in feats])
+
+
+def build_wavlm(conv_dim: Sequence[int], size: int, *others) -> LayerTree:
+    """Build WavLM's convolutions and transformer.
+
+    `others` are those of `build_encoder`.
+    """
+    convs = [
+        LayerTree(
+            conv=torch.nn.Conv1d(entering, width, *shape, bias=False),
+            layer_norm=torch.nn.LayerNorm(width),
+        )
+        for entering, width, *shape in zip(
+            [1, *conv_dim], conv_dim, KERNELS, STRIDES
+        )
+    ]
+    return LayerTree(
+        feature_extractor=LayerTree(conv_layers=torch.nn.ModuleList(convs)),
+        feature_projection=LayerTree(
+            layer_norm=torch.nn.LayerNorm(conv_dim[-1]),
+            projection=torch.nn.Linear(conv_dim[-1], size),
+        ),
+        encoder=build_encoder(size, *others),
+    )
 
 
 def item_samples(wavs: torch.Tensor, lengths: torch.Tensor | None) -> list[int]:

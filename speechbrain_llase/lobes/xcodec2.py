@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 from speechbrain_llase.nnet.compilation import fusible
 from speechbrain_llase.nnet.layers import (
+    NORM_EPS,
+    LayerTree,
     attend,
+    attention_layers,
     convolve,
     layer_norm,
     project,
@@ -26,8 +29,70 @@ from speechbrain_llase.processing.phase import pitched_phases
 from speechbrain_llase.processing.signal_processing import synthesise
 
 MAX_MAGNITUDE = 1e2
+NORM_GROUPS = 32
+BLOCK_DROPOUT = 0.1  # in a block of convolutions, in training
+HOP = 320  # samples a row
 FLOOR_SLOPE = 4  # power of a magnitude over the floor, in what it keeps
 FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
+
+
+def build_decoder(
+    code_size: int, size: int, num_layers: int, num_heads: int, ffn_size: int
+) -> LayerTree:
+    """Build the decoder of projected codes, with random weights.
+
+    Arguments
+    ---------
+    code_size : int
+        Width of the projected codes.
+    size : int
+        Width of the rows, a multiple of 32.
+    num_layers, num_heads, ffn_size : int
+        Transformer layers, their heads and the width of their inner layers.
+
+    Returns
+    -------
+    decoder : LayerTree
+        fc, embed, prior_net, layers, post_net, norm and head.
+    """
+    decoder = LayerTree(
+        fc=torch.nn.Linear(code_size, size),
+        embed=torch.nn.Conv1d(size, size, 7, padding=3),
+        prior_net=torch.nn.ModuleList([build_block(size) for _ in range(2)]),
+    )
+    layers = [build_layer(size, num_heads, ffn_size) for _ in range(num_layers)]
+    decoder.layers = torch.nn.ModuleList(layers)
+    decoder.post_net = torch.nn.ModuleList(
+        [build_block(size) for _ in range(2)]
+    )
+    decoder.norm = torch.nn.LayerNorm(size, eps=NORM_EPS)
+    linear = torch.nn.Linear(size, 4 * HOP + 2)
+    decoder.head = LayerTree(linear=linear, hop_length=HOP)
+    window = torch.hann_window(4 * HOP)
+    decoder.head.register_buffer("window", window, persistent=False)
+    return decoder
+
+
+def build_block(size: int) -> LayerTree:
+    """Build a residual block of convolutions."""
+    norms = [torch.nn.GroupNorm(NORM_GROUPS, size, NORM_EPS) for _ in range(2)]
+    convs = [torch.nn.Conv1d(size, size, 3, padding=1) for _ in range(2)]
+    return LayerTree(
+        norm1=norms[0], conv1=convs[0], norm2=norms[1], conv2=convs[1]
+    )
+
+
+def build_layer(size: int, num_heads: int, ffn_size: int) -> LayerTree:
+    """Build a transformer layer."""
+    return LayerTree(
+        self_attn=attention_layers(size, num_heads),
+        mlp=LayerTree(
+            fc1=torch.nn.Linear(size, ffn_size, bias=False),
+            fc2=torch.nn.Linear(ffn_size, size, bias=False),
+        ),
+        input_layernorm=torch.nn.RMSNorm(size, eps=NORM_EPS),
+        post_attention_layernorm=torch.nn.RMSNorm(size, eps=NORM_EPS),
+    )
 
 
 def run_decoder(
@@ -39,9 +104,8 @@ def run_decoder(
 ) -> torch.Tensor:
     """Turn projected codes (total, quantization_dim) into a waveform.
 
-    `decoder` is transformers' Xcodec2Decoder, without the projection of the
-    codes; for `phases` and `floor` see `Xcodec2Vocoder`. Gives float32
-    (hop_length * total,).
+    `decoder` is that of `build_decoder`; for `phases` and `floor` see
+    `Xcodec2Vocoder`. Gives float32 (hop_length * total,).
     """
     rows = run_backbone(decoder, rows, runs)
     rows = project(decoder.head.linear, rows).float()
@@ -81,8 +145,7 @@ def run_block(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     for norm, conv in pairs:
         hidden = norm_and_silu(norm, hidden)
         if conv is block.conv2:
-            rate = block.activation_dropout
-            hidden = F.dropout(hidden, rate, block.training)
+            hidden = F.dropout(hidden, BLOCK_DROPOUT, block.training)
         hidden = convolve(conv, hidden, conv.padding[0])
     return x + hidden
 
@@ -107,7 +170,7 @@ def run_layer(
     """Run one transformer layer on (total, D)."""
     attention = layer.self_attn
     q, k, v = before_attention(layer, rows)
-    dropout = attention.attention_dropout if layer.training else 0.0
+    dropout = attention.dropout if layer.training else 0.0
     hidden = attend(q, k, v, runs, dropout=dropout)
     return after_attention(layer, rows, hidden)
 
@@ -129,8 +192,7 @@ def after_attention(
     mlp = layer.mlp
     rows = rows + project(layer.self_attn.o_proj, hidden)
     hidden = rms_norm(layer.post_attention_layernorm, rows)
-    hidden = mlp.activation_fn(project(mlp.fc1, hidden))
-    return rows + project(mlp.fc2, hidden)
+    return rows + project(mlp.fc2, F.silu(project(mlp.fc1, hidden)))
 
 
 def head_to_wave(

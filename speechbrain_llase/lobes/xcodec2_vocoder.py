@@ -1,16 +1,15 @@
 """Xcodec2Vocoder: clean tokens -> clean speech.
 
 The decoding half of Xcodec2 (Ye et al., arXiv:2502.04128): FSQ codes, a
-Vocos-like backbone and an inverse STFT head, built from plain numbers. The
-layers are those of `transformers.models.xcodec2`; xcodec2.py runs them.
+Vocos-like backbone and an inverse STFT head, built from plain numbers;
+xcodec2.py builds and runs the layers.
 """
 
 import torch
-from transformers import Xcodec2Config
-from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Decoder
 
 from speechbrain_llase.lobes.xcodec2 import (
     MAX_MAGNITUDE,
+    build_decoder,
     run_backbone,
     run_decoder,
 )
@@ -93,23 +92,11 @@ class Xcodec2Vocoder(torch.nn.Module):
                 f"hidden_size={hidden_size}: it holds the acoustic half, as "
                 "wide as the backbone, and the semantic half."
             )
-        config = Xcodec2Config(
-            hidden_size=hidden_size,
-            num_hidden_layers=num_layers,
-            num_attention_heads=num_heads,
-            num_key_value_heads=num_heads,
-            head_dim=hidden_size // num_heads,
-            intermediate_size=ffn_size,
-            quantization_dim=quantization_dim,
-            semantic_model_config={
-                "model_type": "wav2vec2-bert",
-                "hidden_size": quantization_dim - hidden_size,
-            },
-        )
-        config._attn_implementation = "sdpa"
         with weights_to_come():
             self.project_out = torch.nn.Linear(NUM_DIGITS, quantization_dim)
-            self.decoder = Xcodec2Decoder(config)
+            self.decoder = build_decoder(
+                quantization_dim, hidden_size, num_layers, num_heads, ffn_size
+            )
         self.phases, self.floor = phases, floor
         self.compute = hold_weights(self, compute, ("decoder.head.linear",))
 

@@ -1,9 +1,15 @@
 """Layers that the three networks share, for rows packed end to end.
 
+A `LayerTree` holds weights under the names of the published checkpoints, and
+functions run it: `transformers`, which has the same trees, would take longer
+to import than a short file to enhance.
+
 The residual stream stays in float32 whatever the weights are held in; only
 what enters a matrix product is rounded. Each function has an eager form that
 trains, and the same form is what inference runs.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
@@ -11,10 +17,40 @@ from torch.nn import functional as F
 from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
 from speechbrain_llase.nnet.packing import Runs
 
+NORM_EPS = 1e-6  # of the norms of LLaMA and Xcodec2
 SCORES = 5 << 20  # attention scores in one piece; more fall out of the cache
 # On CPUs with AMX, torch 2.11 computes noise for grouped convolutions in
 # bfloat16 with fewer input channels a group and 16 or more taps.
 SAFE_CHANNELS = 16
+
+
+class LayerTree(torch.nn.Module):
+    """Layers, parameters and numbers under the names that are given."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+def attention_layers(
+    size: int,
+    num_heads: int,
+    names: Sequence[str] = ("q_proj", "k_proj", "v_proj", "o_proj"),
+    bias: bool = False,
+    dropout: float = 0.0,
+) -> LayerTree:
+    """Make the four projections of an attention over rows of a size.
+
+    A ValueError, if the heads do not divide it.
+    """
+    if size % num_heads:
+        raise ValueError(
+            f"num_heads={num_heads} must divide the width of the layers, {size}."
+        )
+    linears = {name: torch.nn.Linear(size, size, bias) for name in names}
+    sizes = {"num_heads": num_heads, "head_dim": size // num_heads}
+    return LayerTree(**linears, **sizes, dropout=dropout)
 
 
 def project(linear: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
@@ -51,10 +87,10 @@ def input_dtype(linear: torch.nn.Module) -> torch.dtype:
     return linear.weight.dtype
 
 
-def rms_norm(norm: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
-    """Apply a root-mean-square norm of LLaMA or Xcodec2."""
+def rms_norm(norm: torch.nn.RMSNorm, rows: torch.Tensor) -> torch.Tensor:
+    """Apply a root-mean-square norm in the dtype of the rows."""
     weight = norm.weight.to(rows.dtype)
-    return F.rms_norm(rows, weight.shape, weight, norm.variance_epsilon)
+    return F.rms_norm(rows, weight.shape, weight, norm.eps)
 
 
 def layer_norm(norm: torch.nn.LayerNorm, rows: torch.Tensor) -> torch.Tensor:

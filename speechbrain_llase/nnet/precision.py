@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.logger import get_logger
-from transformers.initialization import no_init_weights
+from torch.overrides import TorchFunctionMode
 
 from speechbrain_llase.nnet.int8 import Int8Linear
 
@@ -84,9 +84,19 @@ def own_precision(device: str | torch.device) -> AbstractContextManager:
     return torch.autocast(kind, enabled=False)
 
 
+class NoRandomWeights(TorchFunctionMode):
+    """Leave what torch.nn.init would draw as the memory holds it."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
+
+
 def weights_to_come() -> AbstractContextManager:
     """Leave out random initialisation while a model is loaded."""
-    return no_init_weights() if _loading.get() else nullcontext()
+    return NoRandomWeights() if _loading.get() else nullcontext()
 
 
 def hold_weights(

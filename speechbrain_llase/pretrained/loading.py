@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2UpSample1d
 
 from speechbrain_llase.pretrained import layouts
 from speechbrain_llase.pretrained.tensors import (
@@ -32,7 +31,7 @@ COMPUTED: list[tuple[str, Callable[[], torch.Tensor]]] = [
     (r"generator\.head\.istft\.window$", lambda: torch.hann_window(1280)),
     (
         r"CodecEnc\..*\.(upsample|downsample\.lowpass)\.filter$",
-        lambda: Xcodec2UpSample1d().filter,
+        lambda: anti_aliasing_filter(),
     ),
 ]
 
@@ -154,6 +153,13 @@ def semantic_tensors(module: torch.nn.Module, tensors: Tensors) -> Tensors:
     depth = len(module.bert.encoder.layers)
     tensors = below(tensors, r"bert\.encoder\.", depth)
     return drop(tensors, layouts.SEMANTIC_IGNORED)
+
+
+def anti_aliasing_filter() -> torch.Tensor:
+    """The filter that Xcodec2's encoder resamples by."""
+    from transformers.models.xcodec2 import modeling_xcodec2
+
+    return modeling_xcodec2.Xcodec2UpSample1d().filter
 
 
 def check_computed(tensors: Tensors) -> None:

@@ -162,7 +162,7 @@ def watch(run, monkeypatch):
 def test_modes_and_clipping(watch, learns, load_tiny):
     """No dropout in the enhancer; every part is clipped, by itself."""
     attention = load_tiny().mods.token_lm.backbone.layers[0].self_attn
-    assert attention.attention_dropout > 0
+    assert attention.dropout > 0
     seen = watch(*learns)
     assert len(seen) == 4  # two batches of two epochs
     for found in seen:

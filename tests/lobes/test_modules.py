@@ -2,9 +2,16 @@
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaModel, WavLMConfig, WavLMModel
+from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+from transformers.models.xcodec2 import Xcodec2Config
+from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Decoder
 
+from speechbrain_llase.lobes.llama import build_llama, run_llama
 from speechbrain_llase.lobes.token_lm import TokenLM, sinusoid
+from speechbrain_llase.lobes.wavlm import bucket_of
 from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
+from speechbrain_llase.lobes.xcodec2 import build_decoder, run_decoder
 from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
 from speechbrain_llase.nnet.fsq import (
     VOCAB_SIZE,
@@ -122,12 +129,85 @@ def test_frontend_names_what_is_too_short(frontend):
 @torch.no_grad()
 def test_unlayered_final_norm(frontend):
     """The output is hidden state k of transformers, before any final norm."""
-    wavs = torch.randn(1, 8000)
-    states = frontend.wavlm(wavs, output_hidden_states=True).hidden_states
+    config = WavLMConfig(
+        conv_dim=[8] * 7,
+        conv_kernel=[10, 3, 3, 3, 3, 2, 2],
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        mask_time_prob=0.0,
+    )
+    theirs = WavLMModel(config).eval()
+    theirs.encoder.layer_norm = torch.nn.Identity()
+    theirs.load_state_dict(frontend.wavlm.state_dict())
+    wavs = torch.randn(1, 40000)  # rows of which some are 124 apart
+    states = theirs(wavs, output_hidden_states=True).hidden_states
     torch.testing.assert_close(
         frontend(wavs)[:, :-1], states[-1], atol=1e-5, rtol=1e-5
     )
     assert len(states) == 3
+
+
+@pytest.mark.parametrize("buckets, longest", [(320, 800), (32, 128)])
+def test_buckets_of_distances_are_those_of_transformers(buckets, longest):
+    theirs = WavLMAttention(32, 2, num_buckets=buckets, max_distance=longest)
+    distance = torch.arange(-3 * longest, 3 * longest)
+    wanted = theirs._relative_positions_bucket(distance)
+    assert torch.equal(bucket_of(distance, buckets, longest), wanted)
+
+
+@torch.no_grad()
+def test_backbone_is_that_of_transformers():
+    """Keys, first weights' spread and results are those of LlamaModel."""
+    config = LlamaConfig(
+        vocab_size=1,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+    )
+    theirs = LlamaModel(config).eval()
+    del theirs.embed_tokens
+    ours = build_llama(64, 2, 4, 96).eval()
+    before = ours.layers[1].mlp.up_proj.weight.std()
+    torch.testing.assert_close(before, torch.tensor(0.02), atol=1e-3, rtol=0)
+    ours.load_state_dict(theirs.state_dict())
+    rows = torch.randn(1, 30, 64)
+    wanted = theirs(inputs_embeds=rows).last_hidden_state[0]
+    found = run_llama(ours, rows[0], [(1, 30)])
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_decoder_is_that_of_transformers():
+    """Seed by seed, too: a training begins from the same weights."""
+    config = Xcodec2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=64,
+        quantization_dim=48,
+        semantic_model_config={
+            "model_type": "wav2vec2-bert",
+            "hidden_size": 16,
+        },
+    )
+    config._attn_implementation = "sdpa"
+    torch.manual_seed(0)
+    theirs = Xcodec2Decoder(config).eval()
+    torch.manual_seed(0)
+    ours = build_decoder(48, 32, 2, 2, 64).eval()
+    wanted, found = theirs.state_dict(), ours.state_dict()
+    assert wanted.keys() == found.keys()
+    assert all(torch.equal(wanted[key], found[key]) for key in wanted)
+    rows = torch.randn(1, 30, 48)
+    wav = run_decoder(ours, rows[0], [(1, 30)])
+    torch.testing.assert_close(wav, theirs(rows)[0, 0], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("head", ["softmax", "digits"])
