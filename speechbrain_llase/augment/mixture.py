@@ -34,6 +34,8 @@ class Mixture:
     snr_db: float  # mean power of reverberant over that of the noise
     level_db: float  # RMS of noisy in dBFS
     kind: str  # what the noise is
+    task: str = "se"  # what is to be made of noisy
+    reference: torch.Tensor | None = None  # (S,) float32, heard beside it
 
 
 def mix(
@@ -87,10 +89,7 @@ def mix(
         )
     speech = clean
     if rir is not None:
-        rir = check_audible(rir, "rir")
-        direct = int(np.argmax(np.abs(rir)))
-        speech = oaconvolve(clean, rir / rir[direct])
-        speech = speech[direct : direct + clean.size]
+        speech = in_room(clean, check_audible(rir, "rir"))
     noise_gain = np.sqrt(power(speech) / power(noise) * 10 ** (-snr_db / 10))
     noisy = speech + np.float32(noise_gain) * noise
     gain = 1.0
@@ -107,6 +106,37 @@ def mix(
         level_db=level(noisy),
         kind=kind,
     )
+
+
+def in_room(wave: np.ndarray, rir: np.ndarray) -> np.ndarray:
+    """Put (T,) into a room of response (R,), whose direct path is 1 at once."""
+    rir = np.asarray(rir)
+    direct = int(np.argmax(np.abs(rir)))
+    heard = oaconvolve(wave, rir / rir[direct])
+    return heard[direct : direct + wave.size]
+
+
+def overlay(
+    mixture: Mixture, sound: np.ndarray, ratio_db: float
+) -> tuple[Mixture, float]:
+    """Add another sound, (T,) float32, to the noisy signal of a mixture.
+
+    The ratio is that of the mean powers of `reverberant` and of the sound.
+    Where the sum would exceed 0.99, all is scaled down together. Gives the
+    mixture and the factor of the sound in it.
+    """
+    ratio = power(mixture.reverberant.numpy()) / power(sound)
+    gain = np.float32(np.sqrt(ratio * 10 ** (-ratio_db / 10)))
+    noisy = mixture.noisy.numpy() + gain * sound
+    fit = np.float32(min(1, PEAK / np.abs(noisy).max()))
+    louder = dataclasses.replace(
+        mixture,
+        noisy=torch.from_numpy(fit * noisy),
+        clean=mixture.clean * float(fit),
+        reverberant=mixture.reverberant * float(fit),
+        level_db=level(fit * noisy),
+    )
+    return louder, float(fit * gain)
 
 
 def vary(draw, num_samples: int, sample_rate: int, speed, eq_db, rng):
