@@ -43,7 +43,7 @@ class EnhancedFiles:
         """Every file that was made."""
         made = [self.archive]
         for result in self.results:
-            made += [result.before, result.after, *result.pictures.values()]
+            made += [result.before, *result.outputs, *result.pictures.values()]
         return [path for path in made if path]
 
 
@@ -134,8 +134,8 @@ def zip_outputs(results: Sequence[EnhancedFile], folder: Path) -> Path:
     """Put all outputs into one archive; waves do not get much smaller."""
     archive = folder / "enhanced.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for result in results:
-            file.write(result.after, result.after.name)
+        for path in (x for result in results for x in result.outputs):
+            file.write(path, path.name)
     return archive
 
 

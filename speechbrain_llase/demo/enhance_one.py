@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_llase.dataio.audio_reader import read_blocks
+from speechbrain_llase.dataio.audio_reader import Taken, read_blocks
 from speechbrain_llase.dataio.audio_writer import write_whole
+from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.demo.limits import (
     Limits,
@@ -62,6 +63,12 @@ class EnhancedFile:
     work_s: float  # reading and enhancing; scores and pictures not included
     scores: dict[str, dict[str, float]]  # by NOISY and ENHANCED; or none
     notes: tuple[str, ...] = ()  # what a listener should know
+    full: Path | None = None  # the output at the input's rate, if asked for
+
+    @property
+    def outputs(self) -> list[Path]:
+        """What is there to be downloaded."""
+        return [self.after, *filter(None, [self.full])]
 
 
 def enhance_upload(
@@ -101,6 +108,10 @@ def enhance_upload(
         work_s = time.perf_counter() - begin
         write_whole(before, fit_scale(noisy, notes, "The input"), rate)
         write_whole(after, fit_scale(mixed, notes, "The result"), rate)
+        full = None
+        if settings.keep_highs:
+            full = folder / f"{stem}_full.wav"
+            write_full(full, path, mixed, rate, notes)
     if not details:
         notes.append("Nothing was heard in the input: it is silent.")
     progress(WINDOWS, "scores")
@@ -108,7 +119,7 @@ def enhance_upload(
     progress(0.95, "picture")
     pictures = draw_pictures(before, after, details, notes)
     found = pictures, audio_s, work_s, scores, tuple(notes)
-    return EnhancedFile(name, before, after, *found)
+    return EnhancedFile(name, before, after, *found, full)
 
 
 def read_upload(
@@ -230,6 +241,20 @@ def fit_scale(
         )
     for block in spool.blocks(MATCH_BLOCK):
         yield block / spool.peak if spool.peak > 1 else block
+
+
+def write_full(
+    full: Path, path: Path, mixed: SampleSpool, rate: int, notes: list[str]
+) -> None:
+    """Write a result at the rate of its input, with what that holds above."""
+    taken = Taken(keep_highs=True)
+
+    def note(remark: str) -> None:
+        notes.append(f"The file at the input's rate: {remark}.")
+
+    blocks = fit_scale(mixed, [], "")
+    blocks = at_own_rate(blocks, path, taken, rate, note)
+    write_whole(full, blocks, rate_kept(path, taken, rate))
 
 
 def score_both(

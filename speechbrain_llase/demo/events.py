@@ -122,6 +122,7 @@ class VisitorQueue:
         refine: bool,
         generative: float,
         score: bool,
+        keep_highs: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> list:
@@ -137,6 +138,7 @@ class VisitorQueue:
             score,
             refine,
             generative / 100,
+            keep_highs,
         )
         given = self.shared.models[name], uploads, settings, self.shared
         stop = self.stops[request.session_hash] = threading.Event()
@@ -182,7 +184,7 @@ def show_all(made: EnhancedFiles, shared: Shared, outputs: Outputs) -> list:
         os.utime(path)
         outputs.downloads.move_resource_to_block_cache(path)
     names = [result.name for result in made.results]
-    files = [str(result.after) for result in made.results]
+    files = [str(x) for result in made.results for x in result.outputs]
     files += [str(made.archive)] if made.archive else []
     return [
         list(made.results),

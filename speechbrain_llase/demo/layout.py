@@ -15,6 +15,7 @@ GUARD = (
     "says."
 )
 REFINE = "A network that hears the input, too, corrects the result."
+HIGHS = "One more download, with what the input holds above 8 kHz."
 KNOB = "0 is what the input says, 100 what the token model would say."
 
 
@@ -51,6 +52,7 @@ class Controls(NamedTuple):
     refine: gr.Checkbox
     generative: gr.Slider
     score: gr.Checkbox
+    keep_highs: gr.Checkbox
     licence: gr.HTML
     enhance: gr.Button
     stop: gr.Button
@@ -108,7 +110,13 @@ def place_controls(shared: Shared) -> Controls:
             interactive=not missing,
             elem_id="score",
         )
-    given = files, recording, model, wet, *settings, score
+        keep_highs = gr.Checkbox(
+            False,
+            label="Keep rate and highs",
+            info=HIGHS,
+            elem_id="keep-highs",
+        )
+    given = files, recording, model, wet, *settings, score, keep_highs
     return Controls(*given, licence, enhance, stop)
 
 

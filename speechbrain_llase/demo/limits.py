@@ -42,6 +42,7 @@ class VisitorSettings:
     score: bool = True  # with DNSMOS
     refine: bool = True  # by a network that hears the input, too
     generative: float = 0.5  # of that network: 0 faithful, 1 generative
+    keep_highs: bool = False  # in one more file, at the input's rate
 
     def check(self) -> None:
         """Refuse what is out of its range: a page can be sent anything."""

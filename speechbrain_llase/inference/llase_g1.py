@@ -17,6 +17,7 @@ from speechbrain_llase.dataio.audio_writer import (
     split_batch,
     write_voices,
 )
+from speechbrain_llase.dataio.own_rate import rate_kept
 from speechbrain_llase.dataio.whole_files import whole_file
 from speechbrain_llase.inference.enhancement import EnhanceLLaSE
 from speechbrain_llase.inference.long_files import enhance_blocks
@@ -26,7 +27,7 @@ from speechbrain_llase.inference.multitask import (
     MultitaskStages,
 )
 from speechbrain_llase.inference.reports import Report
-from speechbrain_llase.inference.sources import fetch_audio
+from speechbrain_llase.inference.sources import fetch_audio, fetch_taken
 from speechbrain_llase.inference.streaming import EnhancerStream
 from speechbrain_llase.processing.packet_loss import find_gaps
 
@@ -306,14 +307,21 @@ class LLaSEG1(EnhanceLLaSE):
         for name in output_filenames:
             check_writable(Path(name))
         model = self.doing("ss", passes=passes)
-        path = fetch_audio(filename, **kwargs)
-        blocks = enhance_blocks(model.stages, path)
+        file = fetch_taken(filename, **kwargs)
+        if file[1].channels == "each":
+            raise ValueError(
+                "A separation gives two files of one channel: take "
+                "channels='mix' or a number."
+            )
+        blocks = enhance_blocks(model.stages, *file)
+        blocks = model.kept(blocks, file, output_filenames[0])
+        rate = rate_kept(*file, self.hparams.sample_rate)
         with ExitStack() as stack:
             partial = [
                 stack.enter_context(whole_file(name))
                 for name in output_filenames
             ]
-            write_voices(partial, blocks, self.hparams.sample_rate)
+            write_voices(partial, blocks, rate)
 
 
 def add_gaps(report: Report, gaps: list[tuple[int, int]]) -> Report:

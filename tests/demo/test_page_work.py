@@ -109,6 +109,22 @@ def test_other_rates_and_channels(own, load_tiny, work, tmp_path):
     assert len(samples(result.before)) == len(expected) == 2 * RATE
 
 
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_one_more_file_at_the_input_s_rate(own, work, tmp_path, rate):
+    """0 % of it is the input, highs and all; who wants none has none."""
+    path = write(tmp_path / "a.wav", noise(2, rate), rate)
+    settings = dataclasses.replace(SETTINGS, wet=0.0, keep_highs=True)
+    result = work(own, path, settings)
+    assert result.outputs == [result.after, result.full]
+    assert soundfile.info(str(result.full)).samplerate == rate
+    found, whole = samples(result.full), samples(path)
+    assert len(found) == len(whole)
+    if rate > RATE:
+        assert np.abs(found.astype(int) - whole).max() <= 2
+    result = work(own, path)
+    assert result.outputs == [result.after] and len(samples(result.after))
+
+
 def test_zero_percent_is_the_input(own, work, upload):
     result = work(own, upload, dataclasses.replace(SETTINGS, wet=0.0))
     assert np.array_equal(samples(result.after), samples(upload))

@@ -140,6 +140,19 @@ def test_ragged_batches_are_single_ones(load_g1, waves, task):
     assert 0.003 < quiet / loud < 0.03  # as the inputs are
 
 
+def test_two_voices_at_their_input_s_rate(g1, waves, tmp_path):
+    """As long as the mixture; each channel of it for itself is refused."""
+    mixture = waves["plc_mixture"].repeat_interleave(3)[:-1]
+    soundfile.write(tmp_path / "a.wav", mixture.numpy(), 48000)
+    names = tmp_path / "1.wav", tmp_path / "2.wav"
+    g1.separate_file(tmp_path / "a.wav", names, keep_highs=True)
+    for name in names:
+        found, rate = soundfile.read(name)
+        assert rate == 48000 and found.shape == mixture.shape and found.any()
+    with pytest.raises(ValueError, match="two files of one channel"):
+        g1.separate_file(tmp_path / "a.wav", names, channels="each")
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_files_are_batches(load_g1, waves, tmp_path, task):
     """Flat memory and whole batches give the same, window by window."""
