@@ -95,8 +95,9 @@ how a run survives:
   --overwrite or --keep-others is given. Nothing begins if two inputs would
   share an output, or if an output would overwrite an input.
   Windows of several files run together (--batch-size); what a file gets does
-  not depend on the others. Ctrl-C stops after the window at work, a second
-  one at once. docs/folders.md of the repository says more.
+  not depend on the others, but for rounding where N is over 1. Ctrl-C stops
+  after the window at work, a second one at once. docs/folders.md of the
+  repository says more.
 
 exit codes: 0 all done, 1 some files failed (listed at the end), 2 nothing was
 begun (wrong usage, or the model could not be loaded), 3 the run cannot go on
