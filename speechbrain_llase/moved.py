@@ -9,7 +9,6 @@ has shown some imports. `OLD_HOMES` lists these; other modules were private
 import sys
 import warnings
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -42,7 +41,7 @@ OLD_HOMES = {
 }
 
 
-class OldHomes(MetaPathFinder, Loader):
+class OldHomes:
     """Import a module that has moved by its old name."""
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:

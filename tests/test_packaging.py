@@ -53,17 +53,47 @@ def normalise(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_import_is_light():
-    code = (
-        "import sys, speechbrain_llase as s; print(s.__version__);"
-        "heavy = {'torch', 'transformers', 'speechbrain', 'numpy'};"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
+def run_code(code):
+    """Run a program in a Python of its own; what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == speechbrain_llase.__version__
+    return done.stdout.split()
+
+
+def test_import_is_light():
+    """Only itself, the finders of `moved` and `late_imports`, and Python's."""
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import speechbrain_llase as s\n"
+        "more = {name for name in set(sys.modules) - before\n"
+        "        if name.partition('.')[0] not in sys.stdlib_module_names}\n"
+        "print(s.__version__, *sorted(more))"
+    )
+    ours = "speechbrain_llase"
+    assert run_code(code) == [
+        speechbrain_llase.__version__,
+        *(ours, f"{ours}.late_imports", f"{ours}.moved"),
+    ]
+
+
+def test_what_the_class_leaves_out():
+    """What enhancement does not use is not imported, and works when it is."""
+    code = (
+        "import sys\n"
+        "from speechbrain_llase import EnhanceLLaSE\n"
+        "heavy = 'transformers scipy sympy torch._dynamo torch._inductor '\n"
+        "heavy += 'joblib av matplotlib onnxruntime librosa pandas pyarrow ray'\n"
+        "print(*sorted(set(heavy.split()) & set(sys.modules)), '-')\n"
+        "import gc; assert gc.isenabled()\n"
+        "from speechbrain.dataio import sampler\n"
+        "late = sampler.lognorm.ppf([0.2, 0.5], 1)\n"
+        "from scipy.stats import lognorm\n"
+        "assert (late == lognorm.ppf([0.2, 0.5], 1)).all()\n"
+        "assert type(lognorm).__module__.startswith('scipy')\n"
+    )
+    assert run_code(code) == ["-"]
 
 
 def test_version_is_stated_once(arguments):

@@ -16,8 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-
 from speechbrain_llase.cli.common import (
     add_command,
     add_device_options,
@@ -29,6 +27,8 @@ from speechbrain_llase.inference.loading import pick_device
 from speechbrain_llase.pretrained.official import FILE_ENDINGS
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from speechbrain_llase import EnhanceLLaSE
 
 HELP = """\
@@ -101,6 +101,8 @@ def check_packages() -> Iterator[Finding]:
     A version outside of the bounds is worth a look, for it was not tried; what
     counts is whether it works.
     """
+    from packaging.requirements import Requirement
+
     needed = map(Requirement, metadata.requires("speechbrain_llase"))
     for one in needed:
         if not one.marker or one.marker.evaluate({"extra": ""}):
@@ -118,7 +120,7 @@ def check_packages() -> Iterator[Finding]:
         yield Finding(True, f"{name} {installed(name) or 'not installed'}")
 
 
-def check_package(needed: Requirement) -> Finding:
+def check_package(needed: "Requirement") -> Finding:
     """Import what a requirement names."""
     name = needed.name
     if (version := installed(name)) is None:

@@ -35,6 +35,7 @@ from speechbrain_llase.cli.run_options import (
 from speechbrain_llase.cli.summary import RunSummary, open_details, tell
 from speechbrain_llase.dataio.audio_formats import FORMATS, Format
 from speechbrain_llase.dataio.urls import local_path, show
+from speechbrain_llase.late_imports import collector_paused
 
 if TYPE_CHECKING:
     from speechbrain_llase.bulk.ray_engine import RayEngine
@@ -174,14 +175,15 @@ def run_with(
     args: argparse.Namespace, units: UnitList, manifest: Manifest, name: str
 ) -> int:
     """Load the model and go on with the run; return the exit code."""
-    from speechbrain_llase.bulk.manifest_copy import ManifestCopy
-    from speechbrain_llase.bulk.output_folder import OutputFolder
-    from speechbrain_llase.bulk.run import (
-        Stopper,
-        failed_inside,
-        find_rest,
-        write_lines,
-    )
+    with collector_paused():
+        from speechbrain_llase.bulk.manifest_copy import ManifestCopy
+        from speechbrain_llase.bulk.output_folder import OutputFolder
+        from speechbrain_llase.bulk.run import (
+            Stopper,
+            failed_inside,
+            find_rest,
+            write_lines,
+        )
 
     copy = ManifestCopy(manifest, args.output, name, say)
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ on (a full disk), 130 interrupted.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ COMMANDS = [
     "publish",
     "plot",
     "demo",
-]  # modules of `commands`
+]  # modules of `cli`
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["enhance", "missing.wav", "--output", "enhanced"])
     2
     """
+    if argv is None:
+        wait_asleep()
+    given = sys.argv[1:] if argv is None else argv
     try:
-        args = build_parser().parse_args(argv)
+        args = build_parser(given).parse_args(given)
         return args.run(args)
     except KeyboardInterrupt:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -52,8 +57,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line; each sub-command sets `run`."""
+def wait_asleep() -> None:
+    """Let threads that have nothing to do sleep at once, and not spin.
+
+    OpenMP reads this when torch is imported. Of short files, spinning takes
+    more of the CPU than the work. What the user has set stays.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def build_parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Describe the command line; each sub-command sets `run`.
+
+    For arguments that begin with the name of a sub-command, only that one is
+    there: the others would be imported for nothing.
+    """
+    names = [x for x in COMMANDS if [x.replace("_", "-")] == list(argv[:1])]
     parser = argparse.ArgumentParser(
         prog="speechbrain-llase",
         description="LLaSE, a generative speech enhancer for SpeechBrain.",
@@ -63,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in names or COMMANDS:
         command = import_module(f"speechbrain_llase.cli.{name}")
         command.add_parser(subparsers)
     return parser

@@ -11,7 +11,6 @@ from speechbrain_llase.metrics.checks import check_rate, check_sha256
 from speechbrain_llase.metrics.dnsmos import DNSMOS, DNSMOS_SHA256
 from speechbrain_llase.metrics.intrusive import ESTOI, PESQ, SISDR
 from speechbrain_llase.metrics.level import check_level
-from speechbrain_llase.metrics.metric_stats import SpeechStats
 from speechbrain_llase.metrics.recognisers import (
     OFFLINE_ASR,
     CachedReader,
@@ -63,3 +62,12 @@ __all__ = [
     "load_speaker",
     "normalise_words",
 ]
+
+
+def __getattr__(name: str):
+    """Import `SpeechStats` when it is first used: it takes joblib along."""
+    if name == "SpeechStats":
+        from speechbrain_llase.metrics.metric_stats import SpeechStats
+
+        return SpeechStats
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

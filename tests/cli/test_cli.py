@@ -551,6 +551,49 @@ def test_version_and_help_are_fast(tmp_path):
         assert run.stdout.endswith("[]\n"), "a heavy module was imported"
 
 
+def test_what_is_wrong_is_said_before_torch_is_imported(tmp_path):
+    """As is the first line of a run; other commands are not imported, either."""
+    code = (
+        "import io, os, sys\n"
+        "class First(io.StringIO):\n"
+        "    def write(self, text):\n"
+        "        names = [m for m in sys.modules if m == 'torch' or\n"
+        "                 m.startswith('speechbrain_llase.demo')]\n"
+        "        os.write(1, f'{names} {text}'.encode())\n"
+        "        os._exit(7)\n"
+        "from speechbrain_llase import cli\n"
+        "sys.stderr = First()\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    root = str(Path(cli.__file__).parents[2])
+    for args, word in (
+        (["enhance", "a.wav"], "usage: "),
+        (["enhance", "a.wav", "--output", "out"], "looking for the inputs"),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-c", code, *args],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 7 and run.stdout.startswith("[] ")
+        assert word in run.stdout
+
+
+@pytest.mark.parametrize("given", [None, *cli.WAITING])
+def test_threads_sleep_unless_told_otherwise(monkeypatch, given):
+    for name in cli.WAITING:
+        monkeypatch.setenv(name, "")  # what it was comes back at the end
+        monkeypatch.delenv(name)
+    if given:
+        monkeypatch.setenv(given, "1")
+    cli.wait_asleep()
+    wanted = {"OMP_WAIT_POLICY": "PASSIVE"} if given is None else {given: "1"}
+    found = {name: os.environ.get(name) for name in cli.WAITING}
+    assert {k: v for k, v in found.items() if v} == wanted
+
+
 def test_the_examples_of_the_help_are_commands():
     whole = command.EPILOG.replace("\\\n", "")  # lines that go on
     lines = [line.strip() for line in whole.splitlines()]

@@ -40,7 +40,7 @@ def test_a_caller_hears_ctrl_c_afterwards(monkeypatch, capsys):
 
 
 def test_ctrl_c_while_commands_are_imported(monkeypatch, capsys):
-    def build_parser():
+    def build_parser(argv):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "build_parser", build_parser)
