@@ -94,6 +94,9 @@ setup(
         # Formats that libsndfile does not read: m4a, wma, films. FFmpeg is in
         # the wheel.
         "formats": ["av>=14"],
+        # A microphone and a loudspeaker (`live`). PortAudio comes along on
+        # Windows and Macs; on Linux it is a package of the system.
+        "live": ["sounddevice>=0.4.6,<0.6"],
         "train": ["tensorboard>=2.16"],
         # Many machines, and tables of recordings.
         "ray": ["ray[data]>=2.60"],

@@ -18,6 +18,7 @@ from speechbrain_llase.cli.common import say
 
 COMMANDS = [
     "enhance",
+    "live",
     "manifest",
     "convert",
     "download",

@@ -28,7 +28,11 @@ from shell_lines import Shell, check, options_of, split, strip
 
 BLOCKS = [block for path in pages() for block in read_blocks(path)]
 RUN_IN = ("README.md", "docs/")  # elsewhere data sets are meant
-LEFT_OUT = {"benchmark-dns": "needs the test set", "download": "needs the hub"}
+LEFT_OUT = {
+    "benchmark-dns": "needs the test set",
+    "download": "needs the hub",
+    "live": "needs a sound card",
+}
 STANDS_FOR = re.compile(r"(?<![\w.])[A-Z]{3,}(?!\w)")  # DATA, MODEL
 COMMAND = re.compile(r"^(\$ |(speechbrain-llase|python|pip|make) [a-z-])", re.M)
 
