@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from doc_blocks import ROOT
+from page_driver import CHROMIUM, browser
 
 LOADED = {  # attributes whose address a browser fetches by itself
     ("script", "src"),
@@ -110,6 +111,23 @@ def test_files_of_the_repository_are_pages(site):
     commands = (site / "command_line.html").read_text("utf-8")
     assert "<h2 id=" in commands and "--keep-others" in commands
     assert (site / "recipes" / "dns.html").is_file()
+
+
+def test_search_works_in_a_folder(site):
+    """Opened as a file, without a server and without the network."""
+    pytest.importorskip("playwright")
+    if not CHROMIUM:
+        pytest.skip("no Chromium is here")
+    with browser() as chromium:
+        tab = chromium.new_page()
+        fetched = []
+        tab.on("request", lambda request: fetched.append(request.url))
+        tab.goto((site / "index.html").as_uri())
+        tab.locator("input.md-search__input").first.click()
+        tab.keyboard.type("tokens")
+        tab.wait_for_selector("a.md-search-result__link", timeout=60_000)
+        assert "token" in tab.locator("ol.md-search-result__list").inner_text()
+        assert all(url.startswith(("file:", "data:")) for url in fetched)
 
 
 def test_pictures_are_made_by_their_program(tmp_path):
