@@ -4,8 +4,8 @@ import math
 
 import torch
 
-WIDE = 640  # samples; 40 ms at 16 kHz
-HOP = 320  # samples; 20 ms
+GAIN_SPAN = 640  # samples; 40 ms at 16 kHz
+GAIN_HOP = 320  # samples; 20 ms
 SPEECH_FROM = 60.0  # Hz; what lies below is no speech
 AVERAGED = 5  # frames over which powers are averaged, an odd number
 ALL = 1 << 60  # more samples than there are
@@ -32,7 +32,9 @@ class BandGain:
     """
 
     def __init__(self, rate: int):
-        self.bin = math.ceil(SPEECH_FROM * WIDE / rate)  # the first that counts
+        self.bin = math.ceil(
+            SPEECH_FROM * GAIN_SPAN / rate
+        )  # the first that counts
         self.heard = None  # (T, 2, C), in no whole frame yet
         self.powers = None  # (N, 2, C) of frames that are needed
         self.first = 0  # which of all frames that begins with
@@ -43,34 +45,34 @@ class BandGain:
     ) -> None:
         """Take the next samples of a result (T, C) and its input (T, C or 1)."""
         pair = torch.stack((wave, noisy.expand_as(wave)), 1)
-        side = pair.new_zeros((WIDE - HOP) // 2, *pair.shape[1:])
+        side = pair.new_zeros((GAIN_SPAN - GAIN_HOP) // 2, *pair.shape[1:])
         parts = [side if self.heard is None else self.heard, pair]
         if last:
-            parts += [pair.new_zeros(HOP, *pair.shape[1:]), side]
+            parts += [pair.new_zeros(GAIN_HOP, *pair.shape[1:]), side]
         heard = torch.cat(parts)
-        count = max(0, (len(heard) - WIDE) // HOP + 1)
-        self.heard = heard[count * HOP :]
+        count = max(0, (len(heard) - GAIN_SPAN) // GAIN_HOP + 1)
+        self.heard = heard[count * GAIN_HOP :]
         found = self.measure(heard, count)
         powers = [found] if self.powers is None else [self.powers, found]
         self.powers = torch.cat(powers)
         frames = self.first + len(self.powers) - AVERAGED // 2 - 1
-        self.known = ALL if last else HOP * frames + HOP // 2
+        self.known = ALL if last else GAIN_HOP * frames + GAIN_HOP // 2
 
     def measure(self, heard: torch.Tensor, count: int) -> torch.Tensor:
         """Mean powers (count, 2, C) of frames."""
         if not count:
             return heard[:0].double()
-        frames = heard.unfold(0, WIDE, HOP)
-        window = torch.hann_window(WIDE, dtype=torch.float32)
+        frames = heard.unfold(0, GAIN_SPAN, GAIN_HOP)
+        window = torch.hann_window(GAIN_SPAN, dtype=torch.float32)
         spectra = torch.fft.rfft(frames * window)[..., self.bin :]
-        whole = WIDE / 2 * float(window.square().sum())
+        whole = GAIN_SPAN / 2 * float(window.square().sum())
         return spectra.abs().double().square().sum(-1) / whole
 
     def __call__(self, times: torch.Tensor) -> torch.Tensor:
         """Gain (T, C) at times in samples, float64 (T,), which grow."""
         if not len(times):
             return torch.zeros(0, 1)
-        places = (times / HOP - 0.5).clamp(min=0)
+        places = (times / GAIN_HOP - 0.5).clamp(min=0)
         at = places.floor().long()
         share = (places - at)[:, None]
         begin = max(0, int(at[0]) - AVERAGED // 2) - self.first
