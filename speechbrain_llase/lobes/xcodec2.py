@@ -24,6 +24,7 @@ from speechbrain_llase.nnet.layers import (
     rms_norm,
 )
 from speechbrain_llase.nnet.packing import Runs, each_run
+from speechbrain_llase.processing.framing import HOP_LENGTH
 from speechbrain_llase.processing.mel_envelope import keep_envelope
 from speechbrain_llase.processing.phase import pitched_phases
 from speechbrain_llase.processing.signal_processing import synthesise
@@ -31,7 +32,6 @@ from speechbrain_llase.processing.signal_processing import synthesise
 MAX_MAGNITUDE = 1e2
 NORM_GROUPS = 32
 BLOCK_DROPOUT = 0.1  # in a block of convolutions, in training
-HOP = 320  # samples a row
 FLOOR_SLOPE = 4  # power of a magnitude over the floor, in what it keeps
 FLOOR_SHARE = 0.2  # that is kept far below it; silence confuses recognisers
 
@@ -66,9 +66,9 @@ def build_decoder(
         [build_block(size) for _ in range(2)]
     )
     decoder.norm = torch.nn.LayerNorm(size, eps=NORM_EPS)
-    linear = torch.nn.Linear(size, 4 * HOP + 2)
-    decoder.head = LayerTree(linear=linear, hop_length=HOP)
-    window = torch.hann_window(4 * HOP)
+    linear = torch.nn.Linear(size, 4 * HOP_LENGTH + 2)
+    decoder.head = LayerTree(linear=linear, hop_length=HOP_LENGTH)
+    window = torch.hann_window(4 * HOP_LENGTH)
     decoder.head.register_buffer("window", window, persistent=False)
     return decoder
 
