@@ -26,6 +26,7 @@ PAGES = {
     "notebooks/llase_mini.ipynb": "notebook.md",
     "recipes/DNS/enhancement/llase/README.md": "recipes/dns.md",
     "recipes/Folders/enhance/llase/README.md": "recipes/folders.md",
+    "recipes/LibriMix/separation/llase_g1/README.md": "recipes/librimix.md",
     "recipes/LibriSpeech/enhance/llase_mini/README.md": "recipes/llase_mini.md",
     "recipes/RescueSpeech/ASR/llase/README.md": "recipes/rescuespeech.md",
     "recipes/Voicebank/enhance/llase/README.md": "recipes/voicebank.md",

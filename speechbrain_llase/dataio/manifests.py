@@ -1,7 +1,8 @@
 """Lists of recordings: folders, CSV and JSON in, one list out.
 
-An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav` and
-`speaker`, and `duration` in seconds.
+An entry is a dict with `clean_wav` (or `wav`), perhaps `noisy_wav`,
+`reference_wav` (what is heard beside it) and `speaker`, and `duration` in
+seconds.
 """
 
 import csv
@@ -16,7 +17,7 @@ from speechbrain_llase.dataio.input_lists import TABLE_SUFFIXES, read_table
 from speechbrain_llase.dataio.whole_files import whole_file
 
 logger = get_logger(__name__)
-FILE_KEYS = ("clean_wav", "noisy_wav", "wav")
+FILE_KEYS = ("clean_wav", "noisy_wav", "reference_wav", "wav")
 SPEAKER_KEYS = ("speaker", "speaker_id", "spk_id", "spkr", "client_id")
 NAMES_SHOWN = 10  # files named in a message; the others are counted
 
@@ -145,7 +146,10 @@ def write_manifest(entries: dict[str, dict], path: str | Path) -> None:
         table = csv.writer(file)
         table.writerow(["ID", "duration", *keys])
         for name, entry in entries.items():
-            files = [os.path.abspath(entry[key]) for key in keys]
+            files = [
+                os.path.abspath(entry[key]) if key in entry else ""
+                for key in keys
+            ]
             table.writerow([name, f"{entry['duration']:.6f}", *files])
 
 

@@ -73,11 +73,11 @@ def publish(
     run = read_run_yaml(checkpoint)
     if trains_refiner(run):
         return publish_refiner(checkpoint, run, output, dtype, share)
-    networks, dims, base = load_run(checkpoint, share)
+    networks, lm, base = load_run(checkpoint, share)
     with new_folder(output) as folder:
         write_weights(networks, folder, dtype)
         text = (base / "hyperparams.yaml").read_text(encoding="utf-8")
-        text = with_header(with_lm(text, dims), folder.name, base)
+        text = with_header(with_lm(text, *lm), folder.name, base)
         text = text if keep_refiner else without_refiner(text)
         (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
         (folder / "custom.py").write_text(CUSTOM, encoding="utf-8")
@@ -116,11 +116,14 @@ def read_run_yaml(checkpoint: Path) -> dict:
     return YAML(typ="rt").load(file.read_text(encoding="utf-8"))
 
 
-def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
+def load_run(
+    checkpoint: Path, share: float
+) -> tuple[dict, tuple[str, dict], Path]:
     """Build the networks of a run and load what a CKPT+ folder of it holds.
 
-    Gives the networks as `convert.write_weights` takes them, what the run's
-    YAML says of the token LM, and the model folder that the run began with.
+    Gives the networks as `convert.write_weights` takes them, class and
+    dimensions of the token LM by the run's YAML, and the model folder that the
+    run began with.
     """
     file = checkpoint.parents[1] / "hyperparams.yaml"
     tree = read_run_yaml(checkpoint)
@@ -157,12 +160,13 @@ def load_run(checkpoint: Path, share: float) -> tuple[dict, dict, Path]:
     for name, weight in began.items():
         trained[name].copy_(weight.lerp(trained[name], share))
     networks = {name: (module.eval(), None) for name, module in modules.items()}
-    return networks, dict(tree["token_lm"]), base
+    lm = tree["token_lm"]
+    return networks, (lm.tag.value, dict(lm)), base
 
 
-def with_lm(text: str, dims: dict) -> str:
-    """Put a token LM's dimensions into a model's YAML."""
-    lines = ["token_lm: !new:speechbrain_llase.lobes.token_lm.TokenLM"]
+def with_lm(text: str, kind: str, dims: dict) -> str:
+    """Put a token LM's class and dimensions into a model's YAML."""
+    lines = [f"token_lm: {kind}"]
     lines += [f"    {key}: {value}" for key, value in dims.items()]
     if re.search(r"^compute:", text, re.MULTILINE):
         lines.append("    compute: !ref <compute>")

@@ -132,7 +132,7 @@ class TokenLMBrain(sb.Brain):
             return
         stats = self.valid_totals.stats()
         loss, accuracy = stats["loss"], stats["token_accuracy"]
-        every = self.hparams.metrics_every
+        every = getattr(self.hparams, "metrics_every", 0)
         test = stage == sb.Stage.TEST
         if every and (test or epoch % every == 0) and if_main_process():
             stats |= self.score_clips("test" if test else "valid")
@@ -187,18 +187,22 @@ def hear_rows(noisy: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 def train_token_lm(
-    hparams: dict, run_opts: dict, parts: dict[str, Part], tokenizer_id: str
+    hparams: dict,
+    run_opts: dict,
+    parts: dict[str, Part],
+    tokenizer_id: str,
+    kind: type[TokenLMBrain] = TokenLMBrain,
 ) -> TokenLMBrain:
     """Load, adapt, train, and evaluate the best checkpoint.
 
     `hparams` are those of a recipe's YAML; `parts` are `train`, `valid` and,
-    if it is to be evaluated, `test`.
+    if it is to be evaluated, `test`; `kind` says how a batch is heard.
     """
     source = str(resolve_source(hparams["base"]))
     hparams["pretrainer"].collect_files(default_source=source)
     hparams["pretrainer"].load_collected()
     hparams["fine_tuned"].adapt()
-    brain = TokenLMBrain(
+    brain = kind(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
         hparams=hparams,

@@ -28,6 +28,7 @@ class Recording:
     content: bytes  # what the clean speech was decoded from
     clean: torch.Tensor  # (T,) float32
     noisy: torch.Tensor | None = None  # (T,) float32
+    reference: torch.Tensor | None = None  # (T,) float32, heard beside noisy
 
 
 class FileReader:
@@ -40,21 +41,21 @@ class FileReader:
         self.sample_rate, self.resample = sample_rate, resample
 
     def __call__(self, entry: dict) -> Recording:
-        """Read clean_wav, and noisy_wav where there is one."""
-        content, clean = read_speech(
-            entry["clean_wav"], self.sample_rate, self.resample
-        )
-        if not entry.get("noisy_wav"):
-            return Recording(content, clean)
-        _, noisy = read_speech(
-            entry["noisy_wav"], self.sample_rate, self.resample
-        )
-        if len(noisy) != len(clean):
-            raise ValueError(
-                f"{entry['noisy_wav']} has {len(noisy)} samples, its clean "
-                f"original {len(clean)}; they must be equally long."
-            )
-        return Recording(content, clean, noisy)
+        """Read clean_wav, and noisy_wav, reference_wav where they are."""
+        how = self.sample_rate, self.resample
+        content, clean = read_speech(entry["clean_wav"], *how)
+        beside = {}
+        for key in ("noisy_wav", "reference_wav"):
+            if not entry.get(key):
+                continue
+            _, wav = read_speech(entry[key], *how)
+            if len(wav) != len(clean):
+                raise ValueError(
+                    f"{entry[key]} has {len(wav)} samples, its clean "
+                    f"original {len(clean)}; they must be equally long."
+                )
+            beside[key.removesuffix("_wav")] = wav
+        return Recording(content, clean, **beside)
 
 
 class ItemMaker:
@@ -65,6 +66,8 @@ class ItemMaker:
     own. `segment` is the most samples of an item, a multiple of 320; None
     keeps all.
     """
+
+    provides = ("noisy", "clean", "tokens")  # in the order of `make`
 
     def __init__(
         self,
@@ -92,8 +95,8 @@ class ItemMaker:
     def make(self, name: str, entry: dict) -> Iterator[torch.Tensor]:
         """Make one item of an entry and its ID.
 
-        Yields noisy and clean, float32 (T,), and the clean tokens of the
-        frames of `noisy`, int64 (N,). A ValueError names a recording that
+        Yields noisy and clean, float32 (T,), the clean tokens of the frames
+        of `noisy`, int64 (N,), and what else the maker provides. A ValueError names a recording that
         cannot be used.
         """
         rng = np.random.default_rng(
@@ -103,20 +106,28 @@ class ItemMaker:
             recording = self.read(entry)
             tokens = self.tokens.find(recording.content, len(recording.clean))
             start, stop = self._crop(recording.clean, rng)
-            clean = recording.clean[start:stop]
-            if recording.noisy is not None:
-                noisy = recording.noisy[start:stop]
-            else:
-                mixture = self.mixer(clean, rng)
-                noisy, clean = mixture.noisy, mixture.clean
+            part = slice(start, stop)
+            noisy, clean, *more = self.mix(name, recording, part, rng)
         except (KeyError, ValueError, OSError) as err:
             what = err.args[0] if isinstance(err, KeyError) else err
             raise ValueError(f"{name}: {what}") from err
         if self.segment is not None and len(clean) == self.segment:
             tokens = tokens[start // HOP_LENGTH :][: self.segment // HOP_LENGTH]
-        yield noisy
-        yield clean
-        yield tokens
+        yield from (noisy, clean, tokens, *more)
+
+    def mix(
+        self,
+        name: str,
+        recording: Recording,
+        part: slice,
+        rng: np.random.Generator,
+    ) -> tuple:
+        """Give noisy and clean (T,) of a part of a recording."""
+        clean = recording.clean[part]
+        if recording.noisy is not None:
+            return recording.noisy[part], clean
+        mixture = self.mixer(clean, rng)
+        return mixture.noisy, mixture.clean
 
     def _crop(self, clean, rng):
         """A segment that starts on a frame and holds speech."""
@@ -137,14 +148,14 @@ def make_dataset(
 ) -> DynamicItemDataset:
     """Put entries (ID -> entry) and maker together in SpeechBrain's form.
 
-    Its items have the keys id, noisy, clean and tokens.
+    Its items have the keys id, noisy, clean, tokens, and what else the maker
+    provides.
     """
     wrapped = {name: {"entry": entry} for name, entry in entries.items()}
     dataset = DynamicItemDataset(wrapped)
-    dataset.add_dynamic_item(
-        maker.make, takes=["id", "entry"], provides=["noisy", "clean", "tokens"]
-    )
-    dataset.set_output_keys(["id", "noisy", "clean", "tokens"])
+    made = list(maker.provides)
+    dataset.add_dynamic_item(maker.make, takes=["id", "entry"], provides=made)
+    dataset.set_output_keys(["id", *made])
     return dataset
 
 

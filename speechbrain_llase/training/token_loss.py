@@ -30,6 +30,12 @@ class TokenScores:
     tokens_right: torch.Tensor  # () int64
     digits_right: torch.Tensor  # () int64, of 8 a frame
 
+    def __add__(self, other: "TokenScores") -> "TokenScores":
+        """Add up two batches."""
+        names = [field.name for field in dataclasses.fields(self)]
+        sums = (getattr(self, x) + getattr(other, x) for x in names)
+        return TokenScores(*sums)
+
 
 def head_loss(
     hidden: torch.Tensor,
@@ -105,10 +111,17 @@ class TokenLoss(torch.nn.Module):
                 f"{tuple(targets.shape)} tokens for {tuple(feats.shape[:2])} "
                 "frames; the tokens are of other audio."
             )
-        kept = targets != NO_TOKEN
         rows, runs = feats.flatten(0, 1), [tuple(feats.shape[:2])]
-        hidden = self.token_lm.hidden(rows, runs)[kept.flatten()]
-        targets = targets[kept]
+        return self.compare(
+            self.token_lm.hidden(rows, runs), self.token_lm, targets
+        )
+
+    def compare(
+        self, hidden: torch.Tensor, lm: torch.nn.Module, targets: torch.Tensor
+    ) -> TokenScores:
+        """Run the head of an LM on rows (B * N, D); compare with (B, N)."""
+        kept = targets != NO_TOKEN
+        hidden, targets = hidden[kept.flatten()], targets[kept]
         loss, best = hidden.new_zeros((), dtype=torch.float32), []
         parts = zip(
             hidden.split(self.rows), targets.split(self.rows), strict=True
@@ -117,9 +130,9 @@ class TokenLoss(torch.nn.Module):
             part, tokens = checkpoint(
                 head_loss,
                 some,
-                self.token_lm.predict_layer,
+                lm.predict_layer,
                 goals,
-                self.token_lm.head == "digits",
+                lm.head == "digits",
                 self.label_smoothing,
                 use_reentrant=False,
                 preserve_rng_state=False,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import soundfile
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
+
+from speechbrain_llase.lobes.multitask_lm import MultitaskLM
+from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
+from speechbrain_llase.lobes.xcodec2_vocoder import Xcodec2Vocoder
+from speechbrain_llase.pretrained.convert import write_weights
+from speechbrain_llase.pretrained.model_yaml import write_yaml
 
 RATE = 16000
 FRONTEND = {
@@ -38,6 +45,13 @@ VOCODER = {
     "quantization_dim": 40,
     "ffn_size": 64,
 }
+G1 = {  # networks of LLaSE-G1
+    "frontend": FRONTEND
+    | {"num_buckets": 320, "max_distance": 800, "zero_row": False},
+    "token_lm": {k: v for k, v in TOKEN_LM.items() if k != "head"}
+    | {"d_model": 16},
+    "vocoder": VOCODER,
+}
 ENCODER = {"num_mels": 20, "width": 16, "num_blocks": 1}
 TINY = {"frontend": FRONTEND, "token_lm": TOKEN_LM, "vocoder": VOCODER}
 PACKAGED = Path(__file__).parents[2] / "hparams/llase_mini"
@@ -48,9 +62,10 @@ def tiny_dims(mini: bool) -> dict[str, dict]:
     return TINY | {"frontend": MINI_FRONTEND if mini else FRONTEND}
 
 
-def tiny_flags(mini: bool = False, **token_lm) -> list[str]:
+def tiny_flags(mini: bool = False, g1: bool = False, **token_lm) -> list[str]:
     """The dimensions of the tiny model, for a recipe's command line."""
-    tiny = tiny_dims(mini) | {"token_lm": TOKEN_LM | token_lm}
+    tiny = G1 if g1 else tiny_dims(mini)
+    tiny = tiny | {"token_lm": tiny["token_lm"] | token_lm}
     return [f"--{name}={json.dumps(dims)}" for name, dims in tiny.items()]
 
 
@@ -95,6 +110,22 @@ def write_model(folder: Path, mini: bool = False) -> Path:
             lines = [f"    {k}: {v}" for k, v in values.items()]
             text = "\n".join([head + found + first, *lines, *kept])
         (folder / file).write_text(text, encoding="utf-8")
+    return folder
+
+
+def write_g1(folder: Path, like: Path) -> Path:
+    """LLaSE-G1 with random weights, and the codec of another model folder."""
+    folder.mkdir()
+    torch.manual_seed(0)
+    kinds = WavLMFrontend, MultitaskLM, Xcodec2Vocoder
+    networks = {
+        name: (kind(**dims), dims)
+        for kind, (name, dims) in zip(kinds, G1.items(), strict=True)
+    }
+    write_weights(networks, folder, "float32")
+    write_yaml(networks, folder)
+    for name in ("codec.yaml", "encoder.ckpt"):
+        shutil.copy(like / name, folder)
     return folder
 
 
@@ -145,6 +176,18 @@ def write_voicebank(folder: Path) -> None:
             text = folder / f"{part}_txt" / f"{name}.txt"
             text.parent.mkdir(exist_ok=True)
             text.write_text("Please call Stella.\n")
+
+
+def write_librimix(folder: Path) -> None:
+    """Three sets of Libri2Mix."""
+    rng = np.random.default_rng(3)
+    for part, clips in (("train-100", 4), ("dev", 1), ("test", 1)):
+        for k in range(clips):
+            voices = [speech(rng, 0.8) * gain for gain in (0.5, 1)]
+            names = dict(zip(("s1", "s2"), voices, strict=True))
+            names["mix_clean"] = sum(voices)
+            for name, wave in names.items():
+                write(folder / part / name / f"1-2-{k}_3-4-{k}.wav", wave)
 
 
 def write_dns_shards(folder: Path) -> None:

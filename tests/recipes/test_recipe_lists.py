@@ -45,7 +45,9 @@ def work(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
     recipe_data.write_model(folder / "model")
     recipe_data.write_model(folder / "mini", mini=True)
+    recipe_data.write_g1(folder / "g1", folder / "model")
     recipe_data.write_folders(folder / "folders")
+    recipe_data.write_librimix(folder / "librimix")
     recipe_data.write_voicebank(folder / "voicebank")
     recipe_data.write_dns_shards(folder / "dns")
     return folder
@@ -64,7 +66,8 @@ def run(work, run_script, monkeypatch):
         argv += ["--device=cpu", "--noprogressbar"]
         if script.name == "train.py":
             mini = "finetune_mini" in row["Hparam_file"]
-            argv += recipe_data.tiny_flags(mini, **token_lm)
+            g1 = "--base=g1" in flags
+            argv += recipe_data.tiny_flags(mini, g1, **token_lm)
             argv += [f"--output_folder={output}"]
         run_script(script, *argv)
         return output
@@ -111,7 +114,7 @@ def test_recipe(row, run):
     losses = logged(output, "train loss")
     assert len(losses) == 2 and losses[1] < losses[0]
     assert all(0 <= x <= 1 for x in logged(output, "token_accuracy"))
-    if row["Dataset"] == "Voicebank":
+    if row["Dataset"] in ("Voicebank", "LibriMix"):
         assert len(logged(output, "test loss")) == 1
     saved = torch.load(find_checkpoint(output) / "token_lm.ckpt")
     assert not any(name.startswith("wavlm") for name in saved)
