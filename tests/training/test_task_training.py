@@ -164,3 +164,40 @@ def test_a_task_is_learned(data, only_enhances, task):
     print(task, found, plain, deaf)
     assert found < 0.7 * plain and found < 0.7 * math.log(9)
     assert task == "plc" or found < 0.85 * deaf
+
+
+def test_recordings_bring_their_own_reference(data):
+    """Cut where the mixture is; of a task that it does not fit, refused."""
+    entries, tokens = data
+    names = list(entries)
+    wavs = [entries[name]["clean_wav"] for name in names[:3]]
+    entry = dict(zip(("clean_wav", "noisy_wav"), wavs[:2], strict=True))
+    beside = entry | {"reference_wav": wavs[2]}
+
+    def make(given, task):
+        reader = FileReader(RATE, False)
+        maker = TaskItemMaker(reader, tokens, None, RATE // 2, 0, task=task)
+        return list(maker.make("x", given))
+
+    found = make(beside, "ss")
+    wholes = [
+        torch.from_numpy(soundfile.read(w, dtype="float32")[0]) for w in wavs
+    ]
+    starts = [
+        k
+        for k in range(0, 2 * RATE - RATE // 2 + 1, 320)
+        if torch.equal(wholes[0][k : k + RATE // 2], found[1])
+    ]
+    (start,) = starts
+    for wave, whole in ((found[0], wholes[1]), (found[3], wholes[2])):
+        assert torch.equal(wave, whole[start : start + RATE // 2])
+    assert found[4] == "ss" and len(found[2]) == RATE // 2 // 320
+    assert len(make(entry, "ss")[3]) == 1  # nothing beside it
+    for given, task in (
+        (beside, "se"),
+        (entry, "aec"),
+        (beside, "tse"),
+        (entry, ["se", "plc"]),
+    ):
+        with pytest.raises(ValueError, match="reference is not of task="):
+            make(given, task)
