@@ -20,7 +20,11 @@ from speechbrain_llase.demo.enhance_one import (
     ShowProgress,
     enhance_upload,
 )
-from speechbrain_llase.demo.limits import VisitorSettings, check_count
+from speechbrain_llase.demo.limits import (
+    VisitorSettings,
+    check_count,
+    check_upload,
+)
 from speechbrain_llase.demo.models import Model
 
 logger = get_logger(__name__)
@@ -63,17 +67,16 @@ def enhance_uploads(
     none of the files could be enhanced.
     """
     check_count(len(uploads), shared.limits)
-    settings.check()
-    if settings.guard and model.guard_off:
-        raise ValueError(f"The guard cannot be used. {model.guard_off}")
+    check_choices(model, settings, shared)
     names = distinct_names([name for _, name in uploads])
     paths = [Path(path) for path, _ in uploads]
+    kept = [*paths, Path(settings.reference)] if settings.reference else paths
     results, failures = [], []
 
     def tell(k: int, share: float, words: str) -> None:
         if stop.is_set():
             raise VisitorLeft
-        for path in paths:  # Gradio deletes what was not touched for long
+        for path in kept:  # Gradio deletes what was not touched for long
             with suppress(FileNotFoundError):
                 os.utime(path)
         count = f" ({k + 1} of {len(names)})" if len(names) > 1 else ""
@@ -95,6 +98,23 @@ def enhance_uploads(
             raise ValueError(" ".join(failures))
         archive = zip_outputs(results, folder) if len(results) > 1 else None
     return EnhancedFiles(tuple(results), tuple(failures), archive)
+
+
+def check_choices(
+    model: Model, settings: VisitorSettings, shared: Shared
+) -> None:
+    """Refuse what a model, or a page, cannot do, before any work."""
+    if settings.task not in model.tasks:
+        raise ValueError(
+            f"{model.name} cannot do task={settings.task!r}; choose one of "
+            f"{', '.join(model.tasks)}."
+        )
+    settings.check()
+    if settings.guard and model.guard_off:
+        raise ValueError(f"The guard cannot be used. {model.guard_off}")
+    if settings.reference:
+        name = Path(settings.reference).name
+        check_upload(settings.reference, name, shared.limits)
 
 
 @contextmanager

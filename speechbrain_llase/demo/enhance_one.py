@@ -12,7 +12,7 @@ import torch
 from speechbrain_llase.dataio.audio_reader import Taken, read_blocks
 from speechbrain_llase.dataio.audio_writer import write_whole
 from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
-from speechbrain_llase.dataio.sample_buffer import SampleSpool
+from speechbrain_llase.dataio.sample_buffer import SampleSpool, SpeakerSpools
 from speechbrain_llase.demo.limits import (
     Limits,
     VisitorSettings,
@@ -30,6 +30,7 @@ from speechbrain_llase.evaluation.plot import (
 from speechbrain_llase.evaluation.plot_data import track_file
 from speechbrain_llase.inference.confidence import Details
 from speechbrain_llase.inference.long_files import enhance_blocks
+from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.processing.signal_processing import (
     MATCH_BLOCK,
     GainMatcher,
@@ -37,6 +38,7 @@ from speechbrain_llase.processing.signal_processing import (
 
 ShowProgress = Callable[[float, str], None]  # share that is done, and words
 NOISY, ENHANCED = "Noisy", "Enhanced"  # as in the picture
+SPEAKERS = "Speaker 1", "Speaker 2"  # of a separation
 LIGHT, DARK = "light", "dark"  # as the visitor's page is
 WINDOWS = 0.85  # share of the progress bar that is theirs
 
@@ -61,14 +63,27 @@ class EnhancedFile:
     pictures: dict[str, Path]  # LIGHT, DARK; none without matplotlib
     audio_s: float
     work_s: float  # reading and enhancing; scores and pictures not included
-    scores: dict[str, dict[str, float]]  # by NOISY and ENHANCED; or none
+    scores: dict[str, dict[str, float]]  # by label, NOISY first; or none
     notes: tuple[str, ...] = ()  # what a listener should know
     full: Path | None = None  # the output at the input's rate, if asked for
+    second: Path | None = None  # of two speakers, beside the one in after
+    second_full: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
         """What is there to be downloaded."""
-        return [self.after, *filter(None, [self.full])]
+        more = self.full, self.second, self.second_full
+        return [self.after, *filter(None, more)]
+
+    @property
+    def players(self) -> dict[str, Path]:
+        """What was made, by the label of its player."""
+        return label_outputs([x for x in (self.after, self.second) if x])
+
+
+def label_outputs(paths: list[Path]) -> dict[str, Path]:
+    """Name one output, or two."""
+    return dict(zip(SPEAKERS if len(paths) > 1 else (ENHANCED,), paths))
 
 
 def enhance_upload(
@@ -90,36 +105,51 @@ def enhance_upload(
     begin = time.perf_counter()
     notes = []
     stem = Path(name).stem or "recording"
-    before, after = (folder / f"{stem}_{x}.wav" for x in ("input", "enhanced"))
     rate = model.enhancer.hparams.sample_rate
+    stages = settings.stages(model.enhancer)
+    outputs, fulls = [], []
     with ExitStack() as stack:
-        noisy, enhanced, mixed = (
-            stack.enter_context(SampleSpool()) for _ in range(3)
-        )
+        noisy = stack.enter_context(SampleSpool())
+        enhanced = stack.enter_context(stages.new_spool())
         read_upload(path, name, rate, shared.limits, noisy, notes)
         audio_s = noisy.length / rate
         check_length(name, audio_s, shared.limits, settings.guard)
-        details = run_windows(model, path, settings, enhanced, progress)
+        details = run_windows(stages, path, enhanced, progress)
+        voices = enhanced.voices
         if settings.guard:
             guarded = guard_spool(model, noisy, enhanced, details, notes)
-            enhanced = stack.enter_context(guarded)
-        for block in mix_blocks(noisy, enhanced, settings.wet):
-            mixed.write(block)
+            voices = [stack.enter_context(guarded)]
         work_s = time.perf_counter() - begin
+        before = folder / f"{stem}_input.wav"
         write_whole(before, fit_scale(noisy, notes, "The input"), rate)
-        write_whole(after, fit_scale(mixed, notes, "The result"), rate)
-        full = None
-        if settings.keep_highs:
-            full = folder / f"{stem}_full.wav"
-            write_full(full, path, mixed, rate, notes)
+        for k, voice in enumerate(voices, 1):
+            own = f"{stem}_{k}" if len(voices) > 1 else stem
+            ending = "" if len(voices) > 1 else "_enhanced"
+            outputs.append(folder / f"{own}{ending}.wav")
+            mixed = stack.enter_context(SampleSpool())
+            for block in mix_blocks(noisy, voice, settings.wet):
+                mixed.write(block)
+            blocks = fit_scale(mixed, notes, "The result")
+            write_whole(outputs[-1], blocks, rate)
+            fulls.append(None)
+            if settings.keep_highs:
+                fulls[-1] = folder / f"{own}_full.wav"
+                write_full(fulls[-1], path, mixed, rate, notes)
     if not details:
         notes.append("Nothing was heard in the input: it is silent.")
     progress(WINDOWS, "scores")
-    scores = score_both(before, after, audio_s, settings, shared.scorer, notes)
+    scores = score_all(
+        {NOISY: before} | label_outputs(outputs),
+        audio_s,
+        settings,
+        shared.scorer,
+        notes,
+    )
     progress(0.95, "picture")
-    pictures = draw_pictures(before, after, details, notes)
+    pictures = draw_pictures(before, outputs[0], details, notes)
     found = pictures, audio_s, work_s, scores, tuple(notes)
-    return EnhancedFile(name, before, after, *found, full)
+    more = (x for pair in zip(outputs[1:], fulls[1:]) for x in pair)
+    return EnhancedFile(name, before, outputs[0], *found, fulls[0], *more)
 
 
 def read_upload(
@@ -149,10 +179,9 @@ def read_upload(
 
 
 def run_windows(
-    model: Model,
+    stages: Stages,
     path: Path,
-    settings: VisitorSettings,
-    enhanced: SampleSpool,
+    enhanced: SampleSpool | SpeakerSpools,
     progress: ShowProgress,
 ) -> Details:
     """Run the windows, as `EnhanceLLaSE.stream_file` does."""
@@ -161,7 +190,7 @@ def run_windows(
         progress(WINDOWS * done / whole, "enhancing")
 
     progress(0.0, "enhancing")
-    stages, details = settings.stages(model.enhancer), []
+    details = []
     for block in enhance_blocks(stages, path, progress=tell, details=details):
         enhanced.write(block)
     return Details.cat(details)
@@ -257,21 +286,20 @@ def write_full(
     write_whole(full, blocks, rate_kept(path, taken, rate))
 
 
-def score_both(
-    before: Path,
-    after: Path,
+def score_all(
+    paths: dict[str, Path],
     audio_s: float,
     settings: VisitorSettings,
     scorer: BeginningScorer,
     notes: list[str],
 ) -> dict[str, dict[str, float]]:
-    """Score input and output, where it was asked for and can be done."""
+    """Score input and outputs, where it was asked for and can be done."""
     if not settings.score or scorer.missing:
         return {}
     if audio_s > scorer.scored_s:
         part = duration(scorer.scored_s)
         notes.append(f"DNSMOS is that of the first {part}.")
-    return {NOISY: scorer(before), ENHANCED: scorer(after)}
+    return {label: scorer(path) for label, path in paths.items()}
 
 
 def draw_pictures(

@@ -22,6 +22,8 @@ from speechbrain_llase.demo.layout import (
     place_controls,
     place_model_settings,
     place_outputs,
+    place_reference,
+    place_task,
 )
 from speechbrain_llase.demo.limits import VisitorSettings
 
@@ -58,6 +60,7 @@ def connect_events(
     given = c[: Controls._fields.index("licence")]
     settings = c[Controls._fields.index("window_s") :]
     settings = [*settings[: settings.index(c.score)], c.licence]
+    settings += [c.task, c.reference]
     visitors = VisitorQueue(shared, o)
 
     def choose(name: str, results: list[EnhancedFile]) -> list:
@@ -66,7 +69,8 @@ def connect_events(
 
     def adapt(name: str) -> list:
         model = shared.models[name]
-        return [*place_model_settings(model), report.licence_html(model)]
+        own = [*place_model_settings(model), report.licence_html(model)]
+        return [*own, place_task(model), place_reference()]
 
     clear = c.enhance.click(
         show_nothing, None, [*o], queue=False, js=report.REVEAL, **hidden
@@ -94,6 +98,7 @@ def connect_events(
     shown = [o.report, o.picture]
     o.chosen.input(choose, [o.chosen, o.results], shown, **hidden)
     c.model.change(adapt, c.model, settings, **hidden)
+    c.task.input(place_reference, c.task, c.reference, **hidden)
 
 
 class VisitorQueue:
@@ -123,6 +128,8 @@ class VisitorQueue:
         generative: float,
         score: bool,
         keep_highs: bool,
+        task: str,
+        reference: str | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> list:
@@ -139,6 +146,8 @@ class VisitorQueue:
             refine,
             generative / 100,
             keep_highs,
+            task,
+            reference,
         )
         given = self.shared.models[name], uploads, settings, self.shared
         stop = self.stops[request.session_hash] = threading.Event()

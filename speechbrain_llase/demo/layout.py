@@ -16,6 +16,17 @@ GUARD = (
 )
 REFINE = "A network that hears the input, too, corrects the result."
 HIGHS = "One more download, with what the input holds above 8 kHz."
+TASK_LABELS = {
+    "se": "Enhance",
+    "plc": "Fill lost packets",
+    "aec": "Cancel an echo",
+    "tse": "Extract a speaker",
+    "ss": "Separate two speakers",
+}
+REFERENCE_LABELS = {
+    "aec": "Loopback: what the loudspeaker plays",
+    "tse": "Enrolment: some seconds of who is wanted, alone",
+}
 KNOB = "0 is what the input says, 100 what the token model would say."
 
 
@@ -53,6 +64,8 @@ class Controls(NamedTuple):
     generative: gr.Slider
     score: gr.Checkbox
     keep_highs: gr.Checkbox
+    task: gr.Dropdown
+    reference: gr.File
     licence: gr.HTML
     enhance: gr.Button
     stop: gr.Button
@@ -88,6 +101,7 @@ def place_controls(shared: Shared) -> Controls:
         list(shared.models), value=first.name, label="Model", elem_id="model"
     )
     licence = gr.HTML(report.licence_html(first))
+    task, reference = place_task(first), place_reference()
     wet = gr.Slider(
         0,
         100,
@@ -116,8 +130,30 @@ def place_controls(shared: Shared) -> Controls:
             info=HIGHS,
             elem_id="keep-highs",
         )
-    given = files, recording, model, wet, *settings, score, keep_highs
+    settings = *settings, score, keep_highs, task, reference
+    given = files, recording, model, wet, *settings
     return Controls(*given, licence, enhance, stop)
+
+
+def place_task(model: Model) -> gr.Dropdown:
+    """A choice of tasks, for a model that has several."""
+    return gr.Dropdown(
+        [(TASK_LABELS[name], name) for name in model.tasks],
+        value="se",
+        label="Task",
+        visible=len(model.tasks) > 1,
+        elem_id="task",
+    )
+
+
+def place_reference(task: str = "se") -> gr.File:
+    """A second input, for a task that has one; empty again."""
+    return gr.File(
+        None,
+        label=REFERENCE_LABELS.get(task, "Second input"),
+        visible=task in REFERENCE_LABELS,
+        elem_id="reference",
+    )
 
 
 def place_model_settings(model: Model) -> list:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from speechbrain_llase.dataio.audio_reader import check_sound
 from speechbrain_llase.dataio.sound_file import open_sound
+from speechbrain_llase.inference.multitask import LIKE_ENHANCEMENT, TASKS
 
 if TYPE_CHECKING:
     from speechbrain_llase import EnhanceLLaSE
@@ -43,6 +44,8 @@ class VisitorSettings:
     refine: bool = True  # by a network that hears the input, too
     generative: float = 0.5  # of that network: 0 faithful, 1 generative
     keep_highs: bool = False  # in one more file, at the input's rate
+    task: str = "se"
+    reference: str | None = None  # a file that is heard beside all others
 
     def check(self) -> None:
         """Refuse what is out of its range: a page can be sent anything."""
@@ -64,6 +67,22 @@ class VisitorSettings:
                 "output, so the two must be of one level. Choose the level "
                 "of the input, or switch the guard off."
             )
+        if self.guard and self.task not in LIKE_ENHANCEMENT:
+            raise ValueError(
+                "The guard wants the output to be like the input, which it is "
+                "not in this task. Switch it off."
+            )
+        if (self.beside is None) != (self.reference is None):
+            raise ValueError(
+                f"Choose the {self.beside}, a second file."
+                if self.beside
+                else "Nothing is heard beside the input in this task."
+            )
+
+    @property
+    def beside(self) -> str | None:
+        """What a task hears beside its input."""
+        return TASKS[self.task].reference
 
     def stages(self, enhancer: "EnhanceLLaSE") -> "Stages":
         """The stages of a model, which others use too, with these settings."""
@@ -72,7 +91,9 @@ class VisitorSettings:
             window_s=self.window_s,
             context_s=self.context_s,
             restore_level=self.restore_level,
-            refine=self.refine,
+            refine=self.refine and self.task in LIKE_ENHANCEMENT,
+            task=self.task,
+            references=[self.reference] if self.reference else [],
         )
         if stages.generative is None:  # no knob to turn
             return stages

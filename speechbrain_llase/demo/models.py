@@ -10,7 +10,9 @@ from speechbrain_llase.demo.scores import guard_lacks
 from speechbrain_llase.inference.loading import (
     load_enhancer,
     offer_refiner,
+    offer_tasks,
 )
+from speechbrain_llase.inference.multitask import TASKS
 from speechbrain_llase.inference.sources import licence_of
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ class Model:
     enhancer: "EnhanceLLaSE"
     licence: str  # of its weights, as its YAML states it
     guard_off: str  # why the guard cannot be used; empty if it can
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of what it can do."""
+        several = hasattr(self.enhancer.stages, "task_name")
+        return tuple(TASKS) if several else ("se",)
 
 
 def load_models(source: list[str], **options) -> dict[str, Model]:
@@ -42,6 +50,7 @@ def load_models(source: list[str], **options) -> dict[str, Model]:
                 "them apart. Rename a folder."
             )
         enhancer = load_enhancer(one, **options)
+        offer_tasks(enhancer)
         offer_refiner(enhancer)
         models[name] = Model(
             name, enhancer, licence_of(one), guard_lacks(enhancer.guard)

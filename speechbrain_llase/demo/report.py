@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from speechbrain_llase.demo.enhance_one import ENHANCED, NOISY, EnhancedFile
+from speechbrain_llase.demo.enhance_one import NOISY, EnhancedFile
 from speechbrain_llase.demo.limits import MB, Limits, duration
 from speechbrain_llase.demo.models import Model
 
@@ -114,9 +114,8 @@ def result_html(result: EnhancedFile, missing: str = "") -> str:
         f"enhanced in {duration(result.work_s)}. Press play on one while the "
         "other plays, and it goes on at the same place.</p>"
     )
-    players = player_html(NOISY, result.before) + player_html(
-        ENHANCED, result.after
-    )
+    shown = {NOISY: result.before} | result.players
+    players = "".join(player_html(*each) for each in shown.items())
     parts = [head, f'<div class="llase-players">{players}</div>']
     if result.scores:
         parts.append(scores_html(result.scores))

@@ -99,6 +99,17 @@ def offer_refiner(enhancer: "EnhanceLLaSE") -> None:
     enhancer.hparams = enhancer.stages.hparams
 
 
+def offer_tasks(enhancer: "EnhanceLLaSE") -> None:
+    """Let the stages of a loaded model have any task, if its LM has several."""
+    from speechbrain_llase.inference.multitask import MultitaskStages
+    from speechbrain_llase.lobes.multitask_lm import MultitaskLM
+
+    own = enhancer.stages
+    if isinstance(own.mods["token_lm"], MultitaskLM) and not own.joined:
+        run = own.device, own.inference_ctx, own.fuses
+        enhancer.stages = MultitaskStages(own.mods, own.hparams, *run)
+
+
 def load_refiner(
     source: bool | str | Path = True, compute: str = "float32"
 ) -> "torch.nn.Module":

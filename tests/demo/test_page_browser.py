@@ -36,9 +36,11 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(place):
+def address(place, g1_folder):
     """A page of one-minute files; when it ends, nothing is left."""
-    with page(place, "--max-minutes", "1", "--max-mb", "3") as (found, process):
+    args = "--max-minutes", "1", "--max-mb", "3"
+    args += "--source", "llase_mini", str(g1_folder)
+    with page(place, *args) as (found, process):
         yield found
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -198,6 +200,49 @@ def test_a_recording_is_enhanced(visitor):
     assert "recording.wav" in visitor.result()
 
 
+def test_a_model_with_tasks(visitor, g1_folder, tmp_path):
+    """The choice is its own; a second input where needed; two players."""
+    from speechbrain_llase import LLaSEG1
+
+    tab, task = visitor.tab, visitor.tab.locator("#task")
+    assert task.count() == 0 or not task.is_visible()
+    visitor.set_scores(False)
+    clip = write(tmp_path / "two.wav", noise(3))
+    visitor.upload(clip)
+
+    def choose(where, name):
+        tab.click(f"{where} input")
+        tab.get_by_role("option", name=name).click()
+
+    choose("#model", g1_folder.name)
+    task.wait_for()
+    choose("#task", "Cancel an echo")
+    tab.locator("#reference").wait_for()
+    visitor.press()
+    assert "Choose the loopback, a second file." in visitor.words()
+    far = write(tmp_path / "far.wav", noise(3, seed=1))
+    tab.set_input_files("#reference input[type=file]", str(far))
+    tab.locator("#reference").get_by_text("far").first.wait_for()
+    visitor.press()
+    assert "two.wav" in visitor.result()
+    assert tab.locator("#report audio").count() == 2
+    choose("#task", "Separate two speakers")
+    tab.locator("#reference").wait_for(state="hidden")
+    visitor.press()
+    tab.locator("#report audio").nth(2).wait_for()
+    words = tab.inner_text("#report")
+    assert "Speaker 1" in words and "Speaker 2" in words
+    names = [tmp_path / f"{k}.wav" for k in (1, 2)]
+    model = LLaSEG1.from_hparams(g1_folder, run_opts={"device": "cpu"})
+    model.separate_file(clip, names)
+    for k, name in enumerate(names):
+        found = samples(visitor.download(tmp_path / "found.wav", index=k))
+        assert np.abs(found.astype(int) - samples(name)).max() <= 1
+    choose("#model", "llase_mini")
+    task.wait_for(state="hidden")
+    assert visitor.complaints == []
+
+
 def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
     slow = write(tmp_path / "slow.wav", noise(59))
     one, two = (Visitor(chromium, address) for _ in range(2))
@@ -266,7 +311,7 @@ def test_foreign_paths_are_no_uploads(address, root):
     status, config = fetch(address, "config")
     assert status == 200
     dependencies = json.loads(config)["dependencies"]
-    work = next(x for x in dependencies if len(x["inputs"]) == 11)
+    work = next(x for x in dependencies if len(x["inputs"]) == 14)
     paths = (
         {"path": str(NOISY)},
         {"path": "/etc/passwd"},
@@ -278,6 +323,7 @@ def test_foreign_paths_are_no_uploads(address, root):
     tried = [([{**path, **meta}], "llase_mini") for path in paths]
     for files, model in [*tried, (None, "org/name"), (None, "/etc")]:
         data = [files, None, model, 100, 10, 1, True, False, True, 50, False]
+        data += [False, "se", files[0] if files else None]
         body = {"fn_index": work["id"], "data": data, "session_hash": "x"}
         headers = {"Content-Type": "application/json"}
         sent = json.dumps(body).encode()

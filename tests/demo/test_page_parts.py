@@ -295,6 +295,17 @@ def test_a_guard_that_cannot_work_is_refused(enhance, tmp_path, load_tiny):
         enhance([write(tmp_path / "x.wav")], settings=settings, model=model)
 
 
+def test_a_task_that_a_model_lacks_is_refused(enhance, tmp_path):
+    """A page can be sent anything; a second file is looked at first."""
+    for settings, words in (
+        (VisitorSettings(2.0, 0.0, task="ss"), "tiny cannot do task='ss'"),
+        (VisitorSettings(2.0, 0.0, task="x"), "choose one of se"),
+        (VisitorSettings(2.0, 0.0, reference="x"), "Nothing is heard beside"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            enhance([write(tmp_path / "x.wav")], settings=settings)
+
+
 @pytest.mark.parametrize(
     "err, words",
     [

@@ -40,6 +40,7 @@ def test_models_of_one_name_are_refused(tmp_path, monkeypatch):
     (tmp_path / "llase_mini").mkdir()
     sources = ["llase_mini", str(tmp_path / "llase_mini")]
     enhancer = argparse.Namespace(guard=Guard(), mods={"refiner": None})
+    monkeypatch.setattr(models, "offer_tasks", lambda _: None)
     monkeypatch.setattr(models, "load_enhancer", lambda _: enhancer)
     with pytest.raises(ValueError, match="two models llase_mini"):
         models.load_models(sources)
@@ -114,6 +115,13 @@ def test_names_are_text_not_html():
     assert 'src="gradio_api/file=/p/a%20b_enhanced.wav"' in shown
     assert "<em>" not in report.failures_html(["<em>"])
     assert report.failures_html([]) == ""
+
+
+def test_two_speakers_have_a_player_each():
+    shown = report.result_html(result(second=Path("/p/b_2.wav")))
+    labels = re.findall(r'aria-label="([^"]*)"', shown)
+    assert labels == ["Noisy", "Speaker 1", "Speaker 2"]
+    assert 'src="gradio_api/file=/p/b_2.wav"' in shown
 
 
 def test_a_picture_says_what_it_shows():

@@ -8,6 +8,7 @@ import soundfile
 import torch
 from page_parts import RATE, Constant, as_model, noise, samples, shared, write
 
+from speechbrain_llase import EnhanceLLaSE, LLaSEG1
 from speechbrain_llase.dataio.sample_buffer import SampleSpool
 from speechbrain_llase.demo import enhance_one as page_work
 from speechbrain_llase.demo.enhance_one import (
@@ -17,6 +18,7 @@ from speechbrain_llase.demo.enhance_one import (
 )
 from speechbrain_llase.demo.limits import Limits, VisitorSettings
 from speechbrain_llase.inference.guard import Guard
+from speechbrain_llase.inference.loading import offer_tasks
 from speechbrain_llase.processing.signal_processing import match_gain
 
 OWN = {"context_from": "own", "crossfade_s": 0.04, "restore_level": True}
@@ -202,6 +204,47 @@ def test_scores_of_the_beginning_only(own, work, upload):
     assert work(own, upload, unwanted, Constant()).scores == {}
 
 
+@pytest.fixture(scope="module")
+def g1(g1_folder):
+    """A stand-in with tasks, as the page holds it, and as LLaSEG1."""
+    own = {"window_s": 1.0, "context_s": 0.5}
+    both = [
+        kind.from_hparams(g1_folder, overrides=own, run_opts={"device": "cpu"})
+        for kind in (EnhanceLLaSE, LLaSEG1)
+    ]
+    offer_tasks(both[0])
+    return both
+
+
+def test_an_echo_is_cancelled_as_by_its_method(g1, work, upload, tmp_path):
+    """The second input is heard beside the first; other tasks as before."""
+    held, model = g1
+    loopback = write(tmp_path / "far.wav", noise(2.5, seed=5))
+    some = {"task": "aec", "reference": str(loopback)}
+    found = work(held, upload, dataclasses.replace(SETTINGS, **some))
+    expected = tmp_path / "expected.wav"
+    model.cancel_echo_file(upload, loopback, expected)
+    assert np.array_equal(samples(found.after), samples(expected))
+    assert list(found.players) == ["Enhanced"]
+    model.enhance_file(upload, expected)
+    assert np.array_equal(samples(work(held, upload).after), samples(expected))
+
+
+def test_two_speakers_are_two_files(g1, work, upload, tmp_path):
+    """Those of separate_file; each is scored."""
+    held, model = g1
+    settings = dataclasses.replace(SETTINGS, task="ss")
+    found = work(held, upload, settings, Constant())
+    names = [tmp_path / f"{k}.wav" for k in (1, 2)]
+    model.separate_file(upload, names)
+    assert list(found.players) == ["Speaker 1", "Speaker 2"]
+    assert set(found.scores) == {"Noisy", "Speaker 1", "Speaker 2"}
+    for k, path in enumerate(found.players.values(), 1):
+        assert path.name == f"mine_{k}.wav"
+        difference = samples(path).astype(int) - samples(names[k - 1])
+        assert np.abs(difference).max() <= 1 and samples(path).any()
+
+
 def test_silence_stays_silence(own, work, tmp_path):
     path = write(tmp_path / "silence.wav", torch.zeros(RATE, 1))
     result = work(own, path)
@@ -230,6 +273,9 @@ def test_a_picture_is_drawn_or_missed_in_words(own, work, upload, monkeypatch):
         ({"wet": 1.01}, "The mix is 101 %; choose 0 to 100 %"),
         ({"generative": 1.01}, "Generative is 101 %; choose 0 to 100 %"),
         ({"guard": True, "restore_level": False}, "must be of one level"),
+        ({"guard": True, "task": "ss"}, "The guard wants the output to be"),
+        ({"task": "tse"}, "Choose the enrolment, a second file"),
+        ({"reference": "x"}, "Nothing is heard beside the input"),
     ],
 )
 def test_settings_out_of_range_are_refused(own, work, upload, change, words):
