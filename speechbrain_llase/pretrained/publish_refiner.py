@@ -85,14 +85,14 @@ def publish_refiner(
         yaml_file.write_text(text, encoding="utf-8")
         (folder / "custom.py").write_text(CUSTOM, encoding="utf-8")
         manifest = write_about(
-            folder, dtype, describe_run(checkpoint, base, share)
+            folder, dtype, describe_refiner(checkpoint, base, share)
         )
         write_card(folder, manifest, base, trained="refiner")
         compare(networks, folder, dtype)
     return manifest
 
 
-def describe_run(checkpoint: Path, base: Path, share: float) -> dict:
+def describe_refiner(checkpoint: Path, base: Path, share: float) -> dict:
     """Say where the weights come from."""
     state = yaml.safe_load((checkpoint / "CKPT.yaml").read_text("utf-8"))
     training = {f"checkpoint_{k}": state[k] for k in ("loss",) if k in state}
