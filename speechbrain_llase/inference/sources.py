@@ -12,6 +12,7 @@ from speechbrain.utils.fetching import FetchSource, fetch
 from speechbrain_llase.dataio.audio_reader import Taken
 from speechbrain_llase.dataio.urls import is_url, local_path, name_of, show
 
+FETCHING = ("savedir", "local_strategy", "fetch_config")  # what fetch knows
 PLACE_DIGITS = 12  # of a place's hash, in the name of what was fetched
 LICENCE = re.compile(r"^# Licences?: (.*(?:\n#   .*)*)", re.MULTILINE)
 UNKNOWN = "not stated in its hyperparams.yaml; ask whoever published it"
@@ -56,9 +57,14 @@ def fetch_audio(filename: str | Path, **kwargs) -> str:
     What is fetched lies in `savedir` under a name of its own for each place,
     however many places have files of one name. Gives the local path; a
     FileNotFoundError, if there is no such local file, a ValueError for a URL
-    without ``savedir``.
+    without ``savedir``, a TypeError for an option that nothing here knows.
     """
     Taken.out_of(kwargs)  # are for whoever reads the file
+    if unknown := kwargs.keys() - FETCHING:
+        raise TypeError(
+            f"There is no option {', '.join(sorted(unknown))}; a file is taken "
+            f"with {', '.join([*vars(Taken()), *FETCHING])}."
+        )
     place = str(filename)
     path = local_path(place)
     if path is not None and path.is_file():

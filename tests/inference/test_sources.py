@@ -56,3 +56,11 @@ def test_what_is_not_there(tmp_path):
         fetch_audio("lost.wav")
     with pytest.raises(ValueError, match=r"https://h/a.wav\?\*\*\* .*savedir"):
         fetch_audio("https://h/a.wav?token=1")
+
+
+def test_an_option_that_nothing_knows_is_refused(two_files):
+    """A misspelt one would be forgotten without a word."""
+    place = two_files / "a" / "x.wav"
+    assert fetch_audio(place, keep_rate=True, savedir=None) == str(place)
+    with pytest.raises(TypeError, match=r"no option chanels; .*channels"):
+        fetch_audio(place, chanels="each")
