@@ -52,7 +52,7 @@ $(READY): setup.py constraints.txt
 # compiler their tests are skipped.
 $(WHOLE): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e ".[demo,docs,ray,tables,whisper]"
+	  -c constraints.txt -e ".[demo,docs,export,ray,tables,whisper]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e ".[speaker,pesq]" || \
 	  echo "Resemblyzer and pesq could not be installed (is there a C" \

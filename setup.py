@@ -98,6 +98,8 @@ setup(
         # Windows and Macs; on Linux it is a package of the system.
         "live": ["sounddevice>=0.4.6,<0.6"],
         "train": ["tensorboard>=2.16"],
+        # ONNX files of a model; what runs them needs onnxruntime alone.
+        "export": ["onnx>=1.18", "onnxruntime>=1.17", "onnxscript>=0.6"],
         # Many machines, and tables of recordings.
         "ray": ["ray[data]>=2.60"],
         "tables": ["pyarrow>=17"],

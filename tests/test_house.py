@@ -12,8 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "speechbrain_llase"
 MAY_IMPORT = {  # and what these may import in turn
-    "cli": "demo bulk training pretrained evaluation".split(),
+    "cli": "demo export bulk training pretrained evaluation".split(),
     "demo": ["evaluation", "inference"],
+    "export": ["inference"],
     "bulk": ["inference", "dataio"],
     "training": ["augment", "pretrained", "inference", "metrics"],
     "pretrained": ["inference", "lobes"],

@@ -22,6 +22,7 @@ COMMANDS = [
     "manifest",
     "convert",
     "download",
+    "export",
     "models",
     "doctor",
     "evaluate",

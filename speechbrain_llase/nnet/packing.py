@@ -26,7 +26,7 @@ def pack(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Runs]:
     >>> rows.shape, runs
     (torch.Size([6, 2]), [(2, 3)])
     """
-    lengths = [len(item) for item in items]
+    lengths = [item.shape[0] for item in items]
     runs = [(len(list(group)), rows) for rows, group in groupby(lengths)]
     return (items[0] if len(items) == 1 else torch.cat(list(items))), runs
 

@@ -20,4 +20,4 @@ def num_rows(num_samples: int, zero_row: bool = True) -> int:
     """
     if num_samples < MIN_SAMPLES:
         return 0
-    return (num_samples - MIN_SAMPLES) // HOP_LENGTH + 1 + zero_row
+    return (num_samples - MIN_SAMPLES) // HOP_LENGTH + 1 + int(zero_row)

@@ -110,8 +110,8 @@ def make_source(
     """
     device, count = period.device, period.shape[1]
     period, strength = period.cpu(), strength.cpu()  # MPS has no float64
-    place = torch.arange(len(noise), dtype=torch.float32) + 0.5
-    place = (place / (len(noise) // count) - 0.5).clamp(0, count - 1)
+    place = torch.arange(noise.shape[0], dtype=torch.float32) + 0.5
+    place = (place / (noise.shape[0] // count) - 0.5).clamp(0, count - 1)
     left = place.long()
     right, part = (left + 1).clamp(max=count - 1), place - left
     strength = torch.lerp(strength[:, left], strength[:, right], part)

@@ -1,0 +1,8 @@
+"""Models without PyTorch: networks as ONNX files, and what runs them.
+
+`networks.py` writes the files, over `real_spectra.py`; `folder.py` adds what
+else is needed. `enhance.py` runs them with numpy and onnxruntime alone: it is
+copied beside the files, and imports nothing of the package.
+
+May import inference, and what it may import in turn.
+"""

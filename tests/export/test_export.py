@@ -1,0 +1,123 @@
+"""Exported networks give what PyTorch gives, without PyTorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechbrain_llase.cli import main
+from speechbrain_llase.inference.windows import plan_windows, window_spans
+from speechbrain_llase.processing.framing import HOP_LENGTH, num_rows
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
+WITHOUT_TORCH = (
+    "import runpy, sys; sys.modules |= dict.fromkeys("
+    "['torch', 'speechbrain', 'speechbrain_llase', 'soundfile']);"
+    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """llase_mini, exported by the command."""
+    made = tmp_path_factory.mktemp("export") / "mini"
+    assert main(["export", "llase_mini", "--output", str(made)]) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
+    from speechbrain_llase.export.enhance import ExportedModel
+
+    return ExportedModel(folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def enhancer():
+    from speechbrain_llase import EnhanceLLaSE
+
+    return EnhanceLLaSE.from_hparams(run_opts={"device": "cpu"})
+
+
+def clips():
+    """What is enhanced: speech, several windows of it, silence, a moment."""
+    speech = soundfile.read(NOISY, dtype="float32")[0]
+    return {
+        "speech": speech,
+        "several windows": np.tile(speech, 3)[: 22 * 16000 + 123],
+        "silence": np.zeros(8000, np.float32),
+        "a moment": speech[40000:44800],
+        "too short": speech[40000:40399],
+        "nothing": speech[:0],
+    }
+
+
+@pytest.mark.parametrize("name", clips())
+def test_equals_pytorch(exported, enhancer, name):
+    noisy = clips()[name]
+    found = exported(noisy)
+    expected = enhancer.enhance_batch(torch.from_numpy(noisy)[None])[0].numpy()
+    assert found.dtype == np.float32 and found.shape == noisy.shape
+    assert np.abs(found - expected).max(initial=0) < 3e-4
+
+
+def test_a_folder_runs_without_torch(folder, exported, tmp_path):
+    """Copied elsewhere, it is a program of its own."""
+    output = tmp_path / "enhanced.wav"
+    program = [sys.executable, "-c", WITHOUT_TORCH, str(folder / "enhance.py")]
+    done = subprocess.run(
+        [*program, str(NOISY), str(output)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8.7 s of audio in" in done.stdout
+    found = soundfile.read(output)[0]
+    expected = exported(clips()["speech"])
+    assert np.abs(found - expected).max() < 1e-4
+    words = tmp_path / "words.wav"
+    words.write_text("no sound")
+    done = subprocess.run(
+        [*program, str(words), str(output)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "install soundfile" in done.stderr
+
+
+@pytest.mark.parametrize("zero_row", [True, False])
+def test_windows_are_those_of_the_package(zero_row):
+    from speechbrain_llase.export.enhance import place_windows
+
+    sizes = {"window": 7, "context": 2, "zero_row": zero_row, "reach": 80}
+    sizes |= {"hop_length": HOP_LENGTH, "min_samples": 400}
+    for count in range(0, 12000, 37):
+        plan = plan_windows(num_rows(count, zero_row), 7, 2)
+        found = place_windows(count, sizes)
+        spans = [(w["samples"].start, w["samples"].stop) for w in found]
+        assert spans == window_spans(plan, 2, 80, count)
+        rows = range(100)
+        for own, window in zip(plan, found, strict=True):
+            first, last = window["kept"].start, window["kept"].stop
+            kept = rows[first // HOP_LENGTH : last // HOP_LENGTH]
+            assert kept == own.kept(rows) and window["right"] == own.right
+
+
+def test_settings_are_those_of_the_model(folder):
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["window"] == 500 and settings["context"] == 50
+    assert {f"{name}.onnx" for name in settings["networks"]} == {
+        path.name for path in folder.glob("*.onnx")
+    }
+
+
+def test_what_the_runtime_lacks_is_refused(tiny_folder, tmp_path, capsys):
+    output = tmp_path / "tiny"
+    assert main(["export", str(tiny_folder), "--output", str(output)]) == 1
+    assert "does not know" in capsys.readouterr().err
+    assert not output.exists()
