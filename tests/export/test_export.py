@@ -61,6 +61,7 @@ def clips():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", clips())
 def test_equals_pytorch(exported, enhancer, name):
     noisy = clips()[name]
@@ -70,6 +71,7 @@ def test_equals_pytorch(exported, enhancer, name):
     assert np.abs(found - expected).max(initial=0) < 3e-4
 
 
+@pytest.mark.slow
 def test_a_folder_runs_without_torch(folder, exported, tmp_path):
     """Copied elsewhere, it is a program of its own."""
     output = tmp_path / "enhanced.wav"
@@ -108,6 +110,7 @@ def test_windows_are_those_of_the_package(zero_row):
             assert kept == own.kept(rows) and window["right"] == own.right
 
 
+@pytest.mark.slow
 def test_settings_are_those_of_the_model(folder):
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["window"] == 500 and settings["context"] == 50
