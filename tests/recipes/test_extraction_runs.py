@@ -19,7 +19,7 @@ import recipe_data
 from speechbrain_llase.dataio.audio_checks import check_entries
 from speechbrain_llase.dataio.manifests import list_folder
 from speechbrain_llase.training.items import FileReader
-from speechbrain_llase.training.token_cache import TokenCache
+from speechbrain_llase.training.token_cache import SHARD_FILES, TokenCache
 from speechbrain_llase.training.token_extraction import (
     SpeechTokenizer,
     extract_tokens,
@@ -79,7 +79,7 @@ def test_killed_at_random_points(work):
         process.start()
         wanted = flushed + chance.randint(1, 4)
         while process.is_alive() and flushed < wanted:
-            flushed = len(list(folder.glob("*.safetensors")))
+            flushed = len(list(folder.glob(SHARD_FILES)))
         time.sleep(chance.uniform(0, 0.02))
         process.kill()
         process.join()
@@ -87,7 +87,7 @@ def test_killed_at_random_points(work):
             break
         assert process.exitcode == -signal.SIGKILL
         kills += 1
-        flushed = len(list(folder.glob("*.safetensors")))
+        flushed = len(list(folder.glob(SHARD_FILES)))
         assert len(TokenCache(folder)) == 2 * flushed  # all can be read
     assert kills >= 2  # how many fit in depends on the disk
     assert tokens_of(work, "killed") == tokens_of(work, "whole")
