@@ -243,6 +243,7 @@ def test_a_model_with_tasks(visitor, g1_folder, tmp_path):
     assert visitor.complaints == []
 
 
+@pytest.mark.slow
 def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
     slow = write(tmp_path / "slow.wav", noise(59))
     one, two = (Visitor(chromium, address) for _ in range(2))
@@ -263,6 +264,7 @@ def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
         visitor.tab.close()
 
 
+@pytest.mark.slow
 def test_stop_and_a_closed_tab_end_the_work(chromium, address, root, tmp_path):
     slow = write(tmp_path / "stopped.wav", noise(59))
     one = Visitor(chromium, address)

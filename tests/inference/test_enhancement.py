@@ -126,6 +126,7 @@ def test_one_window_equals_many_where_it_suffices(load_tiny, speech_like):
     assert torch.equal(whole, fits)
 
 
+@pytest.mark.slow
 def test_ten_minutes(load_tiny):
     """A long input keeps its length and is not silent at its end."""
     model = load_tiny(context_from="own", context_s=0.2, window_batch=4)

@@ -62,5 +62,5 @@ def test_an_option_that_nothing_knows_is_refused(two_files):
     """A misspelt one would be forgotten without a word."""
     place = two_files / "a" / "x.wav"
     assert fetch_audio(place, keep_rate=True, savedir=None) == str(place)
-    with pytest.raises(TypeError, match=r"no option chanels; .*channels"):
-        fetch_audio(place, chanels="each")
+    with pytest.raises(TypeError, match=r"no option tracks; .*channels"):
+        fetch_audio(place, tracks="each")

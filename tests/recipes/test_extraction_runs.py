@@ -95,6 +95,7 @@ def test_killed_at_random_points(work):
     assert (again.made, again.known) == (0, CLIPS)
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun(work):
     """Every recording is made once, by one of them."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

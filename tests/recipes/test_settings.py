@@ -65,6 +65,7 @@ def lines(output: Path) -> list[dict[str, float]]:
     ]
 
 
+@pytest.mark.slow
 def test_workers_and_scores_change_nothing(run):
     """Losses are the same with processes that make items, and with scores."""
     for package in ("speechmos", "pocketsphinx", "resemblyzer"):

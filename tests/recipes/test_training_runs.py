@@ -127,6 +127,7 @@ def in_an_epoch(folder: Path) -> bool:
     return bool(metas) and "intra" in metas[-1].read_text().lower()
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_doubled_batch(work):
     """DDP on two gloo processes: the losses and weights of one process."""
     equal = "num_buckets: null, bucket_boundaries: [0.81]"
