@@ -125,7 +125,8 @@ def overlay(
     Where the sum would exceed 0.99, all is scaled down together. Gives the
     mixture and the factor of the sound in it.
     """
-    ratio = power(mixture.reverberant.numpy()) / power(sound)
+    loudness = max(power(sound), SILENT)  # all of it may come too late
+    ratio = power(mixture.reverberant.numpy()) / loudness
     gain = np.float32(np.sqrt(ratio * 10 ** (-ratio_db / 10)))
     noisy = mixture.noisy.numpy() + gain * sound
     fit = np.float32(min(1, PEAK / np.abs(noisy).max()))

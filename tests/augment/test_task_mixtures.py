@@ -5,6 +5,7 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_llase.augment import mixture
 from speechbrain_llase.augment.echo import make_echo
 from speechbrain_llase.augment.lost_packets import PACKET, lose_packets
 from speechbrain_llase.augment.task_mixer import MIXED_TASKS, TaskMixer
@@ -188,3 +189,12 @@ def test_refusals(entries):
             TaskMixer([], [], given, task, **QUIET)
     with pytest.raises(ValueError, match="echo_db"):
         TaskMixer([], [], entries, "aec", echo_db=(3, 1), **QUIET)
+
+
+def test_an_echo_that_comes_after_the_end_adds_nothing():
+    """All of it is late: silence is added, and nothing becomes nan."""
+    tone = 0.1 * np.sin(np.arange(1600) * 0.2, dtype=np.float32)
+    noisy = mixture.mix(tone, np.ones(1600, np.float32), 10.0)
+    late = make_echo(tone, delay=1600)
+    louder, _ = mixture.overlay(noisy, late, 0.0)
+    assert torch.equal(louder.noisy, noisy.noisy)
