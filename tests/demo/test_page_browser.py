@@ -259,7 +259,8 @@ def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
     assert "slow.wav" in words and "noisy.wav" in two.result()
     assert "background" in words or "not installed" in words  # DNSMOS
     found = samples(two.download(tmp_path / "found.wav"))
-    assert np.array_equal(found, expected)
+    # To one 16-bit step: with other threads at work sums are split otherwise.
+    assert np.abs(found.astype(int) - expected).max() <= 1
     for visitor in (one, two):
         visitor.tab.close()
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -111,11 +112,8 @@ def test_two_processes_of_torchrun(work):
         text=True,
         check=True,
     )
-    made = [
-        int(line.split(": ")[1].split()[0])
-        for line in done.stdout.splitlines()
-        if line.startswith("Tokens of ")
-    ]
+    # Both write to one pipe: their lines may stand behind one another.
+    made = map(int, re.findall(r"Tokens of [^:]*: (\d+)", done.stdout))
     assert sorted(made) == [CLIPS // 2 + 1] * 2  # two more validate
     cache, whole = TokenCache(work / "shared_out"), tokens_of(work, "whole")
     for file in (work / "folders/clean/train").iterdir():
