@@ -431,18 +431,8 @@ def test_a_terminal_sees_progress_in_audio_time(enhance, monkeypatch, capsys):
     assert "\nwarning: x/b.wav: 2 channels" in err.replace("\r", "\n")
 
 
-@pytest.fixture
-def listening():
-    """Not deaf to Ctrl-C, as processes in the background may be born."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_cleanly(
-    enhance, listening, monkeypatch, capfd, number
-):
+def test_an_interrupted_run_ends_cleanly(enhance, monkeypatch, capfd, number):
     """After the window at work; what is finished stays."""
     for name in ("x/a.wav", "x/b.wav", "x/c.wav", "x/d.wav"):
         write(name, seconds=0.5)
@@ -466,7 +456,7 @@ def test_an_interrupted_run_ends_cleanly(
     assert outputs() == ["a.wav", "b.wav", "c.wav", "d.wav"]
 
 
-def test_a_second_ctrl_c_stops_at_once(enhance, listening, monkeypatch, capfd):
+def test_a_second_ctrl_c_stops_at_once(enhance, monkeypatch, capfd):
     write("x/a.wav")
 
     def interrupted(self, wavs):

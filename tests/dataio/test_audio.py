@@ -14,14 +14,6 @@ from speechbrain_llase.dataio.audio_reader import read_blocks
 SUFFIXES = [".wav", ".flac", ".ogg"]
 
 
-@pytest.fixture(autouse=True)
-def heard():
-    """SIGINT is heard, even where the tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("number", range(1, 9))
 def test_ctrl_c_while_libsndfile_writes(tmp_path, monkeypatch, suffix, number):

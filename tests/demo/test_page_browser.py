@@ -200,6 +200,7 @@ def test_a_recording_is_enhanced(visitor):
     assert "recording.wav" in visitor.result()
 
 
+@pytest.mark.slow
 def test_a_model_with_tasks(visitor, g1_folder, tmp_path):
     """The choice is its own; a second input where needed; two players."""
     from speechbrain_llase import LLaSEG1

@@ -14,12 +14,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
+import signal
+import time
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
+import forked
 import pytest
 import soundfile
 from doc_blocks import NEEDS, ROOT, Block, pages, read_blocks
@@ -164,19 +165,17 @@ def serve(arguments: list[str], block: Block) -> None:
     """Start a page at a free port, and end it as soon as it stands."""
     if find_spec("gradio") is None:
         return
-    command = [sys.executable, "-m", "speechbrain_llase.cli", "demo"]
-    with subprocess.Popen(
-        [*command, *arguments, "--port", "0"],
+    page = forked.Program(
+        ["-m", "speechbrain_llase.cli", "demo", *arguments, "--port", "0"],
         env=os.environ | {"BROWSER": "true"},  # the program, which does nothing
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as page:
-        said = page.stdout.readline()
-        page.terminate()
-        _, errors = page.communicate(timeout=60)
+    )
+    while page.poll() is None and "\n" not in page.read()[0]:
+        time.sleep(0.05)
+    page.send_signal(signal.SIGTERM)
+    ended = page.wait(60)
+    said, errors = page.read()
     assert said.startswith("The page is at http"), f"{block}: {errors}"
-    assert page.returncode == 0, f"{block}: {errors}"
+    assert ended == 0, f"{block}: {errors}"
 
 
 @pytest.mark.parametrize("block", chosen("yaml"))

@@ -44,6 +44,7 @@ def test_vowels_stand_in_for_a_recording(tmp_path, monkeypatch):
     assert 0.05 < wav.std() < 0.2 and abs(wav).max() < 1
 
 
+@pytest.mark.slow
 def test_notebook_runs(tmp_path):
     for name in ("nbmake", "ipykernel", "matplotlib", "speechmos"):
         pytest.importorskip(name)

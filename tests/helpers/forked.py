@@ -25,6 +25,7 @@ PRELOADED = [
     "speechbrain_llase.training.brain",
     "speechbrain_llase.bulk.worker",
     "speechbrain_llase.cli.parser",
+    "torch._dynamo",  # an optimiser imports it
     "tqdm.contrib.logging",
     "forked",
 ]
@@ -89,7 +90,9 @@ def run(args, cwd=None, env=None, check=False) -> subprocess.CompletedProcess:
 def be(args: list[str], cwd: str, env: dict, streams: list[Path]) -> None:
     """Become the program."""
     import torch
+    from speechbrain.utils import logger
 
+    logger.get_environment_description = lambda: ""  # pip takes a second
     for number, path in enumerate(streams, 1):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)

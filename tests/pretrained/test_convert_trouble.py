@@ -3,10 +3,9 @@
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -117,11 +116,8 @@ def test_truncated_at_every_tenth(stand_in_files, tmp_path):
 
 def test_full_disk(stand_in_files, tmp_path):
     """The system refuses to write more: exit code 1, a line, no folder."""
-    run = subprocess.run(
-        [sys.executable, "-c", SMALL_DISK]
-        + arguments(stand_in_files, tmp_path / "model"),
-        capture_output=True,
-        text=True,
+    run = forked.run(
+        ["-c", SMALL_DISK, *arguments(stand_in_files, tmp_path / "model")]
     )
     assert run.returncode == 1, run.stderr
     assert "cannot be written" in run.stderr.splitlines()[-1]
@@ -145,9 +141,7 @@ def test_interrupted(stand_in_files, tmp_path, monkeypatch, capsys):
 def test_killed(stand_in_files, tmp_path):
     """What a killed process leaves does not look like a model."""
     output = tmp_path / "model"
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments(stand_in_files, output)]
-    )
+    run = forked.run(["-c", KILLED, *arguments(stand_in_files, output)])
     assert run.returncode == -signal.SIGKILL
     assert not output.exists()
     left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.ckpt")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from speechbrain.utils import logger  # its description asks pip: a second
 
 
 @pytest.fixture
@@ -16,6 +17,7 @@ def run_script(monkeypatch):
     handlers = logging.getLogger().handlers[:]
     torch.set_num_threads(1)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(logger, "get_environment_description", lambda: "")
 
     def run_script(script: Path, *argv: str) -> dict:
         monkeypatch.setattr(sys, "argv", [str(script), *map(str, argv)])

@@ -39,7 +39,7 @@ SMALLER = {  # every dimension of the recipe's networks, made tiny
     "full_channels: 6": "full_channels: 2",
 }
 
-CROPS = {"crops_per_epoch": 64, "valid_crops": 8}
+CROPS = {"crops_per_epoch": 32, "valid_crops": 8}
 MIXTURES = {"mixtures_per_epoch": 32, "valid_mixtures": 8, "segment_s": 1.0}
 HELD_OUT = {
     "clean": ["clean/train/2.flac", "clean/valid/0.flac"],

@@ -160,9 +160,11 @@ def test_refiner_learns_on(run, work, capsys):
     assert "is used as it is" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("row", TRAININGS, ids=named)
+@pytest.mark.parametrize(
+    "row", {row["Script_file"]: row for row in TRAININGS}.values(), ids=named
+)
 def test_debug_flag(row, run):
-    """--debug runs two batches of two epochs."""
+    """--debug runs two batches of two epochs, with every script."""
     tokens_for(row, run)
     output = run(row | {"Dataset": f"{row['Dataset']}-debug"}, "--debug")
     assert len(logged(output, "train loss")) == 2
