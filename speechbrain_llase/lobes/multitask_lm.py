@@ -14,8 +14,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_llase.lobes.llama import build_llama, run_llama
-from speechbrain_llase.lobes.token_lm import pick_class
-from speechbrain_llase.nnet.fsq import VOCAB_SIZE
+from speechbrain_llase.lobes.token_lm import HEADS, TokenHead, check_head
 from speechbrain_llase.nnet.layers import project
 from speechbrain_llase.nnet.packing import Runs, pack, unpack
 from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
@@ -23,24 +22,7 @@ from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 MULTITASK_HEADS = ("x", "y")
 
 
-class SoftmaxHead:
-    """What is asked of a `TokenLM` behind its backbone, by one layer."""
-
-    head = "softmax"
-    predict_layer: torch.nn.Linear  # to all 65,536 tokens
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the head: (..., 2 d_model) to (..., 65536)."""
-        return project(self.predict_layer, hidden)
-
-    def pick(
-        self, hidden: torch.Tensor, norms: list[torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """Pick the most likely tokens of (total, D); see `pick_class`."""
-        return pick_class(self.predict_layer, hidden, norms)
-
-
-class MultitaskLM(torch.nn.Module, SoftmaxHead):
+class MultitaskLM(torch.nn.Module, TokenHead):
     """Predict the clean token of every frame of a mixture, or of a reference.
 
     Arguments
@@ -58,6 +40,8 @@ class MultitaskLM(torch.nn.Module, SoftmaxHead):
         Dropout of the attention in training.
     compute : str
         What weights are held in: float32, bfloat16, int8 or auto.
+    head : str
+        "softmax" (released) or "digits", which a small model can learn.
 
     Example
     -------
@@ -79,17 +63,22 @@ class MultitaskLM(torch.nn.Module, SoftmaxHead):
         ffn_size: int,
         dropout: float = 0.1,
         compute: str = "float32",
+        head: str = "softmax",
     ):
         super().__init__()
+        self.head = check_head(head)
         with weights_to_come():
             self.audio_linear_x = torch.nn.Linear(input_size, d_model)
             self.audio_linear_y = torch.nn.Linear(input_size, d_model)
             self.backbone = build_llama(
                 2 * d_model, num_layers, num_heads, ffn_size, dropout
             )
-            self.predict_layer_x = torch.nn.Linear(2 * d_model, VOCAB_SIZE)
-            self.predict_layer_y = torch.nn.Linear(2 * d_model, VOCAB_SIZE)
-        self.compute = hold_weights(self, compute)
+            for name in MULTITASK_HEADS:
+                layer = torch.nn.Linear(2 * d_model, HEADS[head])
+                setattr(self, f"predict_layer_{name}", layer)
+        exact = tuple(f"predict_layer_{x}" for x in MULTITASK_HEADS)
+        exact = exact if head == "digits" else ()
+        self.compute = hold_weights(self, compute, exact)
 
     def forward(
         self,
@@ -111,7 +100,7 @@ class MultitaskLM(torch.nn.Module, SoftmaxHead):
         Returns
         -------
         logits : torch.Tensor
-            (B, max(N, M), 65536).
+            (B, max(N, M), 65536), of digits (B, max(N, M), 8, 4).
         """
         references = None if references is None else list(references)
         hidden = torch.stack(self.hidden_each(list(mixtures), references))
@@ -182,16 +171,21 @@ class MultitaskLM(torch.nn.Module, SoftmaxHead):
                 f"head={name!r} is not known; choose one of "
                 f"{', '.join(MULTITASK_HEADS)}."
             )
-        return OneHead(self.backbone, getattr(self, f"predict_layer_{name}"))
+        layer = getattr(self, f"predict_layer_{name}")
+        return OneHead(self.backbone, layer, self.head)
 
 
-class OneHead(SoftmaxHead):
+class OneHead(TokenHead):
     """A backbone with one head, whose rows are what `MultitaskLM.join` gives."""
 
     def __init__(
-        self, backbone: torch.nn.Module, predict_layer: torch.nn.Linear
+        self,
+        backbone: torch.nn.Module,
+        predict_layer: torch.nn.Linear,
+        head: str = "softmax",
     ):
         self.backbone, self.predict_layer = backbone, predict_layer
+        self.head = head
 
     def hidden(self, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
         """Run all but the head on (total, 2 d_model)."""

@@ -25,7 +25,36 @@ HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
 CLASSES = 8192  # of the softmax head, whose logits are held at a time
 
 
-class TokenLM(torch.nn.Module):
+class TokenHead:
+    """What is asked of an LM behind its backbone, by one layer.
+
+    An LM has `head`, "softmax" or "digits", and `predict_layer`, from the
+    backbone's width D to 65,536 or 32 logits.
+    """
+
+    head: str
+    predict_layer: torch.nn.Linear
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the head to (..., D)."""
+        logits = project(self.predict_layer, hidden)
+        if self.head == "digits":
+            logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
+        return logits
+
+    def pick(
+        self, hidden: torch.Tensor, norms: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Pick the most likely tokens of (total, D), int64 (total,).
+
+        A list of norms gets, of the softmax head, what `pick_class` says.
+        """
+        if self.head == "digits":
+            return levels_to_tokens(self.logits(hidden).argmax(-1))
+        return pick_class(self.predict_layer, hidden, norms)
+
+
+class TokenLM(torch.nn.Module, TokenHead):
     """Predict the clean token of every frame.
 
     Arguments
@@ -69,11 +98,7 @@ class TokenLM(torch.nn.Module):
         compute: str = "float32",
     ):
         super().__init__()
-        if head not in HEADS:
-            raise ValueError(
-                f"head={head!r} is not known; choose one of {sorted(HEADS)}."
-            )
-        self.head = head
+        self.head = check_head(head)
         with weights_to_come():
             self.audio_linear = torch.nn.Linear(input_size, d_model)
             self.stage_embedding = torch.nn.Embedding(1, d_model)
@@ -115,23 +140,14 @@ class TokenLM(torch.nn.Module):
         hidden = self.stage_norm(hidden, self.stage_embedding.weight[0])
         return run_llama(self.backbone, hidden, runs)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the head to (..., D)."""
-        logits = project(self.predict_layer, hidden)
-        if self.head == "digits":
-            logits = logits.unflatten(-1, (NUM_DIGITS, NUM_LEVELS))
-        return logits
 
-    def pick(
-        self, hidden: torch.Tensor, norms: list[torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """Pick the most likely tokens of (total, D), int64 (total,).
-
-        A list of norms gets, of the softmax head, what `pick_class` says.
-        """
-        if self.head == "digits":
-            return levels_to_tokens(self.logits(hidden).argmax(-1))
-        return pick_class(self.predict_layer, hidden, norms)
+def check_head(head: str) -> str:
+    """Refuse a head that is none of `HEADS`."""
+    if head not in HEADS:
+        raise ValueError(
+            f"head={head!r} is not known; choose one of {sorted(HEADS)}."
+        )
+    return head
 
 
 def pick_class(

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from speechbrain_llase.lobes.multitask_lm import MultitaskLM
 from speechbrain_llase.lobes.token_lm import TokenLM
 from speechbrain_llase.nnet.fsq import tokens_to_levels
+from speechbrain_llase.training.multitask import TaskLoss
 from speechbrain_llase.training.token_loss import NO_TOKEN, TokenLoss
 
 
@@ -100,3 +102,31 @@ def test_tokens_of_other_audio():
         TokenLoss(token_lm, 16)(feats, targets[:, 1:])
     with pytest.raises(ValueError, match="rows=0"):
         TokenLoss(token_lm, 0)
+
+
+@torch.no_grad()
+def test_a_head_of_digits_is_one_of_tokens_whose_rows_are_sums():
+    """Same tokens and loss; a small model can learn the one alone."""
+    torch.manual_seed(0)
+    digits = MultitaskLM(8, 8, 1, 2, 8, 0.0, head="digits").eval()
+    tokens = MultitaskLM(8, 8, 1, 2, 8, 0.0).eval()
+    weights, levels = digits.state_dict(), tokens_to_levels(torch.arange(65536))
+    for key in [k for k in weights if k.startswith("predict")]:
+        places = weights[key].unflatten(0, (8, 4))
+        weights[key] = sum(places[k][levels[:, k]] for k in range(8))
+    tokens.load_state_dict(weights)
+    feats, targets = torch.randn(2, 40, 8), torch.randint(65536, (2, 40))
+    for head in "xy":
+        found = [
+            torch.stack(lm.predict_each(list(feats), head=head))
+            for lm in (digits, tokens)
+        ]
+        assert torch.equal(*found)
+        losses = [
+            TaskLoss(lm, 64)(feats, targets, [None, None], [head, "x"]).loss
+            for lm in (digits, tokens)
+        ]
+        torch.testing.assert_close(*losses)
+    assert digits(feats).shape == (2, 40, 8, 4)
+    with pytest.raises(ValueError, match="head='tokens' is not known"):
+        MultitaskLM(8, 8, 1, 2, 8, head="tokens")
