@@ -66,7 +66,7 @@ demo: $(READY)
 
 test: $(WHOLE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
-	  -m "not slow and not xcodec2" $(ARGS)
+	  --no-loadscope-reorder -m "not slow and not xcodec2" $(ARGS)
 
 $(READYX): $(READY) constraints.txt
 	rm -rf $(VENV_X)
