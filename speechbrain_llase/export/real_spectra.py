@@ -1,8 +1,8 @@
 """Spectra in real arithmetic, for ONNX has no complex numbers.
 
 Within `RealSpectra`, the package's own code runs as it stands; transforms of
-frames become products with a basis, complex bins become `Bins`, and what the
-exporter would tie to one length is written so that any length will do.
+frames become products with two small matrices, complex bins become `Bins`, and
+what the exporter would tie to one length is written so that any length will do.
 """
 
 from types import SimpleNamespace
@@ -59,6 +59,13 @@ class Bins:
         """Swap two axes."""
         return Bins(self.real.transpose(*axes), self.imag.transpose(*axes))
 
+    def __matmul__(self, other: "Bins") -> "Bins":
+        """Multiply with a matrix."""
+        return Bins(
+            self.real @ other.real - self.imag @ other.imag,
+            self.real @ other.imag + self.imag @ other.real,
+        )
+
 
 class RealSpectra(TorchFunctionMode):
     """Do in real arithmetic what torch does in complex numbers.
@@ -112,19 +119,39 @@ class RealSpectra(TorchFunctionMode):
 
     def rfft(self, frames: torch.Tensor, size: int | None = None) -> Bins:
         """Transform frames (..., W), zeros behind them up to `size`."""
-        width = frames.shape[-1]
-        basis = self.keep(analysis_basis, width, size or width)
-        return Bins(*(frames @ basis).chunk(2, -1))
+        size = size or frames.shape[-1]
+        short, long = factors(size)
+        frames = pad(frames, (0, size - frames.shape[-1]))
+        rows = frames.unflatten(-1, (short, long)).transpose(-1, -2)
+        basis = self.keep(turns, short, short, short)
+        rows = Bins(rows @ basis.real, rows @ basis.imag)
+        rows = rows * self.keep(turns, long, short, size)
+        rows = rows.transpose(-1, -2) @ self.keep(turns, long, long, long)
+        bins = rows.transpose(-1, -2)
+        kept = size // 2 + 1
+        return Bins(
+            *(x.flatten(-2)[..., :kept] for x in (bins.real, bins.imag))
+        )
 
     def irfft(
         self, bins: Bins | torch.Tensor, size: int | None = None
     ) -> torch.Tensor:
         """Transform bins (..., W / 2 + 1), which may be real, to (..., W)."""
-        width = bins.real.shape[-1]
-        cosine, sine = self.keep(synthesis_basis, size or 2 * (width - 1))
+        size = size or 2 * (bins.real.shape[-1] - 1)
         if not isinstance(bins, Bins):
-            return bins @ cosine
-        return bins.real @ cosine + bins.imag @ sine
+            bins = Bins(bins, torch.zeros_like(bins))
+        short, long = factors(size)
+        # of the conjugate, the transform forward is the one back
+        bins = both_sides(Bins(bins.real / size, -bins.imag / size))
+        rows = Bins(
+            *(x.unflatten(-1, (long, short)) for x in (bins.real, bins.imag))
+        )
+        rows = rows.transpose(-1, -2) @ self.keep(turns, long, long, long)
+        rows = rows * self.keep(turns, short, long, size)
+        rows = rows.transpose(-1, -2)
+        basis = self.keep(turns, short, short, short)
+        rows = rows.real @ basis.real - rows.imag @ basis.imag
+        return rows.transpose(-1, -2).flatten(-2)
 
     def stft(self, wavs, n_fft: int, hop_length: int, window, **_) -> Bins:
         """Spectra (B, bins, N) of (B, T), with zeros around it."""
@@ -174,21 +201,23 @@ def longest_noise(count: int) -> torch.Tensor:
     return torch.randn(count, generator=torch.Generator().manual_seed(0))
 
 
-def turns(rows: int, columns: int, size: int) -> torch.Tensor:
-    """Angles (rows, columns) of a transform, float64, exact before the sine."""
+def factors(size: int) -> tuple[int, int]:
+    """Split an even size in two factors, as near to one another as can be."""
+    short = next(k for k in range(int(size**0.5), 0, -1) if size % k == 0)
+    return short, size // short
+
+
+def turns(rows: int, columns: int, size: int) -> Bins:
+    """Roots of unity (rows, columns) of a transform of `size`, float32."""
     places = torch.arange(rows)[:, None] * torch.arange(columns)
-    return places.remainder(size).double() * (2 * torch.pi / size)
+    angle = places.remainder(size).double() * (2 * torch.pi / size)
+    return Bins(angle.cos().float(), -angle.sin().float())
 
 
-def analysis_basis(width: int, size: int) -> torch.Tensor:
-    """What makes real and imaginary parts of frames: (W, 2 (size / 2 + 1))."""
-    angle = turns(width, size // 2 + 1, size)
-    return torch.cat([angle.cos(), -angle.sin()], 1).float()
-
-
-def synthesis_basis(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What makes frames of real parts, and of imaginary: (bins, W) each."""
-    angle = turns(size // 2 + 1, size, size)
-    weight = torch.full((size // 2 + 1, 1), 2 / size, dtype=torch.float64)
-    weight[0] = weight[-1] = 1 / size
-    return (angle.cos() * weight).float(), (-angle.sin() * weight).float()
+def both_sides(bins: Bins) -> Bins:
+    """Append the negative frequencies of a real signal: (..., W)."""
+    back = torch.arange(bins.real.shape[-1] - 2, 0, -1)
+    real, imag = (x.index_select(-1, back) for x in (bins.real, bins.imag))
+    return Bins(
+        torch.cat([bins.real, real], -1), torch.cat([bins.imag, -imag], -1)
+    )

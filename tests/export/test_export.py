@@ -92,6 +92,26 @@ def test_a_folder_runs_without_torch(folder, exported, tmp_path):
     assert done.returncode == 1 and "install soundfile" in done.stderr
 
 
+@pytest.mark.parametrize("size", [64, 320, 642, 1280, 2048])
+def test_transforms_are_those_of_torch(size):
+    """In two stages, with matrices of two factors of the size."""
+    from speechbrain_llase.export.real_spectra import Bins, RealSpectra
+
+    real, rng = RealSpectra(0), torch.Generator().manual_seed(size)
+    for width in (size, size // 2):  # the latter with zeros behind it
+        frames = torch.randn(2, 3, width, generator=rng)
+        expected, found = torch.fft.rfft(frames, size), real.rfft(frames, size)
+        assert torch.allclose(found.real, expected.real, atol=1e-4)
+        assert torch.allclose(found.imag, expected.imag, atol=1e-4)
+        back = real.irfft(Bins(expected.real, expected.imag), size)
+        assert torch.allclose(back, torch.fft.irfft(expected), atol=1e-5)
+        power = expected.abs().square()
+        back, wanted = real.irfft(power, size), torch.fft.irfft(power)
+        assert torch.allclose(back, wanted, atol=1e-3)
+    kept = sum(x.real.numel() for x in real.kept.values())
+    assert kept < size * size / 3
+
+
 @pytest.mark.parametrize("zero_row", [True, False])
 def test_windows_are_those_of_the_package(zero_row):
     from speechbrain_llase.export.enhance import place_windows
