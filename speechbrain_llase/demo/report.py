@@ -72,6 +72,10 @@ NAME_BUTTONS = """
         area.removeAttribute("aria-label");  // its own words are its name
       }
     }
+    for (const head of document.querySelectorAll(".toast-header")) {
+      head.role = "group";  // of an error; a button lies in it
+      head.tabIndex = -1;
+    }
     for (const button of document.querySelectorAll("button")) {
       if (!button.innerText.trim() && !button.ariaLabel && !button.title) {
         const block = button.closest(".block")?.querySelector("label");

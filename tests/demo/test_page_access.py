@@ -1,19 +1,12 @@
-"""The page for everybody: axe-core in Chromium, light and dark, on a phone.
+"""The page for everybody: axe-core in Chromium, light and dark, on a phone."""
 
-axe-core comes from npm: `npm install --no-save axe-core` at the top of the
-repository, or AXE=the path of its axe.min.js.
-"""
-
-import os
 from pathlib import Path
 
 import pytest
+from axe import axe_script
 from page_driver import CHROMIUM, Visitor, browser, page
 
-ROOT = Path(__file__).parents[2]
-NOISY = ROOT / "examples" / "noisy.wav"
-SCRIPT = "node_modules/axe-core/axe.min.js"
-AXE = Path(os.environ.get("AXE") or ROOT / SCRIPT)
+NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
 SERIOUS = ("serious", "critical")
 PHONE = {"width": 375, "height": 667}
 
@@ -21,7 +14,7 @@ pytest.importorskip("gradio")
 pytest.importorskip("playwright")
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium is here"),
-    pytest.mark.skipif(not AXE.is_file(), reason=f"no axe-core is at {AXE}"),
+    pytest.mark.slow,
 ]
 
 
@@ -49,7 +42,7 @@ def visitor(request, chromium, address):
 def findings(visitor):
     """What axe-core calls serious on the page as it is."""
     visitor.tab.wait_for_timeout(1000)  # colours fade in
-    visitor.tab.evaluate(AXE.read_text("utf-8"))
+    visitor.tab.evaluate(axe_script())
     found = visitor.tab.evaluate("() => axe.run(document)")
     assert len(found["passes"]) > 20
     return [

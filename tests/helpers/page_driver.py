@@ -52,7 +52,7 @@ def page(folder: Path, *args: str) -> Iterator[tuple[str, subprocess.Popen]]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(START_S)
         process.stdout.close()
 
 
