@@ -40,3 +40,18 @@ def test_a_folder_that_is_not_shared(tmp_path):
     with pytest.raises(ValueError, match="out is not on .* machines share"):
         find_folder(str(tmp_path / "out"), "mark")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_that_does_not_start_is_refused(monkeypatch):
+    """Ray raises all kinds of things; they are said in a line."""
+
+    def init(**_):
+        raise Exception("The current node\ntimed out during startup.")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: ray)
+    with (
+        pytest.raises(ValueError, match="at local: The current node timed out"),
+        connected(Cluster(address="local")),
+    ):
+        pass
