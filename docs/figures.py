@@ -36,6 +36,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from figure_tables import NEED_DATA, plan
+
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "figures.json"
 INLINE = re.compile(r"(<!--fig (\w+)-->)(.*?)(<!--fig-->)", re.DOTALL)
@@ -51,7 +53,6 @@ TABLE = re.compile(
 def main() -> None:
     """Measure, keep, and write into the docs."""
     from figure_groups import GROUPS
-    from figure_tables import NEED_DATA
 
     args = parse(list(GROUPS))
     kept = json.loads(KEPT.read_text("utf-8"))
@@ -99,7 +100,7 @@ def known(kept: dict) -> dict[str, str]:
             if digest == hash_of_weights()
             else f"earlier weights (SHA-256 {digest[:8]})"
         )
-    return figures
+    return figures | plan(figures)
 
 
 def fill_in(text: str, figures: dict[str, str]) -> str:

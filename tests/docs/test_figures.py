@@ -63,14 +63,13 @@ def test_figures_are_of_the_weights_that_are_here(figures, kept, group):
     assert kept["weights"][group] == figures.hash_of_weights()
 
 
-def test_other_weights_are_named(figures):
-    kept = {"weights": {"guard": "0123456789", "peers": "x"}, "a": "1"}
-    kept["weights"]["peers"] = figures.hash_of_weights()
-    assert figures.known(kept) == {
-        "a": "1",
-        "guard_weights": "earlier weights (SHA-256 01234567)",
-        "peers_weights": "the weights of today",
+def test_other_weights_are_named(figures, kept):
+    kept = kept | {
+        "weights": {"a": "0123456789", "b": figures.hash_of_weights()}
     }
+    known = figures.known(kept)
+    assert known["a_weights"] == "earlier weights (SHA-256 01234567)"
+    assert known["b_weights"] == "the weights of today"
 
 
 def test_a_changed_figure_is_put_in(figures):
@@ -103,6 +102,52 @@ def test_tables_are_made_of_what_programs_wrote(docs, tmp_path):
     assert "| the released procedure | 0.600 | 1 | 5.0 GB |" in made["speed"]
     assert made["speed"].endswith("| `float32` | 0.300 | 2.0 | 5.0 GB |")
     assert made["speed_short"].endswith("|\n| `float32` | 0.300 | 5.0 GB |")
+
+
+def test_lengths_and_threads_of_the_packaged_model(docs, tmp_path):
+    results = [
+        {
+            "compute": name,
+            "seconds": seconds,
+            "threads": threads,
+            "s_per_s": cost / threads,
+            "peak_bytes": 1e9,
+        }
+        for seconds in (4.0, 60.0)
+        for threads in (1, 2)
+        for name, cost in (("float32", 0.04), ("int8", 0.02))
+    ]
+    (tmp_path / "speed.json").write_text(json.dumps(results))
+    made = docs("figure_tables").measure_mini(None, tmp_path)
+    lines = made["mini"].splitlines()
+    assert lines[0] == "| `llase_mini` | 4 s | 60 s |" and len(lines) == 6
+    cells = "| 0.020 (1.00 GB) | 0.020 (1.00 GB) |"
+    assert lines[3] == f"| `float32`, 2 threads {cells}"
+    assert made["mini_cost"] == "0.020 s/s"
+
+
+def test_streams_are_read(docs, tmp_path):
+    (tmp_path / "streams.txt").write_text(
+        "(1.0, 0.5, 0.04): latency 1.52 s, window 50 ms (at most 61), "
+        "0.050 s/s, (a) 3.2 / 3.9 / 2.9 / 3.5 (b) 3.1 / 3.9 / 2.8 / 3.4\n"
+    )
+    made = docs("figure_tables").measure_streams(tmp_path, tmp_path)
+    assert made["streams"].splitlines()[2] == (
+        "| 1 s, 0.5 s | 1.52 s | 50 ms | 0.050 "
+        "| 3.2 / 3.9 / 2.9 / 3.5 | 3.1 / 3.9 / 2.8 / 3.4 |"
+    )
+
+
+def test_a_plan_follows_from_what_was_measured(figures, kept):
+    """Core-hours and days, by hand."""
+    cost = "| `bfloat16` | 0.231 | 2.2 GB |"
+    assert cost in kept["speed_short"]
+    known = figures.known(kept | {"mini_cost": "0.05 s/s"})
+    assert "| `llase_mini`, float32 | 0.050 | 10,000 | 1.6 |" in known["plan"]
+    assert "| `llase`, bfloat16 | 0.231 | 46,200 | 7.5 |" in known["plan"]
+    assert "| days on 256 cores | 1.6 | 7.5 |" in known["plan_short"]
+    assert "| 1 GB | 8.7 h | 52 min | 4.0 h | 11,500 |" in known["plan_shards"]
+    assert known["plan_core_mb"] == "0.32 MB/s"
 
 
 def test_the_address_is_that_of_setup(docs, kept):
