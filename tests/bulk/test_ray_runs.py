@@ -7,7 +7,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from remote_runs import (
     assert_same,
     lines,
@@ -176,6 +178,27 @@ def test_s3(two_nodes, bucket, enhance, alone):
     for name, record in known.items():
         assert record.input.startswith(f"{bucket}/in/")
         assert record.status == alone[1][name].status
+
+
+@pytest.mark.slow
+def test_rates_and_highs_are_kept(two_nodes, enhance, tmp_path):
+    """What workers write has the input's rate, sample for sample."""
+    rates = {"a": 44100, "b": 48000, "c": 22050}
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for name, rate in rates.items():
+        wav = 0.1 * rng.standard_normal(rate)
+        soundfile.write(tmp_path / "in" / f"{name}.wav", wav, rate)
+    files = str(tmp_path / "in"), "--keep-rate", "--keep-highs"
+    assert enhance(*files, "--output", str(tmp_path / "here")) == 0
+    assert enhance(*files, "--output", str(tmp_path / "there"), *RAY) == 0
+    for name, rate in rates.items():
+        expected, _ = soundfile.read(tmp_path / "here" / f"{name}.wav")
+        wav, kept = soundfile.read(tmp_path / "there" / f"{name}.wav")
+        assert (len(wav), kept) == (rate, rate)
+        assert abs(wav - expected).max() <= 1 / 32768
+        highs = abs(np.fft.rfft(wav))[9000:] if rate > 22050 else np.ones(1)
+        assert highs.mean() > 0.1
 
 
 def test_refusals(two_nodes, tiny_folder, enhance, hdfs, tmp_path, capsys):
