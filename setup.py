@@ -58,6 +58,7 @@ setup(
     package_dir={"speechbrain_llase.hparams": "hparams"},
     package_data={
         "speechbrain_llase.evaluation": ["*.csv"],
+        "speechbrain_llase.export": ["web/*"],
         "speechbrain_llase.hparams": ["*/*"],
     },
     include_package_data=False,

@@ -15,6 +15,7 @@ from speechbrain_llase.cli.common import (
     refuse,
     say,
 )
+from speechbrain_llase.cli.export import export
 
 HELP = """\
 Open a page in the browser: upload or record noisy speech, enhance it, listen
@@ -29,12 +30,15 @@ examples:
   speechbrain-llase demo --source llase_mini models/llase --port 8000
   speechbrain-llase demo --host 0.0.0.0 --users users.txt
       for other computers; users.txt has lines name:password
+  speechbrain-llase demo --static page && python -m http.server -d page
+      a page for any host of files: it enhances in the visitor's browser
 
 The models are loaded when the page starts; visitors choose among these only,
 since a model's YAML can run any code: name only those you trust.
 
-exit codes: 0 ended by Ctrl-C or SIGTERM, 2 could not begin, 130 interrupted
-while the models were loaded.
+exit codes: 0 ended by Ctrl-C or SIGTERM, or written by --static, 1 the model
+cannot be exported, 2 could not begin, 130 interrupted while the models were
+loaded.
 """
 
 
@@ -83,6 +87,21 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--open", action="store_true", help="open it in the browser")
     add(
+        "--static",
+        type=Path,
+        metavar="DIR",
+        help="write a page into a new or empty folder instead, for one model:"
+        " any host can serve it, and it runs on the visitor's own device"
+        " (needs the extra [export])",
+    )
+    add(
+        "--onnxruntime-web",
+        type=Path,
+        metavar="FILE",
+        help="with --static: onnxruntime-web as `npm pack` gives it; without,"
+        " it is fetched from npm's registry (33 MB)",
+    )
+    add(
         "--users",
         type=Path,
         metavar="FILE",
@@ -123,6 +142,8 @@ def port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase demo`; return the exit code."""
+    if args.static:
+        return write_static(args)
     if find_spec("gradio") is None:
         return refuse(
             'the page needs Gradio: pip install "speechbrain_llase[demo]"'
@@ -154,6 +175,27 @@ def run(args: argparse.Namespace) -> int:
             return 130
         finally:  # a second Ctrl-C ends no cleaning up
             server.ignore_signals()
+
+
+def write_static(args: argparse.Namespace) -> int:
+    """Export a model with a page around it; return the exit code."""
+    from speechbrain_llase.export.web_page import write_page
+
+    if len(args.source) > 1:
+        return refuse(
+            f"--static takes one model; {len(args.source)} were given "
+            f"({', '.join(args.source)}): write a folder for each"
+        )
+    (source,) = args.source
+    package = args.onnxruntime_web
+    if package and not package.is_file():
+        return refuse(f"--onnxruntime-web: there is no file {package}")
+    code = export(
+        source, args.static, add=lambda folder: write_page(folder, package)
+    )
+    if code == 0:
+        print(f"python -m http.server --directory {args.static}")
+    return code
 
 
 def open_page(args: argparse.Namespace, folder: Path, place: dict) -> int:

@@ -1,7 +1,9 @@
 """`speechbrain-llase export`: a model that runs without PyTorch."""
 
 import argparse
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 from speechbrain_llase.cli.common import (
     add_command,
@@ -51,6 +53,19 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase export`; return the exit code."""
+    code = export(args.source, args.output, args.generative)
+    if code == 0:
+        print(f"python {args.output}/enhance.py noisy.wav enhanced.wav")
+    return code
+
+
+def export(
+    source: str,
+    output: Path,
+    generative: float | None = None,
+    add: Callable[[Path], None] = lambda folder: None,
+) -> int:
+    """Export a model into a new folder, after `add`; return the exit code."""
     if not all(map(find_spec, NEEDED)):
         return refuse(
             "exporting needs onnx, onnxscript and onnxruntime: pip install "
@@ -61,12 +76,11 @@ def run(args: argparse.Namespace) -> int:
     from speechbrain_llase.pretrained.convert import new_folder
 
     try:
-        with new_folder(args.output) as folder:
+        with new_folder(output) as folder:
+            add(folder)
+            say(f"exporting {source}: a minute or two")
             model = load_enhancer(
-                args.source,
-                device="cpu",
-                compute="float32",
-                generative=args.generative,
+                source, device="cpu", compute="float32", generative=generative
             )
             export_model(model, folder)
     except FileExistsError as err:
@@ -74,5 +88,4 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, RuntimeError, KeyError, ValueError) as err:
         say(f"error: {one_line(err)}")
         return 1
-    print(f"python {args.output}/enhance.py noisy.wav enhanced.wav")
     return 0

@@ -2,7 +2,8 @@
 
 `networks.py` writes the files, over `real_spectra.py`; `folder.py` adds what
 else is needed. `enhance.py` runs them with numpy and onnxruntime alone: it is
-copied beside the files, and imports nothing of the package.
+copied beside the files, and imports nothing of the package. `web_page.py` adds a
+page that runs them in a browser (`web/`).
 
 May import inference, and what it may import in turn.
 """

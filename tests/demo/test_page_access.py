@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from axe import axe_script
+from axe import axe_findings
 from page_driver import CHROMIUM, Visitor, browser, page
 
 NOISY = Path(__file__).parents[2] / "examples" / "noisy.wav"
-SERIOUS = ("serious", "critical")
 PHONE = {"width": 375, "height": 667}
 
 pytest.importorskip("gradio")
@@ -42,15 +41,7 @@ def visitor(request, chromium, address):
 def findings(visitor):
     """What axe-core calls serious on the page as it is."""
     visitor.tab.wait_for_timeout(1000)  # colours fade in
-    visitor.tab.evaluate(axe_script())
-    found = visitor.tab.evaluate("() => axe.run(document)")
-    assert len(found["passes"]) > 20
-    return [
-        f"{one['id']}: {node['html'][:120]}"
-        for one in found["violations"]
-        for node in one["nodes"]
-        if one["impact"] in SERIOUS
-    ]
+    return axe_findings(visitor.tab)
 
 
 def test_axe_finds_what_is_wrong(visitor):

@@ -1,8 +1,12 @@
 """Exported networks give what PyTorch gives, without PyTorch."""
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,11 @@ WITHOUT_TORCH = (
     "['torch', 'speechbrain', 'speechbrain_llase', 'soundfile']);"
     "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
+LIGHT = """canvas => {
+    const {width, height} = canvas;
+    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
+    return data.filter((x, k) => k % 4 === 0 && x > 128).length;
+}"""  # how many points of a picture are light
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +137,99 @@ def test_windows_are_those_of_the_package(zero_row):
             first, last = window["kept"].start, window["kept"].stop
             kept = rows[first // HOP_LENGTH : last // HOP_LENGTH]
             assert kept == own.kept(rows) and window["right"] == own.right
+
+
+@pytest.fixture
+def tab(folder, tmp_path):
+    """A browser's tab with the page around the exported model."""
+    pytest.importorskip("playwright")
+    from npm import npm_package
+    from page_driver import CHROMIUM, browser
+
+    from speechbrain_llase.export import web_page
+
+    if not CHROMIUM:
+        pytest.skip("no Chromium is here")
+    version = web_page.NPM_PACKAGE.removesuffix(".tgz").rpartition("-")[2]
+    package = npm_package("onnxruntime-web", version, web_page.SHA512)
+    pages = shutil.copytree(folder, tmp_path / "page")
+    web_page.write_page(pages, package)
+    handler = partial(SimpleHTTPRequestHandler, directory=pages)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with browser() as chromium:
+            tab = chromium.new_page(viewport={"width": 375, "height": 667})
+            tab.fetched = []
+            tab.on("request", lambda request: tab.fetched.append(request.url))
+            tab.address = f"http://127.0.0.1:{server.server_port}/"
+            tab.goto(tab.address)
+            yield tab
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_page_enhances_in_the_browser(tab, exported, tmp_path):
+    """As Python does, in two windows; nothing is sent, all can be read."""
+    from axe import axe_findings
+
+    noisy = np.tile(clips()["speech"], 2)[: 12 * 16000]
+    soundfile.write(tmp_path / "noisy.wav", noisy, 16000)
+    noisy = soundfile.read(tmp_path / "noisy.wav", dtype="float32")[0]
+    tab.set_input_files("#file", str(tmp_path / "noisy.wav"))
+    tab.click("#go")
+    done = tab.locator("#status").get_by_text("real-time factor")
+    done.wait_for(timeout=300_000)
+    assert "12.0 s of audio in" in tab.inner_text("#status")
+    with tab.expect_download() as download:
+        tab.click("#download")
+    download.value.save_as(tmp_path / "found.wav")
+    found, rate = soundfile.read(tmp_path / "found.wav", dtype="float32")
+    assert rate == 16000 and found.shape == noisy.shape
+    assert np.abs(found - exported(noisy)).max() < 1e-3
+    for picture in ("#before-picture", "#after-picture"):
+        assert tab.eval_on_selector(picture, LIGHT) > 1000
+    allowed = (tab.address, "blob:", "data:")
+    assert all(url.startswith(allowed) for url in tab.fetched)
+    assert axe_findings(tab) == []
+    words = tmp_path / "words.wav"
+    words.write_text("no sound")
+    tab.set_input_files("#file", str(words))
+    tab.click("#go")
+    tab.locator("#status").get_by_text("This did not work").wait_for()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--source a b --static new", "--static takes one model; 2 were given"),
+        ("--static new --onnxruntime-web x", "there is no file x"),
+        ("--static full", "full is there already"),
+    ],
+)
+def test_a_page_that_cannot_be_written(
+    tmp_path, monkeypatch, capsys, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    assert main(["demo", *words.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_another_package_is_refused(tmp_path, monkeypatch, capsys):
+    """Nothing is written; what npm cannot give is asked for."""
+    monkeypatch.chdir(tmp_path)
+    Path("other.tgz").write_bytes(b"of another version")
+    given = ["demo", "--static", "new"]
+    assert main([*given, "--onnxruntime-web", "other.tgz"]) == 1
+    assert "This is not onnxruntime-web-1" in capsys.readouterr().err
+    monkeypatch.setattr(
+        "speechbrain_llase.export.web_page.ADDRESS", "http://127.0.0.1:9/x"
+    )
+    assert main(given) == 1
+    said = capsys.readouterr().err
+    assert "cannot be read" in said and "name the file by" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["other.tgz"]
 
 
 @pytest.mark.slow
