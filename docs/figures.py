@@ -5,7 +5,7 @@ and Chromium:
 
     python docs/figures.py              # some ten minutes
     python docs/figures.py --only clip  # one group
-    python docs/figures.py --data DATA --work FOLDER  # hours: tables, too
+    python docs/figures.py --data DATA --work FOLDER  # tables, too: hours
 
 DATA is the folder of the recipe of llase_mini. Outputs of long programs are
 kept in FOLDER, below the hash of the weights; what lies there is not made again.
@@ -36,7 +36,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from figure_tables import NEED_DATA, plan
+from figure_tables import NEED_DATA, TABLES, plan
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "figures.json"
@@ -59,8 +59,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = (args.work or Path(folder)).resolve() / hash_of_weights()[:8]
         for name in args.only or GROUPS:
-            if name in NEED_DATA and not args.data:
-                print(f"{name} is left out: it needs --data")
+            if name in TABLES and not (args.data or args.only):
+                print(f"{name} is left out; with --data it is made, too")
                 continue
             print(f"{name} ...", flush=True)
             place = work / name
@@ -81,7 +81,10 @@ def parse(groups: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=groups, default=[])
     parser.add_argument("--data", type=Path, help="recordings of the recipe")
     parser.add_argument("--work", type=Path, help="folder that keeps outputs")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if NEED_DATA.intersection(args.only) and not args.data:
+        parser.error(f"give --data: {', '.join(sorted(NEED_DATA))} need it")
+    return args
 
 
 def write(page: Path, text: str) -> None:

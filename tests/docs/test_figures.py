@@ -138,6 +138,14 @@ def test_streams_are_read(docs, tmp_path):
     )
 
 
+@pytest.mark.parametrize("group", ["streams", "peers", "guard"])
+def test_recordings_are_asked_for(figures, monkeypatch, capsys, group):
+    monkeypatch.setattr("sys.argv", ["figures.py", "--only", group])
+    with pytest.raises(SystemExit):
+        figures.main()
+    assert "give --data" in capsys.readouterr().err
+
+
 def test_a_plan_follows_from_what_was_measured(figures, kept):
     """Core-hours and days, by hand."""
     cost = "| `bfloat16` | 0.231 | 2.2 GB |"
