@@ -138,6 +138,40 @@ def test_streams_are_read(docs, tmp_path):
     )
 
 
+def test_systems_of_several_runs_stand_in_one_table(docs, tmp_path):
+    for folder, value in (("selm", 1.0), ("llase_g1", 2.0)):
+        figure = {"mean": value, "low": 0.5, "high": 2.5, "num": 6}
+        rows = {x: {"OVRL": figure} for x in ("noisy", "enhanced", "clean")}
+        (tmp_path / folder).mkdir()
+        text = json.dumps({"summary": rows})
+        (tmp_path / folder / "summary.json").write_text(text)
+    made = docs("figure_tables").measure_published(tmp_path, tmp_path)
+    names = [x.split("|")[1].strip() for x in made["published"].splitlines()]
+    assert names == ["", "---", "noisy", "SELM", "LLaSE-G1", "clean"]
+    assert "| SELM | 1.00 (0.50 to 2.50) |" in made["published"]
+
+
+def test_the_guards_tables_are_read(docs, tmp_path, monkeypatch):
+    """The means of each set, and the curve of what the guard watches."""
+    tables = docs("figure_tables")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "guard.png").write_bytes(b"picture")
+    (tmp_path / "guard_curve.md").write_text(
+        "\ndns: 6 clips\n\n| | OVRL |\n|---|---|\n| noisy | 2 |\n\n"
+        "| watched | passed |\n|---|---|\n| gain of DNSMOS, low | 0% |\n"
+        "| entropy, low | 0% |\n\nrooms: 2 clips\n\n| | OVRL |\n"
+    )
+    assert tables.measure_guard(tmp_path, tmp_path) == {
+        "guard_dns": "| | OVRL |\n|---|---|\n| noisy | 2 |",
+        "guard_dns_gain": (
+            "| watched | passed |\n|---|---|\n| gain of DNSMOS, low | 0% |"
+        ),
+        "guard_rooms": "| | OVRL |",
+    }
+    assert (tmp_path / "docs" / "guard.png").read_bytes() == b"picture"
+
+
 @pytest.mark.parametrize("group", ["streams", "peers", "guard"])
 def test_recordings_are_asked_for(figures, monkeypatch, capsys, group):
     monkeypatch.setattr("sys.argv", ["figures.py", "--only", group])
