@@ -99,6 +99,14 @@ class TaskMixer(NoiseMixer):
         self.loss = check_range("loss", loss)
         self.burst = check_range("burst", burst)
         self.bad_loss = check_share("bad_loss", bad_loss)
+        if (
+            not 0 <= self.loss[0] <= self.loss[1] < bad_loss
+            or self.burst[0] < 1
+        ):
+            raise ValueError(
+                f"loss={self.loss} must lie in [0, bad_loss={bad_loss}), and "
+                f"burst={self.burst} be at least 1 packet."
+            )
         self._check_tasks()
 
     def _check_tasks(self):

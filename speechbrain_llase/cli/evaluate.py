@@ -201,10 +201,19 @@ def read_settings(args: argparse.Namespace):
 def leave_out(args: argparse.Namespace, settings):
     """Leave out what cannot be measured for want of a package, and say so.
 
-    An ImportError if such a measure was asked for by name.
+    An ImportError if such a measure was asked for by name, a ValueError if one
+    was that these files or this task do not have.
     """
     from speechbrain_llase.evaluation.scoring import find_missing
 
+    known = {*settings.wanted, *args.without}
+    unfit = [x for x in args.measures or () if x not in known]
+    if unfit:
+        raise ValueError(
+            f"{', '.join(unfit)} cannot be measured: {', '.join(AGAINST_CLEAN)} "
+            "need --clean, plcmos is of --task plc, aecmos and erle of "
+            "--task aec."
+        )
     missing = find_missing(settings)
     asked = set(args.measures or ())
     asked |= {"words"} if args.asr != DEFAULT_ASR else set()

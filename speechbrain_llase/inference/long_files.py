@@ -56,7 +56,7 @@ def enhance_blocks(
             stack.enter_context(spooled(*read, stages.hparams.sample_rate))
             for read in (
                 (path, taken),
-                *((x, Taken()) for x in stages.references),
+                *((x, Taken()) for x in stages.references_of(1)),
             )
         )
         reference = stages.beside(noisy, others[0]) if others else None

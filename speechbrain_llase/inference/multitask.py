@@ -5,6 +5,7 @@ window. In a pass after the first, the model hears its own output, as 16-bit
 numbers, for the script puts it into a file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from speechbrain_llase.dataio.audio_reader import read_blocks
 from speechbrain_llase.dataio.sample_buffer import SampleSpool, SpeakerSpools
 from speechbrain_llase.inference.confidence import Posterior
 from speechbrain_llase.inference.references import (
+    AtPeak,
     Enrolment,
     Inputs,
     Loopback,
@@ -33,7 +35,7 @@ from speechbrain_llase.lobes.multitask_lm import MultitaskLM, OneHead
 from speechbrain_llase.processing.delay import Samples, find_delay
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 from speechbrain_llase.processing.packet_loss import keep_received
-from speechbrain_llase.processing.signal_processing import fit_length, to_peak
+from speechbrain_llase.processing.signal_processing import fit_length
 
 FULL_SCALE = 32768  # of 16 bits
 
@@ -80,13 +82,18 @@ class MultitaskStages(Stages):
             raise ValueError(
                 f"task={name!r} is not known; choose one of {', '.join(TASKS)}."
             )
-        refined = self.refines and name not in LIKE_ENHANCEMENT
-        if not isinstance(lm, MultitaskLM) or self.joined or refined:
+        if not isinstance(lm, MultitaskLM) or self.joined:
             raise ValueError(
-                "Tasks need a MultitaskLM as token_lm, context_from: own and, "
-                f"but for {' and '.join(LIKE_ENHANCEMENT)}, no refiner; this "
-                f"model has {type(lm).__name__}, {hparams.context_from} and "
-                f"{', '.join(mods)}. Load llase_g1, or take EnhanceLLaSE."
+                "This model enhances and has no other task: those need a "
+                "MultitaskLM as token_lm and context_from: own, and here are "
+                f"{type(lm).__name__} and {hparams.context_from}. Load "
+                "llase_g1, or take EnhanceLLaSE."
+            )
+        if self.refines and name not in LIKE_ENHANCEMENT:
+            raise ValueError(
+                "A refiner brings the output near to the input, which "
+                f"task={name} must not; it is for "
+                f"{' and '.join(LIKE_ENHANCEMENT)}. Leave refine out."
             )
         if name != "se":  # talkers that are not wanted, lost packets
             self.follows = self.keeps_level = False
@@ -121,22 +128,27 @@ class MultitaskStages(Stages):
     ) -> list[torch.Tensor | Inputs]:
         """Cut files into windows, with what is heard beside each."""
         windows = super().cut(noisy, plans)
-        if not self.references:
+        references = self.references_of(len(noisy))
+        if not references:
             return windows
-        if len(self.references) != len(noisy):
-            raise ValueError(
-                f"There are {len(noisy)} mixtures and {len(self.references)} "
-                "references; pass one for each."
-            )
         heard = []
-        for wav, plan, source in zip(
-            noisy, plans, self.references, strict=True
-        ):
+        for wav, plan, source in zip(noisy, plans, references, strict=True):
             if plan:
                 reference = self.beside(wav, source)
                 sizes = self.context, self.reach, len(wav)
                 heard += [reference(*x) for x in window_spans(plan, *sizes)]
         return list(map(Inputs, windows, heard))
+
+    def references_of(self, count: int) -> Sequence[torch.Tensor | str]:
+        """Give what is heard beside so many files; a ValueError for others."""
+        heard, given = self.task.reference, len(self.references)
+        if given != (count if heard else 0):
+            raise ValueError(
+                f"task={self.task_name} hears {heard or 'nothing'} beside a "
+                f"mixture: there are {count} mixtures and {given} references; "
+                f"pass {'one for each' if heard else 'none'}."
+            )
+        return self.references
 
     def beside(self, noisy: Samples, source: Samples | str) -> Reference:
         """Make a reference of a wave, or of a file that is read whole."""
@@ -144,7 +156,7 @@ class MultitaskStages(Stages):
             rate = self.hparams.sample_rate
             source = torch.cat(list(read_blocks(source, rate)))
         if self.normalises:
-            source = to_peak(source[:].float())
+            source = AtPeak(source)
         if self.task.reference == "enrolment":
             return Enrolment(source)
         delay = find_delay(noisy, source) if self.aligns else None

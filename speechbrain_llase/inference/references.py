@@ -28,12 +28,33 @@ class Inputs:
         return len(self.mixture)
 
 
+class AtPeak:
+    """A wave (T,) divided by its peak, part by part, as `to_peak` has it whole.
+
+    Example
+    -------
+    >>> AtPeak(torch.tensor([0.0, -0.5, 0.25]))[1:]
+    tensor([-1.0000,  0.5000])
+    """
+
+    def __init__(self, wav: Samples):
+        self.wav = wav
+        spooled = getattr(wav, "peak", None)  # of a SampleSpool
+        self.peak = float(wav.abs().max()) if spooled is None else spooled
+
+    def __len__(self) -> int:
+        return len(self.wav)
+
+    def __getitem__(self, part: slice) -> torch.Tensor:
+        return self.wav[part].float() / (self.peak or 1)
+
+
 class Loopback:
     """What the loudspeaker plays, moving along with the microphone's windows.
 
     Arguments
     ---------
-    wav : torch.Tensor or SampleSpool
+    wav : torch.Tensor, SampleSpool or AtPeak
         (T,) at 16 kHz. Where it ends before the microphone, windows have less
         of it, or nothing.
     delay : int
@@ -60,7 +81,7 @@ class Enrolment:
 
     Arguments
     ---------
-    wav : torch.Tensor or SampleSpool
+    wav : torch.Tensor, SampleSpool or AtPeak
         (T,) at 16 kHz.
 
     Raises

@@ -87,7 +87,6 @@ class Stages:
         check_choice("hears", hears, LEVEL_SOURCES)
         self.hears_speech = hears == "speech"
         self.divides_by_peak = True  # files, before anything else
-        self.references = ()  # what is heard beside files, if anything is
         self.hears_reference = False
         self.conceals = False  # whether lost packets are looked for
         self.told = {}  # settings that a run is described by, beside hparams
@@ -131,6 +130,10 @@ class Stages:
                 f"crossfade_s={own.crossfade_s} between 0 and window_s."
             )
         self.crossfade = round(own.crossfade_s * own.sample_rate)
+
+    def references_of(self, count: int) -> tuple:
+        """Give what is heard beside so many files: nothing."""
+        return ()
 
     def having(self, learns: bool = False, **settings) -> "Stages":
         """Give the same stages with other settings; None keeps the model's.

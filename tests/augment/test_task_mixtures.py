@@ -189,6 +189,9 @@ def test_refusals(entries):
             TaskMixer([], [], given, task, **QUIET)
     with pytest.raises(ValueError, match="echo_db"):
         TaskMixer([], [], entries, "aec", echo_db=(3, 1), **QUIET)
+    for lost in ({"loss": (0.5, 0.95)}, {"burst": (0.5, 2)}):
+        with pytest.raises(ValueError, match="burst=.* at least 1 packet"):
+            TaskMixer([], [], entries, "plc", **lost, **QUIET)
 
 
 def test_an_echo_that_comes_after_the_end_adds_nothing():

@@ -69,6 +69,8 @@ def test_echo_from_the_command_line(write, tmp_path, capsys):
     command += ["--measures", "aecmos", "erle"]
     assert main([*command, "--task", "aec"]) == 2
     assert "go together" in capsys.readouterr().err
+    assert main([*command, "--task", "plc"]) == 2
+    assert "aecmos, erle cannot be measured" in capsys.readouterr().err
     command += ["--task", "aec", "--reference", str(tmp_path / "far")]
     assert main(command) == 0
     said = capsys.readouterr().out

@@ -236,7 +236,7 @@ def test_a_delayed_loopback_is_aligned(load_g1, waves):
 # -- what is refused ------------------------------------------------------------
 
 
-def test_refusals(load_g1, g1, waves, tiny_folder):
+def test_refusals(load_g1, g1, waves, tiny_folder, tmp_path):
     """A line says what was given, and what to do."""
     mixture = waves["mixture"][None]
     for settings, said in (
@@ -250,7 +250,7 @@ def test_refusals(load_g1, g1, waves, tiny_folder):
     ):
         with pytest.raises(ValueError, match=said):
             g1.predict_tokens(mixture, **settings)
-    with pytest.raises(ValueError, match="this model has TokenLM"):
+    with pytest.raises(ValueError, match="here are TokenLM and joined"):
         LLaSEG1.from_hparams(tiny_folder, run_opts={"device": "cpu"})
     model = load_g1()
     model.guard = Guard(enabled=True, mix=0.5)
@@ -259,6 +259,15 @@ def test_refusals(load_g1, g1, waves, tiny_folder):
         model.separate_batch(mixture)
     with pytest.raises(ValueError, match="A stream has one input"):
         g1.doing("ss").stream()
+    for task, beside, said in (
+        ("aec", [], "hears loopback beside a mixture: there are 1 mixtures"),
+        ("plc", [mixture[0]], "hears nothing beside a mixture"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            g1.doing(task, beside).enhance_batch(mixture)
+    soundfile.write(tmp_path / "a.wav", mixture[0].numpy(), 16000)
+    with pytest.raises(ValueError, match="0 references; pass one for each"):
+        g1.doing("tse").stream_file(tmp_path / "a.wav", tmp_path / "b.wav")
 
 
 def test_a_refiner_of_what_is_like_its_input(load_g1, g1, waves):
@@ -267,7 +276,9 @@ def test_a_refiner_of_what_is_like_its_input(load_g1, g1, waves):
     found = refined.enhance_batch(mixture)
     assert found.shape == mixture.shape and found.isfinite().all()
     assert not torch.allclose(found, g1.enhance_batch(mixture), atol=1e-3)
-    with pytest.raises(ValueError, match="but for se and plc, no refiner"):
+    with pytest.raises(
+        ValueError, match="task=ss must not; it is for se and plc"
+    ):
         refined.separate_batch(mixture)
 
 
