@@ -27,6 +27,8 @@ def data(tmp_path_factory) -> Path:
     script = runpy.run_path(str(RECIPE / "start_tasks.py"))
     given = ["--clean", str(folder / "data/clean/train")]
     assert script["main"]([*given, str(folder / "base")]) == 0
+    with pytest.raises(SystemExit):  # never over a folder that is there
+        script["main"]([*given, str(folder / "base")])
     return folder
 
 

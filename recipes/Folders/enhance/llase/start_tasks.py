@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clean", type=Path, required=True, help="speech")
     parser.add_argument("output", type=Path, help="the new model folder")
     args = parser.parse_args(arguments)
+    if args.output.exists():
+        parser.error(f"{args.output} is there already; name a new folder")
     model = EnhanceLLaSE.from_hparams(
         "llase_mini", run_opts={"device": "cpu"}, overrides={"hears": "peak"}
     )
