@@ -162,6 +162,8 @@ def check_python(arguments: list[str], folder: Path) -> None:
     arguments = [word for word in arguments[1:] if word != "..."]
     known = options_of(program)
     if not known and arguments and arguments[0].endswith(".yaml"):
+        if re.match(r"[A-Z]{3,}/", arguments[0]):
+            return  # in a folder of the reader's
         check_recipe(program.parent / arguments[0], arguments[1:])
         return
     for word in arguments:
