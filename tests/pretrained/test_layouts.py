@@ -81,7 +81,12 @@ def test_names_do_not_matter(files, golden, tmp_path):
 
 @pytest.mark.parametrize(
     "codec, wavlm",
-    zip([*layouts.CODEC, layouts.SAVED_AGAIN], itertools.cycle(layouts.WAVLM)),
+    [
+        *zip(
+            [*layouts.CODEC, layouts.SAVED_AGAIN],
+            itertools.cycle(layouts.WAVLM),
+        )
+    ],
 )
 def test_dimensions_are_read_from_every_layout(files, tmp_path, codec, wavlm):
     """A folder converted from any of them holds the same tensors."""

@@ -161,7 +161,7 @@ def test_refiner_learns_on(run, work, capsys):
 
 
 @pytest.mark.parametrize(
-    "row", {row["Script_file"]: row for row in TRAININGS}.values(), ids=named
+    "row", [*{row["Script_file"]: row for row in TRAININGS}.values()], ids=named
 )
 def test_debug_flag(row, run):
     """--debug runs two batches of two epochs, with every script."""

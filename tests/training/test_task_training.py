@@ -145,16 +145,7 @@ def only_enhances(data):
     return train(data, "se")
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        "aec",
-        *(
-            pytest.param(x, marks=pytest.mark.slow)
-            for x in ("plc", "tse", "ss")
-        ),
-    ],
-)
+@pytest.mark.parametrize("task", ["aec", "plc", "tse", "ss"])
 def test_a_task_is_learned(data, only_enhances, task):
     """The loss falls below that of enhancement, by what is heard beside."""
     brain = train(data, task)
