@@ -260,7 +260,7 @@ def write_networks(stages: Stages, folder: Path) -> list[str]:
     with laid_out(stages), exporter_is_quiet():
         bar = tqdm(examples(stages), unit=" networks", disable=None)
         for name, stage, x in bar:
-            bar.set_description(name)
+            bar.set_postfix_str(name)
             stage(x)  # what is constant is kept
             program = torch.onnx.export(
                 stage,
