@@ -92,7 +92,8 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write a page into a new or empty folder instead, for one model:"
         " any host can serve it, and it runs on the visitor's own device"
-        " (needs the extra [export])",
+        " (needs the extra [export]; of the other options only --source and"
+        " --generative count)",
     )
     add(
         "--onnxruntime-web",
@@ -144,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase demo`; return the exit code."""
     if args.static:
         return write_static(args)
+    if args.onnxruntime_web:
+        return refuse("--onnxruntime-web is for --static DIR; name both")
     if find_spec("gradio") is None:
         return refuse(
             'the page needs Gradio: pip install "speechbrain_llase[demo]"'
@@ -191,7 +194,10 @@ def write_static(args: argparse.Namespace) -> int:
     if package and not package.is_file():
         return refuse(f"--onnxruntime-web: there is no file {package}")
     code = export(
-        source, args.static, add=lambda folder: write_page(folder, package)
+        source,
+        args.static,
+        args.generative,
+        add=lambda folder: write_page(folder, package),
     )
     if code == 0:
         print(f"python -m http.server --directory {args.static}")

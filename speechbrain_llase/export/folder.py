@@ -17,7 +17,7 @@ PROGRAM = "enhance.py"  # the runtime, of which a copy lies in the folder
 
 
 def export_model(enhancer: "EnhanceLLaSE", folder: Path) -> None:
-    """Write a model's networks, settings and runtime into an empty folder.
+    """Write a model's networks, settings and runtime into a folder.
 
     Arguments
     ---------

@@ -33,7 +33,7 @@ def write_page(folder: Path, package: Path | None = None) -> None:
     Arguments
     ---------
     folder : Path
-        What `export_model` has filled; gets `index.html` and what it needs.
+        That of `export_model`; gets `index.html` and what it needs.
     package : Path, optional
         The npm package onnxruntime-web, where it was fetched before; None
         fetches it (33 MB).

@@ -203,6 +203,7 @@ def test_a_page_enhances_in_the_browser(tab, exported, tmp_path):
     [
         ("--source a b --static new", "--static takes one model; 2 were given"),
         ("--static new --onnxruntime-web x", "there is no file x"),
+        ("--onnxruntime-web x", "is for --static DIR; name both"),
         ("--static full", "full is there already"),
     ],
 )
@@ -214,6 +215,18 @@ def test_a_page_that_cannot_be_written(
     (tmp_path / "full" / "mine").touch()
     assert main(["demo", *words.split()]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_knob_reaches_the_export(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "speechbrain_llase.cli.demo.export",
+        lambda *args, add: given.append(args) or 1,
+    )
+    output = tmp_path / "page"
+    words = ["demo", "--static", str(output), "--generative", "0.25"]
+    assert main(words) == 1
+    assert given == [("llase_mini", output, 0.25)]
 
 
 def test_another_package_is_refused(tmp_path, monkeypatch, capsys):
