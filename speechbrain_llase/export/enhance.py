@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+LEAST_KEPT = 0.5  # of the energy that the mean of unlike channels would have
+
 
 class ExportedModel:
     """Networks in a folder, run window by window.
@@ -118,7 +120,7 @@ def join_windows(
 
 
 def read_wave(path: Path, rate: int) -> np.ndarray:
-    """Read a file, its channels averaged: float32 (T,)."""
+    """Read a file, its channels as one: float32 (T,)."""
     try:
         with wave.open(str(path)) as file:
             found, width = file.getframerate(), file.getsampwidth()
@@ -133,7 +135,16 @@ def read_wave(path: Path, rate: int) -> np.ndarray:
             f"{path} has {found} Hz; the networks take {rate}. Convert it: "
             f"ffmpeg -i {path} -ar {rate} converted.wav"
         )
-    return samples.mean(1).astype(np.float32)
+    return mix_channels(samples).astype(np.float32)
+
+
+def mix_channels(samples: np.ndarray) -> np.ndarray:
+    """Average channels (T, C); where they cancel, take the strongest: (T,)."""
+    mean, energies = samples.mean(1), np.square(samples).sum(0)
+    kept = np.square(mean).sum() * len(energies)  # of unlike ones: their mean
+    if kept < LEAST_KEPT * energies.mean():
+        return samples[:, energies.argmax()]
+    return mean
 
 
 def read_other(path: Path, reason: Exception) -> tuple[np.ndarray, int]:

@@ -121,6 +121,21 @@ def test_transforms_are_those_of_torch(size):
     assert kept < size * size / 3
 
 
+def test_channels_that_cancel_are_not_averaged():
+    from speechbrain_llase.export.enhance import mix_channels
+
+    one, two = np.random.default_rng(0).standard_normal((2, 1000))
+    for other, wanted in (
+        (one, one),
+        (two, (one + two) / 2),
+        (0 * one, one / 2),
+        (-0.5 * one, one),
+        (-2 * one, -2 * one),
+    ):
+        assert np.allclose(mix_channels(np.stack([one, other], 1)), wanted)
+    assert np.array_equal(mix_channels(one[:, None]), one)
+
+
 @pytest.mark.parametrize("zero_row", [True, False])
 def test_windows_are_those_of_the_package(zero_row):
     from speechbrain_llase.export.enhance import place_windows
@@ -173,8 +188,9 @@ def test_a_page_enhances_in_the_browser(tab, exported, tmp_path):
     from axe import axe_findings
 
     noisy = np.tile(clips()["speech"], 2)[: 12 * 16000]
-    soundfile.write(tmp_path / "noisy.wav", noisy, 16000)
-    noisy = soundfile.read(tmp_path / "noisy.wav", dtype="float32")[0]
+    both = np.stack([noisy, -0.5 * noisy], 1)  # the mean would cancel
+    soundfile.write(tmp_path / "noisy.wav", both, 16000)
+    noisy = soundfile.read(tmp_path / "noisy.wav", dtype="float32")[0][:, 0]
     tab.set_input_files("#file", str(tmp_path / "noisy.wav"))
     tab.click("#go")
     done = tab.locator("#status").get_by_text("real-time factor")

@@ -4,6 +4,7 @@ const worker = new Worker("enhance.js", { type: "module" });
 const settings = fetch("settings.json").then((answer) => answer.json());
 const FRAME = 512; // samples of a spectrum
 const RANGE_DB = 70; // from black to white
+const LEAST_KEPT = 0.5; // of the energy that the mean of unlike channels has
 
 find("file").onchange = () => {
   find("go").disabled = !find("file").files.length;
@@ -33,16 +34,25 @@ find("go").onclick = async () => {
   find("go").disabled = false;
 };
 
-// What the browser can read, at the model's rate, channels averaged.
+// What the browser can read, at the model's rate, its channels as one.
 async function decode(file, rate) {
   const context = new OfflineAudioContext(1, 1, rate);
   const sound = await context.decodeAudioData(await file.arrayBuffer());
-  const mean = new Float32Array(sound.length);
-  for (let k = 0; k < sound.numberOfChannels; k += 1) {
-    const channel = sound.getChannelData(k);
-    channel.forEach((x, i) => (mean[i] += x / sound.numberOfChannels));
-  }
-  return mean;
+  const numbers = [...Array(sound.numberOfChannels).keys()];
+  return mixChannels(numbers.map((k) => sound.getChannelData(k)));
+}
+
+// As mix_channels in enhance.py: the mean, or the strongest where they cancel.
+function mixChannels(channels) {
+  const mean = new Float32Array(channels[0].length);
+  for (const channel of channels)
+    channel.forEach((x, i) => (mean[i] += x / channels.length));
+  const energy = (wav) => wav.reduce((sum, x) => sum + x * x, 0);
+  const energies = channels.map(energy);
+  const total = energies.reduce((sum, x) => sum + x, 0);
+  const kept = energy(mean) * channels.length;
+  if (kept >= (LEAST_KEPT * total) / channels.length) return mean;
+  return channels[energies.indexOf(Math.max(...energies))];
 }
 
 function enhance(samples) {
