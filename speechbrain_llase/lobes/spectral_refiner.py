@@ -47,6 +47,8 @@ class SpectralRefiner(torch.nn.Module):
         Units of the LSTM that sees all bands at once, in each direction.
     full_channels : int
         Channels of each band that it sees.
+    full_blocks : int
+        Blocks, from the first on, that have such an LSTM.
     compute : str
         What layers compute in: float32, bfloat16, int8 (here bfloat16, too)
         or auto; see precision.py. Weights and spectra stay in float32.
@@ -70,6 +72,7 @@ class SpectralRefiner(torch.nn.Module):
         num_blocks: int,
         full_size: int,
         full_channels: int,
+        full_blocks: int = 1,
         compute: str = "float32",
     ):
         super().__init__()
@@ -95,7 +98,7 @@ class SpectralRefiner(torch.nn.Module):
         for block in range(num_blocks):
             self.blocks.append(BandMixer(third, bands, band_size))
             self.blocks.append(TimeLSTM(third, time_size))
-            if block == 0:
+            if block < full_blocks:
                 full = FullBandLSTM(third, bands, full_channels, full_size)
                 self.blocks.append(full)
         self.skips = torch.nn.ModuleList(
