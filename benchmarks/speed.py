@@ -5,8 +5,9 @@ end to end, `--repeats` times after a warm-up, with a clock around each stage;
 medians are kept. On a GPU such clocks cost time, and have runs of their own.
 The floor is
 the arithmetic of a stage over the rate at which this machine multiplies
-matrices in that precision, measured in the same run. `released` is the
-released procedure on library modules (benchmarks/released.py).
+matrices in that precision, measured in the same run; the share of the limit
+is the floor over what was measured. `released` is the released procedure on
+library modules (benchmarks/released.py).
 
 Examples
 --------
@@ -14,7 +15,7 @@ Examples
   python benchmarks/speed.py --model llase_mini --seconds 4 60 1200
   python benchmarks/speed.py --compute bfloat16 --window 10 2 joined
   python benchmarks/speed.py --device cuda --compute released bfloat16 \
-      --window-batch 32 --items 32 --compile
+      --window-batch 32 --items 32 --graphs off on
 """
 
 import argparse
@@ -73,6 +74,14 @@ def parse_arguments() -> argparse.Namespace:
         "file that is streamed",
     )
     add("--compile", action="store_true", help="run_opts of that name")
+    add(
+        "--graphs",
+        nargs="+",
+        default=["on"],
+        choices=["on", "off"],
+        help="CUDA graphs on a GPU; with --items, results are compared with "
+        "those without",
+    )
     add(
         "--no-tf32",
         action="store_true",
@@ -159,19 +168,28 @@ def build(task: dict):
         settings["context_from"] = scheme
     run_opts = {"device": task["device"], "compile": task["compile"]}
     if task["model"] != "llase":
-        return EnhanceLLaSE.from_hparams(
+        model = EnhanceLLaSE.from_hparams(
             task["model"], overrides=settings, run_opts=run_opts
         )
+        return with_graphs(model, task["graphs"])
     path = Path(resolve_source("llase")) / "hyperparams.yaml"
     text = path.read_text().split("pretrainer:")[0]
     with compute.loading(task["device"]):
         hparams = load_hyperpyyaml(text, settings)
     with torch.no_grad():
         for network in hparams["modules"].values():
-            for weight in network.parameters():
+            for weight in network.to(task["device"]).parameters():
                 weight.normal_(std=0.02).add_(float(weight.dim() == 1))
             compute.filled(network)
-    return EnhanceLLaSE(hparams["modules"], hparams, run_opts)
+    model = EnhanceLLaSE(hparams["modules"], hparams, run_opts)
+    return with_graphs(model, task["graphs"])
+
+
+def with_graphs(model, wanted: str):
+    """Give the model, without CUDA graphs if they are not wanted."""
+    if wanted == "off":
+        model.stages.graphs = None
+    return model
 
 
 def time_stages(model, spent: dict[str, float]) -> None:
@@ -219,6 +237,7 @@ def measure(task: dict) -> dict:
         runs, stages = [], []
         if released or torch.device(task["device"]).type != "cpu":
             runs = [clock(work, task["device"]) for _ in range(task["repeats"])]
+        worst = None if released else graph_error(model, work)
         if not released:
             stages = run_stages(model, work, task)
         runs = runs or [sum(parts.values()) for parts in stages]
@@ -236,7 +255,20 @@ def measure(task: dict) -> dict:
         "first_s": first_s,
         "rate": matrix_rate(task["compute"], task["device"], windows),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "graph_error": worst,
     }
+
+
+def graph_error(model, work) -> float | None:
+    """Largest difference that CUDA graphs make; None where none is captured."""
+    graphs = model.stages.graphs
+    found = work() if graphs and any(graphs.known.values()) else None
+    if found is None:  # nothing captured, or a file that is written
+        return None
+    model.stages.graphs = None
+    error = float((work() - found).abs().max())
+    model.stages.graphs = graphs
+    return error
 
 
 def build_released(device: str) -> torch.nn.Module:
@@ -310,15 +342,21 @@ def run_all(args: argparse.Namespace) -> list[dict]:
         "no_tf32": args.no_tf32,
     }
     turns = itertools.product(
-        args.seconds, args.threads, args.window_batch, args.compute
+        args.seconds,
+        args.threads,
+        args.window_batch,
+        args.compute,
+        args.graphs,
     )
-    names = ("seconds", "threads", "window_batch", "compute")
+    names = ("seconds", "threads", "window_batch", "compute", "graphs")
     results = []
     with ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
     ) as pool:
         for turn in turns:
             task = fixed | dict(zip(names, turn, strict=True))
+            if task["compute"] == "released" and turn[-1] != args.graphs[0]:
+                continue  # it has none
             results.append(pool.submit(measure, task).result())
             print_result(results[-1], results)
     return results
@@ -342,6 +380,9 @@ def print_result(result: dict, results: list[dict]) -> None:
     )
     if torch.device(result["device"]).type == "cuda":
         line += f", TF32 {'on' if result['tf32'] else 'off'}"
+        line += f", graphs {result['graphs']}"
+        if result["graph_error"] is not None:
+            line += f" (results differ by {result['graph_error']:.1e} at most)"
     if base:
         line += f", {base[-1] / result['s_per_s']:.2f} times the baseline"
     print(line, flush=True)
@@ -358,7 +399,8 @@ def print_result(result: dict, results: list[dict]) -> None:
     whole = sum(floors.values()) / result["rate"]
     print(
         f"    {'all':13} {1e3 * result['s_per_s']:8.4g} ms/s  floor "
-        f"{1e3 * whole:7.3g}  times the floor {result['s_per_s'] / whole:6.2f}",
+        f"{1e3 * whole:7.3g}  times the floor {result['s_per_s'] / whole:6.2f}, "
+        f"{whole / result['s_per_s']:.0%} of the limit",
         flush=True,
     )
 

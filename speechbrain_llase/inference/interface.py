@@ -20,6 +20,7 @@ from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
 from speechbrain_llase.inference.loading import pick_device, with_refiner
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.nnet import compilation, precision
+from speechbrain_llase.nnet.cuda_graphs import Graphs
 
 
 class StagedInterface(Pretrained):
@@ -41,7 +42,9 @@ class StagedInterface(Pretrained):
         """Make the stages for the device and precision of the run options."""
         exact = self.computes_in == "float32"  # or autocast has nothing to do
         fuses = compilation.can_fuse(self.compile, self.device)
-        run = self.device, self.inference_ctx if exact else None, fuses
+        on_cuda = torch.device(self.device).type == "cuda"
+        graphs = Graphs(self.device) if on_cuda else None
+        run = self.device, self.inference_ctx if exact else None, fuses, graphs
         return self.STAGES(self.mods, self.hparams, *run)
 
     def having(self, **settings) -> "StagedInterface":

@@ -106,7 +106,7 @@ def offer_tasks(enhancer: "EnhanceLLaSE") -> None:
 
     own = enhancer.stages
     if isinstance(own.mods["token_lm"], MultitaskLM) and not own.joined:
-        run = own.device, own.inference_ctx, own.fuses
+        run = own.device, own.inference_ctx, own.fuses, own.graphs
         enhancer.stages = MultitaskStages(own.mods, own.hparams, *run)
 
 

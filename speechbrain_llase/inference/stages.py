@@ -26,6 +26,7 @@ from speechbrain_llase.inference.windows import (
 )
 from speechbrain_llase.lobes.refiner import pair
 from speechbrain_llase.nnet.compilation import fusing
+from speechbrain_llase.nnet.cuda_graphs import Graphs, replaying
 from speechbrain_llase.nnet.fsq import decodes_mean
 from speechbrain_llase.nnet.precision import own_precision
 from speechbrain_llase.processing.framing import (
@@ -63,6 +64,8 @@ class Stages:
         In which they run, such as autocast.
     fuses : bool
         Whether their layers run in compiled form.
+    graphs : Graphs, optional
+        CUDA graphs by which layers run.
 
     Raises
     ------
@@ -77,10 +80,11 @@ class Stages:
         device: torch.device | str,
         inference_ctx: AbstractContextManager | None = None,
         fuses: bool = False,
+        graphs: Graphs | None = None,
     ):
         self.mods, self.hparams, self.device = mods, hparams, device
         self.inference_ctx = inference_ctx or nullcontext()
-        self.fuses, self.learns = fuses, False
+        self.fuses, self.graphs, self.learns = fuses, graphs, False
         scheme = check_choice("context_from", hparams.context_from, SCHEMES)
         self.joined = scheme == "joined"
         hears = getattr(hparams, "hears", "peak")
@@ -142,7 +146,7 @@ class Stages:
         """
         given = {k: x for k, x in settings.items() if x is not None}
         hparams = SimpleNamespace(**{**vars(self.hparams), **given})
-        run = () if learns else (self.inference_ctx, self.fuses)
+        run = () if learns else (self.inference_ctx, self.fuses, self.graphs)
         stages = type(self)(self.mods, hparams, self.device, *run)
         stages.learns = learns
         return stages
@@ -341,7 +345,13 @@ class Stages:
             some = order[at : at + self.hparams.window_batch]
             grad = torch.set_grad_enabled(learns)
             own = nullcontext() if self.learns else own_precision(self.device)
-            with grad, own, self.inference_ctx, fusing(self.fuses):
+            with (
+                grad,
+                own,
+                self.inference_ctx,
+                fusing(self.fuses),
+                replaying(self.graphs),
+            ):
                 outputs = network([windows[k] for k in some])
             for k, output in zip(some, outputs, strict=True):
                 results[k] = output

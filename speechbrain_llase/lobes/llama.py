@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from speechbrain_llase.nnet.compilation import fusible
+from speechbrain_llase.nnet.cuda_graphs import replayable
 from speechbrain_llase.nnet.layers import (
     NORM_EPS,
     LayerTree,
@@ -77,6 +78,7 @@ def build_layer(
     )
 
 
+@replayable
 def run_llama(
     backbone: torch.nn.Module, rows: torch.Tensor, runs: Runs
 ) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from speechbrain_llase.nnet.compilation import fusible
+from speechbrain_llase.nnet.cuda_graphs import replayable
 from speechbrain_llase.nnet.layers import (
     LayerTree,
     attend,
@@ -104,6 +105,7 @@ def run_wavlm(wavlm: torch.nn.Module, wavs: list[torch.Tensor]) -> tuple:
     return run_encoder(wavlm.encoder, rows, runs), runs
 
 
+@replayable
 def run_encoder(
     encoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
 ) -> torch.Tensor:

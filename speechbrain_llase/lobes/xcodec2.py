@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from speechbrain_llase.nnet.compilation import fusible
+from speechbrain_llase.nnet.cuda_graphs import replayable
 from speechbrain_llase.nnet.layers import (
     NORM_EPS,
     LayerTree,
@@ -113,6 +114,7 @@ def run_decoder(
     return each_run(finish, rows, runs)
 
 
+@replayable
 def run_backbone(
     decoder: torch.nn.Module, rows: torch.Tensor, runs: Runs
 ) -> torch.Tensor:
