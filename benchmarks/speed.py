@@ -124,11 +124,15 @@ def count_flops() -> dict[str, float]:
 def matrix_rate(compute: str, device: str, windows: int) -> float:
     """Operations a second of one product of all windows with a weight."""
     from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
+    from speechbrain_llase.nnet.packed_linear import PackedLinear
+    from speechbrain_llase.nnet.precision import has_fast_bfloat16
 
     kind = torch.bfloat16 if compute == "bfloat16" else torch.float32
     rows = torch.randn(PIECE * windows, WIDTH, device=device)
     linear = torch.nn.Linear(WIDTH, FFN, bias=False, device=device)
     run, given = linear.to(kind), [rows.to(kind)]
+    if compute == "bfloat16" and device == "cpu" and has_fast_bfloat16(device):
+        run = PackedLinear(run)
     if compute == "int8":
         matrix, scale = quantise_rows(rows)
         run, given = Int8Linear(linear).multiply, [matrix, scale.bfloat16()]

@@ -214,7 +214,7 @@ class DistanceTable:
         self.line = torch.cat([behind.flip(1), ahead[:, 1:]], 1).detach()
         self.rows = rows
 
-    def __call__(self, _: torch.nn.Module, rows: int) -> torch.Tensor:
+    def __call__(self, _: torch.nn.Module, rows: int, *_dtype) -> torch.Tensor:
         """Lay the biases out as (H, N, N)."""
         near = self.line[:, self.rows - rows : self.rows + rows - 1]
         place = torch.arange(rows)

@@ -23,6 +23,7 @@ from speechbrain_llase.nnet.precision import hold_weights, weights_to_come
 
 HEADS = {"softmax": VOCAB_SIZE, "digits": NUM_DIGITS * NUM_LEVELS}
 CLASSES = 8192  # of the softmax head, whose logits are held at a time
+BLOCK_CLASSES = 256  # of those, among which the largest is found at a time
 
 
 class TokenHead:
@@ -180,13 +181,26 @@ def pick_class(
     for at in range(0, VOCAB_SIZE, CLASSES):
         part = slice(at, at + CLASSES)
         logits = torch.nn.functional.linear(rounded, weight[part], bias[part])
-        best.append(logits.max(-1).indices + at)  # faster than argmax
+        best.append(largest_of(logits) + at)
         if norms is not None:
             norms.append(logits.logsumexp(-1).float())
     best = torch.stack(best, dim=-1)  # (total, parts)
     logits = (weight[best].float() @ hidden.float().unsqueeze(-1)).squeeze(-1)
     logits = logits + bias[best].float()
     return best.gather(1, logits.argmax(-1, keepdim=True)).squeeze(1)
+
+
+def largest_of(logits: torch.Tensor) -> torch.Tensor:
+    """Give the place of the largest of (total, CLASSES): int64 (total,).
+
+    The first, if there are several. In two steps: PyTorch finds a maximum
+    several times as fast as its place.
+    """
+    blocks = logits.unflatten(1, (-1, BLOCK_CLASSES))
+    block = blocks.amax(-1).max(-1).indices
+    rows = torch.arange(len(logits), device=logits.device)
+    within = blocks[rows, block].max(-1).indices
+    return block * BLOCK_CLASSES + within
 
 
 class StageNorm(torch.nn.Module):

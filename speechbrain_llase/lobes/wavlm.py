@@ -113,7 +113,7 @@ def run_encoder(
     rows = encoder.dropout(rows + encode_positions(encoder, rows, runs))
     first = encoder.layers[0].attention
     dtype = input_dtype(first.q_proj)
-    biases = [distance_bias(first, n).to(dtype) for _, n in runs]
+    biases = [distance_bias(first, n, dtype) for _, n in runs]
     for layer in encoder.layers:
         rows = run_layer(layer, rows, runs, biases)
     return rows
@@ -171,7 +171,9 @@ def encode_positions(
     return each_run(stage, rows, runs).float()
 
 
-def distance_bias(attention: torch.nn.Module, rows: int) -> torch.Tensor:
+def distance_bias(
+    attention: torch.nn.Module, rows: int, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Lay out the bias of every distance as (H, N, N).
 
     Keys lie side by side: PyTorch's fast attention takes no other mask.
@@ -179,7 +181,7 @@ def distance_bias(attention: torch.nn.Module, rows: int) -> torch.Tensor:
     embed = attention.rel_attn_embed
     distance = torch.arange(1 - rows, rows, device=embed.weight.device)
     bucket = bucket_of(distance, embed.num_embeddings, attention.max_distance)
-    by_distance = embed(bucket).t()  # (H, 2 N - 1)
+    by_distance = embed(bucket).t().to(dtype)  # (H, 2 N - 1)
     return by_distance.unfold(1, rows, 1).flip(1).contiguous()
 
 

@@ -10,11 +10,13 @@ trains, and the same form is what inference runs.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch.nn import functional as F
 
 from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
+from speechbrain_llase.nnet.packed_linear import PackedLinear
 from speechbrain_llase.nnet.packing import Runs
 
 NORM_EPS = 1e-6  # of the norms of LLaMA and Xcodec2
@@ -82,7 +84,7 @@ def query_key_value(
 
 def input_dtype(linear: torch.nn.Module) -> torch.dtype:
     """What a linear layer takes and gives."""
-    if isinstance(linear, Int8Linear):
+    if isinstance(linear, Int8Linear | PackedLinear):
         return linear.input_dtype
     return linear.weight.dtype
 
@@ -158,12 +160,18 @@ def attend(
         if bias_part is not None:
             gate_part = gate_part.unflatten(0, run).transpose(1, 2)
         fast = q.device.type == "cpu" and q.dtype == torch.bfloat16
+        if torch.is_grad_enabled() or dropout or has_matrix_units():
+            fast = False
         attention = attend_in_blocks if fast else attend_at_once
-        if fast and (torch.is_grad_enabled() or dropout):
-            attention = attend_at_once
         out = attention(q, k, v, bias_part, gate_part, causal, dropout)
         results.append(out.transpose(1, 2).flatten(2).flatten(0, 1))
     return results[0] if len(results) == 1 else torch.cat(results)
+
+
+@cache
+def has_matrix_units() -> bool:
+    """Tell whether the CPU has AMX, for which PyTorch's attention is made."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 def attend_at_once(q, k, v, bias, gate, causal, dropout) -> torch.Tensor:
@@ -177,7 +185,7 @@ def attend_at_once(q, k, v, bias, gate, causal, dropout) -> torch.Tensor:
 
 
 def attend_in_blocks(q, k, v, bias, gate, causal, dropout) -> torch.Tensor:
-    """The same in bfloat16 on a CPU, where PyTorch's kernel is slower.
+    """The same in bfloat16 on a CPU without AMX, where that is slower.
 
     Blocks of queries keep the scores in the cache, and a causal block leaves
     out the keys behind it.

@@ -26,6 +26,7 @@ from speechbrain.utils.logger import get_logger
 from torch.overrides import TorchFunctionMode
 
 from speechbrain_llase.nnet.int8 import Int8Linear
+from speechbrain_llase.nnet.packed_linear import PackedLinear
 
 logger = get_logger(__name__)
 COMPUTES = ("auto", "float32", "bfloat16", "int8")
@@ -191,14 +192,19 @@ def refuse_empty(network: torch.nn.Module) -> None:
 def finish(network: torch.nn.Module) -> None:
     """Make a network that is read, and will not be trained, ready to run.
 
-    Weight norm is folded, and int8 matrices are quantised.
+    Weight norm is folded, int8 matrices are quantised, and those in bfloat16
+    are packed where a CPU multiplies them.
     """
     compute = getattr(network, "compute", "float32")
     for layer in list(network.modules()):
         if hasattr(layer, "parametrizations"):
             fold_weight_norm(layer, compute)
+        if isinstance(layer, torch.nn.Conv1d):
+            lay_channels_last(layer)
     if compute == "int8":
-        quantise_linears(network)
+        replace_linears(network, Int8Linear)
+    elif has_fast_bfloat16("cpu") and torch.backends.mkldnn.is_available():
+        replace_linears(network, PackedLinear)
 
 
 def fold_weight_norm(layer: torch.nn.Module, compute: str) -> None:
@@ -214,13 +220,21 @@ def fold_weight_norm(layer: torch.nn.Module, compute: str) -> None:
         layer.to(torch.bfloat16)
 
 
-def quantise_linears(network: torch.nn.Module) -> None:
-    """Replace the Linear layers of the transformers by int8 ones."""
+def lay_channels_last(conv: torch.nn.Conv1d) -> None:
+    """Hold a convolution's weights as `convolve` reads them."""
+    image = conv.weight.unsqueeze(2)
+    image = image.contiguous(memory_format=torch.channels_last)
+    conv.weight.data = image.squeeze(2)
+
+
+def replace_linears(network: torch.nn.Module, kind: type) -> None:
+    """Replace the transformers' Linear layers in bfloat16 on the CPU."""
     for path, parent in list(network.named_modules()):
         for name, layer in list(parent.named_children()):
             inside = isinstance(layer, torch.nn.Linear) and ".layers." in path
             if inside and layer.weight.dtype == torch.bfloat16:
-                setattr(parent, name, Int8Linear(layer))
+                if layer.weight.device.type == "cpu":
+                    setattr(parent, name, kind(layer))
 
 
 def make_ready(

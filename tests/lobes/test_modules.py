@@ -8,7 +8,12 @@ from transformers.models.xcodec2 import Xcodec2Config
 from transformers.models.xcodec2.modeling_xcodec2 import Xcodec2Decoder
 
 from speechbrain_llase.lobes.llama import build_llama, run_llama
-from speechbrain_llase.lobes.token_lm import TokenLM, sinusoid
+from speechbrain_llase.lobes.token_lm import (
+    CLASSES,
+    TokenLM,
+    largest_of,
+    sinusoid,
+)
 from speechbrain_llase.lobes.wavlm import bucket_of
 from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
 from speechbrain_llase.lobes.xcodec2 import build_decoder, run_decoder
@@ -271,3 +276,13 @@ def test_vocoder_dimensions_are_checked():
     """The code's width must exceed the backbone's."""
     with pytest.raises(ValueError, match="quantization_dim=32"):
         Xcodec2Vocoder(32, 1, 2, 32, 64)
+
+
+def test_largest_of_is_the_first_one():
+    """The place of the largest logit; of equal ones, the first."""
+    logits = torch.randint(-9, 9, (50, CLASSES)).bfloat16()
+    logits[0] = -torch.inf
+    best = logits.amax(-1, keepdim=True)
+    assert torch.equal(largest_of(logits), (logits == best).int().argmax(-1))
+    logits = torch.randn(50, CLASSES)
+    assert torch.equal(largest_of(logits), logits.argmax(-1))

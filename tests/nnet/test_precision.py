@@ -1,5 +1,7 @@
 """What weights are held in: float32, bfloat16 or int8."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -9,7 +11,12 @@ from speechbrain_llase.lobes.token_lm import TokenLM
 from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
 from speechbrain_llase.nnet import precision as compute
 from speechbrain_llase.nnet.int8 import Int8Linear, quantise_rows
-from speechbrain_llase.nnet.layers import attend_at_once, attend_in_blocks
+from speechbrain_llase.nnet.layers import (
+    attend_at_once,
+    attend_in_blocks,
+    convolve,
+)
+from speechbrain_llase.nnet.packed_linear import PackedLinear
 
 CPU = {"device": "cpu"}
 
@@ -127,6 +134,41 @@ def test_folded_weight_norm_changes_nothing():
     compute.finish(network)
     assert "parametrizations" not in str(list(network.state_dict()))
     torch.testing.assert_close(network(wavs), before, atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.skipif(
+    not compute.has_fast_bfloat16("cpu"), reason="needs bfloat16 products"
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_packed_is_the_plain_product(bias):
+    """To the last bit, for any number of rows; copied, and moved away."""
+    linear = torch.nn.Linear(96, 80, bias).bfloat16()
+    packed = PackedLinear(linear)
+    for shape in ((1, 96), (700, 96), (2, 701, 96)):
+        rows = torch.randn(shape).bfloat16()
+        assert torch.equal(packed(rows), linear(rows))
+        assert torch.equal(
+            pickle.loads(pickle.dumps(packed))(rows), linear(rows)
+        )
+    assert torch.equal(packed.weight, linear.weight)
+    packed.to("cpu")
+    assert packed.packed is not None
+    packed.to("meta")
+    assert packed.packed is None
+    assert packed(rows.to("meta")).shape == (2, 701, 80)
+
+
+@torch.no_grad()
+def test_convolutions_lie_channels_last():
+    """`convolve` copies no weights of a network that is finished."""
+    network = torch.nn.Sequential(torch.nn.Conv1d(8, 6, 3))
+    x = torch.randn(2, 20, 8)
+    before = convolve(network[0], x)
+    compute.finish(network)
+    image = network[0].weight.unsqueeze(2)
+    assert image.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(convolve(network[0], x), before)
 
 
 @torch.no_grad()
