@@ -15,15 +15,20 @@ import torch
 from torch.nn.functional import conv1d, pad
 from tqdm import tqdm
 
-from speechbrain_llase.export.real_spectra import RealSpectra, add_frames
+from speechbrain_llase.export.real_spectra import (
+    RealSpectra,
+    add_frames,
+    in_float64,
+    low_magnitudes,
+)
 from speechbrain_llase.inference.stages import Stages
-from speechbrain_llase.lobes import token_lm, wavlm
+from speechbrain_llase.lobes import spectral_encoder, token_lm, wavlm
 from speechbrain_llase.nnet.fsq import (
     levels_to_codes,
     mean_codes,
     tokens_to_levels,
 )
-from speechbrain_llase.processing import signal_processing
+from speechbrain_llase.processing import phase, signal_processing
 from speechbrain_llase.processing.framing import (
     HOP_LENGTH,
     SAMPLE_RATE,
@@ -193,6 +198,9 @@ def laid_out(stages: Stages) -> Iterator[None]:
     positions = token_lm.sinusoid(rows, size)
     instead = [
         (signal_processing, "overlap_add", add_frames),
+        (phase, "find_pitch", in_float64(phase.find_pitch)),
+        (phase, "make_source", in_float64(phase.make_source)),
+        (spectral_encoder, "magnitudes", low_magnitudes),
         (token_lm, "sinusoid_on", lambda device, n, width: positions[:n]),
         (wavlm, "convolve_wav", wavlm.convolve_chunk),
         (wavlm, "distance_bias", DistanceTable(stages.mods["frontend"], rows)),

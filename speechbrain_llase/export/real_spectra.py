@@ -5,13 +5,20 @@ frames become products with two small matrices, complex bins become `Bins`, and
 what the exporter would tie to one length is written so that any length will do.
 """
 
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 import torch
 from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
-from speechbrain_llase.processing.signal_processing import MIN_ENVELOPE
+from speechbrain_llase.lobes.spectral_encoder import LOW_BINS, SPECTRUM_LENGTH
+from speechbrain_llase.processing.framing import HOP_LENGTH
+from speechbrain_llase.processing.signal_processing import (
+    MIN_ENVELOPE,
+    centred_frames,
+)
 
 
 class Bins:
@@ -67,6 +74,28 @@ class Bins:
         )
 
 
+class Lags:
+    """The transform of real bins (..., bins), of which the first are asked for.
+
+    Arguments
+    ---------
+    bins : torch.Tensor
+        Such as powers, whose transform is the autocorrelation.
+    basis : callable
+        Gives the matrix (bins, count) of as many values.
+    """
+
+    def __init__(
+        self, bins: torch.Tensor, basis: Callable[[int], torch.Tensor]
+    ):
+        self.bins, self.basis = bins, basis
+
+    def __getitem__(self, wanted: slice | tuple) -> torch.Tensor:
+        """Give `[:count]` or `[..., :count]`."""
+        last = wanted[-1] if isinstance(wanted, tuple) else wanted
+        return self.bins @ self.basis(last.stop)
+
+
 class RealSpectra(TorchFunctionMode):
     """Do in real arithmetic what torch does in complex numbers.
 
@@ -94,6 +123,9 @@ class RealSpectra(TorchFunctionMode):
             torch.hann_window: self.constant(torch.hann_window),
             torch.fft.rfftfreq: self.constant(torch.fft.rfftfreq),
             torch.randn: self.randn,
+            torch.lerp: lambda start, end, part: torch.lerp(
+                start, end, part.to(start.dtype)
+            ),
             torch.Tensor.unfold: self.unfold,
             torch.Tensor.median: self.median,
             torch.Tensor.split: self.split,
@@ -115,43 +147,41 @@ class RealSpectra(TorchFunctionMode):
 
     def randn(self, count: int, **_) -> torch.Tensor:
         """Draw as `make_noise` does: its noise begins alike at any length."""
-        return self.keep(longest_noise, self.longest)[:count]
+        noise = self.keep(longest_noise, self.longest)
+        return noise.index_select(0, torch.arange(count))
 
     def rfft(self, frames: torch.Tensor, size: int | None = None) -> Bins:
         """Transform frames (..., W), zeros behind them up to `size`."""
         size = size or frames.shape[-1]
         short, long = factors(size)
-        frames = pad(frames, (0, size - frames.shape[-1]))
-        rows = frames.unflatten(-1, (short, long)).transpose(-1, -2)
-        basis = self.keep(turns, short, short, short)
-        rows = Bins(rows @ basis.real, rows @ basis.imag)
-        rows = rows * self.keep(turns, long, short, size)
-        rows = rows.transpose(-1, -2) @ self.keep(turns, long, long, long)
-        bins = rows.transpose(-1, -2)
-        kept = size // 2 + 1
-        return Bins(
-            *(x.flatten(-2)[..., :kept] for x in (bins.real, bins.imag))
-        )
+        across, along = self.keep(stages_of, size, frames.dtype)
+        rows = pad(frames, (0, -frames.shape[-1] % long))
+        rows = rows.reshape(-1, rows.shape[-1]).t().unflatten(0, (-1, long))
+        rows = across[:, : rows.shape[0]] @ rows.flatten(1)
+        rows = rows.unflatten(0, (2, short)).unflatten(2, (long, -1))
+        rows = along @ rows.transpose(0, 1).flatten(1, 2)
+        rows = rows.unflatten(1, (2, -1)).permute(1, 2, 0, 3).flatten(1, 2)
+        shape = *frames.shape[:-1], size // 2 + 1
+        return Bins(*(x[: shape[-1]].t().reshape(shape) for x in rows))
 
     def irfft(
         self, bins: Bins | torch.Tensor, size: int | None = None
-    ) -> torch.Tensor:
-        """Transform bins (..., W / 2 + 1), which may be real, to (..., W)."""
-        size = size or 2 * (bins.real.shape[-1] - 1)
+    ) -> torch.Tensor | Lags:
+        """Transform bins (..., W / 2 + 1) to (..., W); real ones to `Lags`."""
+        size = size or 2 * (bins.shape[-1] - 1)
         if not isinstance(bins, Bins):
-            bins = Bins(bins, torch.zeros_like(bins))
+            return Lags(bins, partial(self.keep, cosines, size, bins.dtype))
         short, long = factors(size)
-        # of the conjugate, the transform forward is the one back
-        bins = both_sides(Bins(bins.real / size, -bins.imag / size))
-        rows = Bins(
-            *(x.unflatten(-1, (long, short)) for x in (bins.real, bins.imag))
-        )
-        rows = rows.transpose(-1, -2) @ self.keep(turns, long, long, long)
-        rows = rows * self.keep(turns, short, long, size)
-        rows = rows.transpose(-1, -2)
-        basis = self.keep(turns, short, short, short)
-        rows = rows.real @ basis.real - rows.imag @ basis.imag
-        return rows.transpose(-1, -2).flatten(-2)
+        across, along = self.keep(stages_back, size, bins.real.dtype)
+        parts = [
+            pad(x.flatten(0, -2).t(), (0, 0, 0, -x.shape[-1] % short))
+            for x in (bins.real, bins.imag)
+        ]
+        parts = [x.unflatten(0, (-1, short)).transpose(0, 1) for x in parts]
+        rows = (along @ torch.cat(parts, 1)).unflatten(1, (2, long))
+        rows = across @ rows.transpose(0, 1).flatten(0, 1).flatten(1)
+        rows = rows.unflatten(1, (long, -1)).flatten(0, 1)
+        return rows.t().reshape(*bins.shape[:-1], size)
 
     def stft(self, wavs, n_fft: int, hop_length: int, window, **_) -> Bins:
         """Spectra (B, bins, N) of (B, T), with zeros around it."""
@@ -171,10 +201,16 @@ class RealSpectra(TorchFunctionMode):
 
     def unfold(self, x, axis: int, size: int, step: int) -> torch.Tensor:
         """Cut the last axis into frames: (..., N, size)."""
-        count = (x.shape[axis] - size) // step + 1
-        places = torch.arange(count)[:, None] * step + torch.arange(size)
-        frames = x.index_select(-1, places.flatten())
-        return frames.unflatten(-1, (count, size))
+        hops = -(-size // step)  # that a frame covers
+        x = pad(x, (0, hops * step - size))
+        rows = x[..., : x.shape[-1] - x.shape[-1] % step]
+        rows = rows.unflatten(-1, (-1, step))
+        parts = []
+        for hop in range(hops):
+            last = min(step, size - hop * step)
+            stop = rows.shape[-2] - (hops - 1 - hop)
+            parts.append(rows[..., hop:stop, :last])
+        return torch.cat(parts, -1)
 
     def median(self, x: torch.Tensor, axis: int) -> SimpleNamespace:
         """Find the median of an odd number of values."""
@@ -207,17 +243,77 @@ def factors(size: int) -> tuple[int, int]:
     return short, size // short
 
 
-def turns(rows: int, columns: int, size: int) -> Bins:
-    """Roots of unity (rows, columns) of a transform of `size`, float32."""
-    places = torch.arange(rows)[:, None] * torch.arange(columns)
-    angle = places.remainder(size).double() * (2 * torch.pi / size)
-    return Bins(angle.cos().float(), -angle.sin().float())
+def stages_of(size: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The two matrix products that are a transform of real values.
 
-
-def both_sides(bins: Bins) -> Bins:
-    """Append the negative frequencies of a real signal: (..., W)."""
-    back = torch.arange(bins.real.shape[-1] - 2, 0, -1)
-    real, imag = (x.index_select(-1, back) for x in (bins.real, bins.imag))
-    return Bins(
-        torch.cat([bins.real, real], -1), torch.cat([bins.imag, -imag], -1)
+    With two factors of the size, sample ``long * a + b`` has a part in bin
+    ``c + short * d``. The first product, (2 short, short), goes from a to c,
+    real parts before imaginary ones; the second, (short, 2 halves, 2 long),
+    for each c from b to d, of which half are needed.
+    """
+    short, long = factors(size)
+    a, b, c = torch.arange(short), torch.arange(long), torch.arange(short)
+    d = torch.arange(long // 2 + 1)
+    across = torch.cat(turn(c[:, None] * a, short))
+    real, imag = turn(b * (c[:, None, None] + short * d[:, None]), size)
+    along = torch.cat(
+        [torch.cat([real, -imag], 2), torch.cat([imag, real], 2)], 1
     )
+    return across.to(dtype), along.to(dtype)
+
+
+def stages_back(size: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The products that are the transform back, in their order reversed."""
+    across, along = stages_of(size, torch.float64)
+    short, long = factors(size)
+    weights = pad(bin_weights(size), (0, -(size // 2 + 1) % short))
+    weights = weights.unflatten(0, (-1, short)).t().repeat(1, 2)
+    along = along.transpose(1, 2) * weights[:, None]
+    return across.t().to(dtype), along.to(dtype)
+
+
+def turn(places: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Real and imaginary parts of roots of unity, float64."""
+    angle = places.remainder(size).double() * (2 * torch.pi / size)
+    return angle.cos(), -angle.sin()
+
+
+def bin_weights(size: int) -> torch.Tensor:
+    """How often each bin of a real signal counts, over the size."""
+    weights = torch.full((size // 2 + 1,), 2 / size, dtype=torch.float64)
+    weights[0] = weights[-1] = 1 / size
+    return weights
+
+
+def cosines(size: int, dtype: torch.dtype, count: int) -> torch.Tensor:
+    """Transform of real bins to the first values, (size / 2 + 1, count)."""
+    places = torch.arange(size // 2 + 1)[:, None] * torch.arange(count)
+    cosine = turn(places, size)[0]
+    return (cosine * bin_weights(size)[:, None]).to(dtype)
+
+
+def low_magnitudes(wavs: torch.Tensor) -> torch.Tensor:
+    """The first of the stem's `magnitudes` of (B, 320 N), all that it reads."""
+    window = torch.hann_window(SPECTRUM_LENGTH, dtype=torch.float32)
+    frames = centred_frames(wavs, SPECTRUM_LENGTH, HOP_LENGTH) * window
+    places = torch.arange(SPECTRUM_LENGTH)[:, None] * torch.arange(LOW_BINS)
+    basis = torch.cat(turn(places, SPECTRUM_LENGTH), 1).float()
+    both = (frames @ basis).square().unflatten(-1, (2, LOW_BINS))
+    return both.sum(-2).sqrt()
+
+
+def in_float64(function: Callable) -> Callable:
+    """Let a function of tensors compute in float64, and give float32.
+
+    A pulse lies where the periods before it add up to: what rounding does to a
+    period, which PyTorch and ONNX round in other ways, is heard in all that
+    follow.
+    """
+
+    def run(*given):
+        found = function(*(x.double() for x in given))
+        if isinstance(found, tuple):
+            return tuple(x.float() for x in found)
+        return found.float()
+
+    return run
