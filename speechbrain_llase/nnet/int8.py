@@ -8,8 +8,9 @@ PyTorch's compiler emits for quantised models on x86.
 import torch
 
 LIMIT = 127  # of symmetric int8
-LIMIT_ROWS = 126  # a scale that bfloat16 rounds down must not overflow
+LIMIT_ROWS = 126  # a scale that is rounded down must not overflow
 ZERO = 128  # what oneDNN's unsigned input subtracts
+WHOLE = 1 << 23  # added to float32, leaves no fraction: bits are the integer
 
 
 class Int8Linear(torch.nn.Module):
@@ -65,15 +66,16 @@ class Int8Linear(torch.nn.Module):
         )
         if self.bias is None:
             return product.mul_(scale)
-        return torch.addcmul(self.bias, product, scale.to(product.dtype))
+        return torch.addcmul(self.bias, product, scale)
 
 
 def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Give each row of float (..., D) a scale.
 
-    The matrix is uint8 (..., D), 128 meaning zero; the scales are (..., 1) in
-    the dtype of the rows.
+    The matrix is uint8 (..., D), 128 meaning zero; the scales are bfloat16
+    (..., 1), exactly those that the rows are divided by.
     """
-    scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12) / LIMIT_ROWS
-    matrix = (rows * scale.reciprocal()).round_().add_(ZERO)
-    return matrix.to(torch.uint8), scale
+    peak = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12)
+    scale = (peak / LIMIT_ROWS).to(torch.bfloat16)
+    shifted = (rows * scale.float().reciprocal()).add_(WHOLE + ZERO)
+    return shifted.view(torch.int32).to(torch.uint8), scale  # the last byte
