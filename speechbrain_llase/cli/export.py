@@ -22,8 +22,9 @@ WAV files with numpy and onnxruntime alone:
   python FOLDER/enhance.py noisy.wav enhanced.wav
 """
 EPILOG = """\
-example:
+examples:
   speechbrain-llase export llase_mini --output exported
+  speechbrain-llase export llase_mini --output small --compute int8
 
 exit codes: 0 done, 1 the model cannot be exported, 2 usage.
 """
@@ -49,11 +50,19 @@ def add_parser(subparsers) -> None:
         metavar="X",
         help="the refiner's knob, from 0 to 1 (default: the model's own)",
     )
+    add(
+        "--compute",
+        choices=["float32", "int8"],
+        default="float32",
+        help="int8: smaller files, less exact (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `speechbrain-llase export`; return the exit code."""
-    code = export(args.source, args.output, args.generative)
+    code = export(
+        args.source, args.output, args.generative, compute=args.compute
+    )
     if code == 0:
         print(f"python {args.output}/enhance.py noisy.wav enhanced.wav")
     return code
@@ -64,6 +73,7 @@ def export(
     output: Path,
     generative: float | None = None,
     add: Callable[[Path], None] = lambda folder: None,
+    compute: str = "float32",
 ) -> int:
     """Export a model into a new folder, after `add`; return the exit code."""
     if not all(map(find_spec, NEEDED)):
@@ -82,7 +92,7 @@ def export(
             model = load_enhancer(
                 source, device="cpu", compute="float32", generative=generative
             )
-            export_model(model, folder)
+            export_model(model, folder, compute)
     except FileExistsError as err:
         return refuse(one_line(err))
     except (OSError, RuntimeError, KeyError, ValueError) as err:

@@ -34,15 +34,8 @@ class ExportedModel:
         folder = Path(folder)
         text = (folder / "settings.json").read_text("utf-8")
         self.settings = json.loads(text)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.sessions = {
-            name: onnxruntime.InferenceSession(
-                folder / f"{name}.onnx",
-                options,
-                providers=["CPUExecutionProvider"],
-            )
+            name: open_network(folder / f"{name}.onnx", threads)
             for name in self.settings["networks"]
         }
 
@@ -57,7 +50,8 @@ class ExportedModel:
         pieces = [self.enhance_window(heard[w["samples"]]) for w in windows]
         wav = join_windows(pieces, windows, self.settings)[: len(noisy)]
         wav = np.pad(wav, (0, len(noisy) - len(wav)))
-        wav = wav * peak
+        if self.settings["keeps_level"]:
+            wav = wav * peak
         return wav * min(1, max(1, peak) / max(np.abs(wav).max(), 1e-12))
 
     def enhance_window(self, noisy: np.ndarray) -> np.ndarray:
@@ -74,6 +68,18 @@ class ExportedModel:
     def run(self, network: str, x: np.ndarray) -> np.ndarray:
         """Run one of the networks."""
         return self.sessions[network].run(None, {"x": x})[0]
+
+
+def open_network(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Open a network, most of whose graph was laid ready when it was written."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_reuse = False  # to return memory early is faster here
+    if path.stem != "refiner":  # whose convolutions this machine lays out
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+    return onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
 
 
 def place_windows(num_samples: int, settings: dict) -> list[dict]:

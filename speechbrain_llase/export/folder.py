@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechbrain_llase import __version__
-from speechbrain_llase.export.networks import write_networks
+from speechbrain_llase.export.onnx_files import write_networks
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PROGRAM = "enhance.py"  # the runtime, of which a copy lies in the folder
 
 
-def export_model(enhancer: "EnhanceLLaSE", folder: Path) -> None:
+def export_model(
+    enhancer: "EnhanceLLaSE", folder: Path, compute: str = "float32"
+) -> None:
     """Write a model's networks, settings and runtime into a folder.
 
     Arguments
@@ -25,6 +27,9 @@ def export_model(enhancer: "EnhanceLLaSE", folder: Path) -> None:
         With weights in float32, on the CPU.
     folder : Path
         Gets a file for each network, `settings.json` and `enhance.py`.
+    compute : str
+        "float32"; or "int8": what the layers of all networks but the refiner
+        multiply with is rounded.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def export_model(enhancer: "EnhanceLLaSE", folder: Path) -> None:
         The model does what the runtime does not know.
     """
     check_exportable(enhancer)
-    names = write_networks(enhancer.stages, folder)
+    names = write_networks(enhancer.stages, folder, compute)
     settings = runtime_settings(enhancer.stages, names)
     text = json.dumps(settings, indent=1) + "\n"
     (folder / "settings.json").write_text(text, "utf-8")
@@ -48,7 +53,10 @@ def check_exportable(enhancer: "EnhanceLLaSE") -> None:
         "guard or candidates": enhancer.is_watched,
         f"compute: {enhancer.computes_in}": enhancer.computes_in != "float32",
         "a level that is matched after the networks (restore_level without "
-        "a SpectralRefiner)": not stages.keeps_level or stages.follows,
+        "a SpectralRefiner; restore_level: False leaves the model's own)": (
+            stages.follows
+            or (stages.hparams.restore_level and not stages.keeps_level)
+        ),
     }
     found = [what for what, is_so in refused.items() if is_so]
     if found:
@@ -71,4 +79,5 @@ def runtime_settings(stages: "Stages", names: list[str]) -> dict:
         "window": stages.window,  # rows
         "context": stages.context,  # rows
         "crossfade": stages.crossfade,
+        "keeps_level": stages.keeps_level,  # of the input, or has its own
     }

@@ -4,16 +4,12 @@ The networks run as in `Stages`. What depends on nothing but a window's length
 (positions, distances, noise) is laid out once, for the longest.
 """
 
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from torch.nn.functional import conv1d, pad
-from tqdm import tqdm
 
 from speechbrain_llase.export.real_spectra import (
     RealSpectra,
@@ -43,7 +39,6 @@ from speechbrain_llase.processing.hearing import (
     low_pass,
 )
 
-OPSET = 18
 eager_lstm = torch.nn.LSTM.forward
 
 
@@ -244,42 +239,3 @@ def examples(stages: Stages) -> Iterator[tuple[str, WindowStage, torch.Tensor]]:
             x = torch.stack([x, signal_processing.fit_length(wav, len(x))])
         yield name, stage, x
         x = stage(x)
-
-
-@contextmanager
-def exporter_is_quiet() -> Iterator[None]:
-    """Keep to errors what the exporter says of itself, line by line."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
-
-
-@torch.no_grad()
-def write_networks(stages: Stages, folder: Path) -> list[str]:
-    """Write `frontend.onnx` and so on into a folder; give their names."""
-    names = []
-    with laid_out(stages), exporter_is_quiet():
-        bar = tqdm(examples(stages), unit=" networks", disable=None)
-        for name, stage, x in bar:
-            bar.set_postfix_str(name)
-            stage(x)  # what is constant is kept
-            program = torch.onnx.export(
-                stage,
-                (x,),
-                input_names=["x"],
-                output_names=["y"],
-                dynamic_shapes={"x": {stage.axis: torch.export.Dim.DYNAMIC}},
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-            program.save(folder / f"{name}.onnx")
-            names.append(name)
-    return names

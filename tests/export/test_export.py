@@ -8,6 +8,8 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -81,6 +83,54 @@ def test_equals_pytorch(exported, enhancer, name):
 
 
 @pytest.mark.slow
+def test_int8_is_smaller_and_near(folder, exported, tmp_path):
+    """Half the files; what it changes is 30 dB under the wave."""
+    from speechbrain_llase.export.enhance import ExportedModel
+
+    made = tmp_path / "int8"
+    given = ["export", "llase_mini", "--output", str(made)]
+    assert main([*given, "--compute", "int8"]) == 0
+    large, small = (
+        sum(path.stat().st_size for path in where.glob("*.onnx"))
+        for where in (folder, made)
+    )
+    assert small < 0.65 * large
+    noisy = clips()["speech"]
+    expected, found = exported(noisy), ExportedModel(made, threads=1)(noisy)
+    error = np.square(found - expected).sum() / np.square(expected).sum()
+    assert 1e-8 < error < 1e-3
+
+
+@pytest.mark.slow
+def test_a_refiner_of_other_sizes_is_the_same_as_onnx(tmp_path):
+    """Nothing in the export knows how large a network is."""
+    import onnxruntime
+
+    from speechbrain_llase.export import networks, onnx_files
+    from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
+
+    torch.manual_seed(0)
+    refiner = SpectralRefiner(320, (4, 6, 10), 3, 5, 3, 7, 2).eval()
+    torch.nn.init.normal_(refiner.up[-1].conv.weight, std=0.1)
+    stages = SimpleNamespace(
+        mods={"refiner": refiner}, generative=0.5, window=50, context=0
+    )
+    stage = networks.RefinerStage(stages, "refiner").eval()
+    both = 0.1 * torch.randn(2, 9000)
+    path = tmp_path / "refiner.onnx"
+    lstm = patch.object(torch.nn.LSTM, "forward", networks.run_lstm)
+    with torch.no_grad(), lstm:
+        onnx_files.write_graph(stage, both, path, large=False)
+    session = onnxruntime.InferenceSession(path)
+    for wave in (both, both[:, :4321]):
+        found = session.run(None, {"x": wave.numpy()})[0]
+        with torch.no_grad():
+            expected = refiner(wave[:1], wave[1:])[0].numpy()
+        assert np.abs(expected).max() > 0.1
+        assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.slow
 def test_a_folder_runs_without_torch(folder, exported, tmp_path):
     """Copied elsewhere, it is a program of its own."""
     output = tmp_path / "enhanced.wav"
@@ -104,11 +154,8 @@ def test_a_folder_runs_without_torch(folder, exported, tmp_path):
 @pytest.mark.parametrize("size", [64, 320, 642, 1280, 2048])
 def test_transforms_are_those_of_torch(size):
     """In two stages, with matrices that grow less than the size's square."""
-    from speechbrain_llase.export.real_spectra import (
-        Bins,
-        RealSpectra,
-        stages_of,
-    )
+    from speechbrain_llase.export.fourier import Bins, stages_of
+    from speechbrain_llase.export.real_spectra import RealSpectra
 
     real, rng = RealSpectra(0), torch.Generator().manual_seed(size)
     for width in (size, size // 2):  # the latter with zeros behind it

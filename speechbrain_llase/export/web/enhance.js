@@ -37,8 +37,9 @@ class ExportedModel {
     }
     const wav = joinWindows(pieces, windows, this.settings);
     result.set(wav.subarray(0, noisy.length));
-    const most = largest(result) * peak;
-    const gain = peak * Math.min(1, Math.max(1, peak) / Math.max(most, 1e-12));
+    const scale = this.settings.keeps_level ? peak : 1;
+    const most = Math.max(largest(result) * scale, 1e-12);
+    const gain = scale * Math.min(1, Math.max(1, peak) / most);
     return result.map((x) => x * gain);
   }
 
