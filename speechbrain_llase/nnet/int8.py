@@ -10,7 +10,7 @@ import torch
 LIMIT = 127  # of symmetric int8
 LIMIT_ROWS = 126  # a scale that is rounded down must not overflow
 ZERO = 128  # what oneDNN's unsigned input subtracts
-WHOLE = 1 << 23  # added to float32, leaves no fraction: bits are the integer
+NO_FRACTION = 1 << 23  # added to float32, its bits count in ones
 
 
 class Int8Linear(torch.nn.Module):
@@ -77,5 +77,5 @@ def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     peak = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12)
     scale = (peak / LIMIT_ROWS).to(torch.bfloat16)
-    shifted = (rows * scale.float().reciprocal()).add_(WHOLE + ZERO)
+    shifted = (rows * scale.float().reciprocal()).add_(NO_FRACTION + ZERO)
     return shifted.view(torch.int32).to(torch.uint8), scale  # the last byte
