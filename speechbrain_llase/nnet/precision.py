@@ -228,13 +228,22 @@ def lay_channels_last(conv: torch.nn.Conv1d) -> None:
 
 
 def replace_linears(network: torch.nn.Module, kind: type) -> None:
-    """Replace the transformers' Linear layers in bfloat16 on the CPU."""
-    for path, parent in list(network.named_modules()):
-        for name, layer in list(parent.named_children()):
-            inside = isinstance(layer, torch.nn.Linear) and ".layers." in path
-            if inside and layer.weight.dtype == torch.bfloat16:
-                if layer.weight.device.type == "cpu":
-                    setattr(parent, name, kind(layer))
+    """Replace the transformers' Linear layers in bfloat16 on the CPU.
+
+    One by one, and nothing holds those that were replaced: memory never has
+    all in both forms.
+    """
+    places = [
+        (parent, name)
+        for path, parent in network.named_modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, torch.nn.Linear) and ".layers." in path
+    ]
+    for parent, name in places:
+        layer = getattr(parent, name)
+        held = layer.weight.dtype, layer.weight.device.type
+        if held == (torch.bfloat16, "cpu"):
+            setattr(parent, name, kind(layer))
 
 
 def make_ready(

@@ -1,6 +1,7 @@
 """What weights are held in: float32, bfloat16 or int8."""
 
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -157,6 +158,27 @@ def test_packed_is_the_plain_product(bias):
     packed.to("meta")
     assert packed.packed is None
     assert packed(rows.to("meta")).shape == (2, 701, 80)
+
+
+def test_replaced_layers_are_freed_one_by_one():
+    """Memory never holds the weights of all layers twice."""
+    network = torch.nn.Module()
+    network.layers = torch.nn.ModuleList(
+        torch.nn.Sequential(torch.nn.Linear(64, 64).bfloat16())
+        for _ in range(3)
+    )
+    held, most = weakref.WeakSet(), 0
+
+    def kind(layer):
+        nonlocal most
+        most = max(most, len(held))
+        held.add(layer)
+        return torch.nn.Identity()
+
+    outer = torch.nn.Sequential(network)
+    compute.replace_linears(outer, kind)
+    assert not isinstance(network.layers[2][0], torch.nn.Linear)
+    assert most <= 1
 
 
 @torch.no_grad()
