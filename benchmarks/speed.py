@@ -14,6 +14,8 @@ Examples
   python benchmarks/speed.py                      official dimensions, 60 s
   python benchmarks/speed.py --model llase_mini --seconds 4 60 1200
   python benchmarks/speed.py --compute bfloat16 --window 10 2 joined
+  python benchmarks/speed.py --compute bfloat16 int8 --seconds 28 --items 8 \
+      --window-batch 1 4 --processes 1 2 4 --threads 1
   python benchmarks/speed.py --device cuda --compute released bfloat16 \
       --window-batch 32 --items 32 --graphs off on
 """
@@ -22,6 +24,7 @@ import argparse
 import itertools
 import json
 import multiprocessing
+import os
 import platform
 import resource
 import statistics
@@ -40,6 +43,7 @@ RATE = 16000
 STAGES = ("conv front", "WavLM layers", "LM", "head", "vocoder", "I/O")
 WIDTH, FFN, HEAD = 1024, 4096, 65536  # official dimensions
 PIECE = 700  # rows of a matrix product, and of a window, for the floor
+PATIENCE_S = 900  # that a process waits for those beside it
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -59,6 +63,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--window-batch", nargs="+", type=int, default=[1], metavar="N")
     add("--threads", nargs="+", type=int, default=[0], metavar="N")
+    add(
+        "--processes",
+        nargs="+",
+        type=int,
+        default=[1],
+        metavar="N",
+        help="that run at once, each with so many threads and the same input; "
+        "the figures are those of all together",
+    )
     add(
         "--window",
         nargs=3,
@@ -238,6 +251,7 @@ def measure(task: dict) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         work, audio_s = prepare(model, task, Path(folder))
         first_s = clock(work, task["device"])
+        begins.wait(PATIENCE_S)
         runs, stages = [], []
         if released or torch.device(task["device"]).type != "cpu":
             runs = [clock(work, task["device"]) for _ in range(task["repeats"])]
@@ -348,22 +362,39 @@ def run_all(args: argparse.Namespace) -> list[dict]:
     turns = itertools.product(
         args.seconds,
         args.threads,
+        args.processes,
         args.window_batch,
         args.compute,
         args.graphs,
     )
-    names = ("seconds", "threads", "window_batch", "compute", "graphs")
+    names = ("seconds", "threads", "processes", "window_batch", "compute")
     results = []
-    with ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
-    ) as pool:
-        for turn in turns:
-            task = fixed | dict(zip(names, turn, strict=True))
-            if task["compute"] == "released" and turn[-1] != args.graphs[0]:
-                continue  # it has none
-            results.append(pool.submit(measure, task).result())
-            print_result(results[-1], results)
+    for *turn, graphs in turns:
+        task = fixed | dict(zip(names, turn, strict=True), graphs=graphs)
+        if task["compute"] == "released" and graphs != args.graphs[0]:
+            continue  # it has none
+        results.append(measure_together(task))
+        print_result(results[-1], results)
     return results
+
+
+def measure_together(task: dict) -> dict:
+    """Run one configuration in fresh processes; figures of all together."""
+    count, context = task["processes"], multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        count, context, initializer=meet, initargs=(context.Barrier(count),)
+    ) as pool:
+        found = [pool.submit(measure, task) for _ in range(count)]
+        found = [each.result() for each in found]
+    whole = {"s_per_s": 1 / sum(1 / each["s_per_s"] for each in found)}
+    whole["peak_bytes"] = sum(each["peak_bytes"] for each in found)
+    return found[0] | whole
+
+
+def meet(barrier) -> None:
+    """Let this process begin to measure when all are ready."""
+    global begins
+    begins = barrier
 
 
 def print_result(result: dict, results: list[dict]) -> None:
@@ -373,12 +404,15 @@ def print_result(result: dict, results: list[dict]) -> None:
         for r in results
         if r["compute"] == "released" and r["seconds"] == result["seconds"]
     ]
+    threads = result["threads"] or torch.get_num_threads()
+    cores = min(os.cpu_count(), result["processes"] * threads)
     line = (
         f"{result['model']} {result['compute']:9} {result['seconds']:6g} s, "
-        f"batch {result['window_batch']}, threads "
-        f"{result['threads'] or torch.get_num_threads()}: "
-        f"{result['s_per_s']:.5f} s/s ({1 / result['s_per_s']:.1f} times real "
-        f"time), first run {result['first_s']:.1f} s, peak "
+        f"batch {result['window_batch']}, processes {result['processes']}, "
+        f"threads {threads}: {result['s_per_s']:.5f} s/s "
+        f"({1 / result['s_per_s']:.1f} times real time, "
+        f"{1 / result['s_per_s'] / cores:.1f} a core of {cores}), "
+        f"first run {result['first_s']:.1f} s, peak "
         f"{result['peak_bytes'] / 1e9:.2f} GB, matrices "
         f"{result['rate'] / 1e9:.0f} GFLOP/s"
     )
@@ -392,6 +426,8 @@ def print_result(result: dict, results: list[dict]) -> None:
     print(line, flush=True)
     if result["model"] != "llase" or not result["stages"]:
         return
+    if result["processes"] > 1:
+        return  # a floor is that of one process
     floors = count_flops()
     for name in STAGES:
         floor = floors[name] / result["rate"]
