@@ -16,6 +16,7 @@ PURE   := import sysconfig; print(sysconfig.get_path("purelib"))
 NOISY  ?= examples/noisy.wav
 OUTPUT ?= demo
 SOURCE ?= llase_mini
+ORT_WEB := $(wildcard node_modules/onnxruntime-web-*.tgz)
 
 .PHONY: help setup demo test test-xcodec2 check format docs wheel clean
 
@@ -29,7 +30,8 @@ help:
 	@echo "make check   format, lint, spelling, YAML, Dockerfile, shell scripts and"
 	@echo "             workflow; nothing is changed"
 	@echo "make format  format the code and sort its imports"
-	@echo "make docs    build the site in site/"
+	@echo "make docs    build the site in site/ (TRY=1: with the page that enhances"
+	@echo "             in the visitor's browser, in site/try)"
 	@echo "make wheel   build wheel and source archive in dist/, and check them"
 	@echo "make setup   only create $(VENV) with the tested set"
 	@echo "make clean   remove what was built, environments and demo/ included"
@@ -98,8 +100,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only --select I .
 	$(BIN)/ruff format .
 
+# With TRY=1, onnxruntime-web is fetched from npm unless the tests kept it.
 docs: $(WHOLE)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(if $(TRY),$(BIN)/speechbrain-llase demo --static site/try \
+	  $(addprefix --onnxruntime-web ,$(firstword $(ORT_WEB))))
 
 wheel: $(READY)
 	rm -rf dist
