@@ -1,12 +1,15 @@
 """What the knob does: opinion and words between faithful and generative.
 
-    python benchmarks/generative.py --output FOLDER --clips FOLDER ...
     python benchmarks/generative.py --output FOLDER --data DATA
+    python benchmarks/generative.py --output FOLDER --clips FOLDER ...
 
-A folder of clips has noisy/ and clean/ with files of the same names; DATA is
-the folder of the recipe of llase_mini, from which the mixtures of the tables
-are made. Written are generative.json (means and 95 % intervals by set and
-place of the knob), a CSV a set, and generative.png.
+DATA is the folder of the recipe of llase_mini, from which the development
+set, the mixtures of the tables and the real clips are made; any other folder of
+clips has noisy/ and clean/ with files of the same names. Each clip is decoded
+once and refined at every place of the knob. Written are generative.json
+(means and 95 % intervals by set and place), tables.md, generative.png, and
+a file a clip: what was scored is not scored again, so that a run that was broken
+off goes on. Take a new folder for other weights or another recogniser.
 """
 
 import argparse
@@ -17,15 +20,22 @@ from pathlib import Path
 
 import torch
 from peer_sets import as_files, read, read_sets, to_file
+from tqdm import tqdm
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.evaluation.clips import Clip
-from speechbrain_llase.evaluation.report import write_csv, write_text
-from speechbrain_llase.evaluation.scoring import Settings, score_clips
-from speechbrain_llase.evaluation.summary import summarise, table
+from speechbrain_llase.evaluation.report import write_text
+from speechbrain_llase.evaluation.scoring import Scores, Settings, score_clips
+from speechbrain_llase.evaluation.summary import Summary, summarise, table
 
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SETS = ("development", "mixtures", "dns")
 PANELS = {"OVRL": "DNSMOS OVRL", "dWER": "word edits a word"}
+TITLES = {
+    "development": "development mixtures",
+    "mixtures": "mixtures of the tables",
+    "dns": "clips of DNS-2020",
+}
 WITHOUT = ("si-sdr", "level", "speaker")
 
 
@@ -39,23 +49,18 @@ def main() -> None:
         run_opts={"device": "cpu"},
         overrides={"refine": True} if args.refine else {},
     )
-    settings = Settings(
-        args.asr, "resemblyzer", (*WITHOUT, *args.without), cache=args.cache
-    )
     sets = {folder.name: read_clips(folder) for folder in args.clips}
     if args.data:
         sets |= read_sets(args.data, args.sets)
-    report = {}
-    for name, clips in sets.items():
-        turned = turn(model, clips[: args.number], args.places)
-        scores = list(score_clips(turned, settings, args.jobs))
-        report[name] = summarise(scores)
-        write_csv(args.output / f"{name}.csv", scores)
-        print(f"{name}: {len(scores)} clips\n{table(report[name])}", flush=True)
-    write_text(
-        args.output / "generative.json", json.dumps(report, indent=1) + "\n"
-    )
+    report = {
+        name: measure(model, clips[: args.number], args.output / name, args)
+        for name, clips in sets.items()
+    }
+    text = json.dumps(report, indent=1) + "\n"
+    write_text(args.output / "generative.json", text)
+    write_text(args.output / "tables.md", tables(report))
     draw(report, args.output / "generative.png")
+    print(tables(report))
 
 
 def parse() -> argparse.Namespace:
@@ -70,7 +75,7 @@ def parse() -> argparse.Namespace:
     add("--refine", action="store_true", help="by the refiner of llase_mini")
     add("--clips", type=Path, nargs="+", default=[])
     add("--data", type=Path)
-    add("--sets", nargs="+", default=["mixtures", "rooms"])
+    add("--sets", nargs="+", default=SETS, help="of --data; also: rooms")
     add("--number", type=int, help="of clips of each set (default: all)")
     add("--places", type=float, nargs="+", default=PLACES, help="of the knob")
     add("--asr", default="whisper")
@@ -91,24 +96,66 @@ def read_clips(folder: Path) -> list[Clip]:
     ]
 
 
+def measure(
+    model: EnhanceLLaSE,
+    clips: list[Clip],
+    folder: Path,
+    args: argparse.Namespace,
+) -> Summary:
+    """Score what the folder does not hold yet; give the means of all."""
+    folder.mkdir(exist_ok=True)
+    clips = [
+        dataclasses.replace(
+            clip, waves={row: clip.waves[row] for row in ("noisy", "clean")}
+        )
+        for clip in clips
+    ]
+    new = [x for x in clips if not (folder / f"{x.name}.json").is_file()]
+    settings = Settings(
+        args.asr, "resemblyzer", (*WITHOUT, *args.without), cache=args.cache
+    )
+    turned = turn(model, new, args.places)
+    scored = score_clips(turned, settings, args.jobs) if new else ()
+    for score in tqdm(scored, total=len(new), desc=folder.name, unit="clip"):
+        text = json.dumps(score.rows, indent=1) + "\n"
+        write_text(folder / f"{score.clip.name}.json", text)
+    scores = []
+    for clip in clips:
+        rows = json.loads((folder / f"{clip.name}.json").read_text("utf-8"))
+        scores.append(Scores(clip, rows, []))
+    return summarise(scores)
+
+
+@torch.no_grad()
 def turn(
     model: EnhanceLLaSE, clips: list[Clip], places: list[float]
 ) -> Iterator[Clip]:
     """Give every clip a row a place of the knob."""
-    models = {str(place): model.having(generative=place) for place in places}
+    stages = model.stages
+    turned = {f"{x:g}": stages.having(generative=x) for x in places}
     for clip in clips:
-        noisy = torch.from_numpy(clip.waves["noisy"])[None]
-        waves = {
-            row: to_file(one.enhance_batch(noisy)[0].numpy())
-            for row, one in models.items()
-        }
-        first = {"noisy": clip.waves["noisy"], **waves}
-        yield dataclasses.replace(
-            clip, waves=first | {"clean": clip.waves["clean"]}
-        )
+        noisy = torch.from_numpy(clip.waves["noisy"])
+        plans = [stages.plan(noisy)]
+        windows = stages.cut([noisy], plans)
+        codes, _ = stages.score(stages.extract(windows, plans))
+        decoded, waves = stages.decode(codes), {"noisy": clip.waves["noisy"]}
+        for row, one in turned.items():
+            refined = one.refine(decoded, windows)
+            (wave,) = one.restore(refined, plans, [noisy])
+            waves[row] = to_file(wave.numpy())
+        clean = clip.waves["clean"]
+        yield dataclasses.replace(clip, waves=waves | {"clean": clean})
 
 
-def draw(report: dict, file: Path) -> None:
+def tables(report: dict[str, Summary]) -> str:
+    """Write the means as Markdown, a table a set."""
+    return "\n".join(
+        f"{name}\n\n{table(summary, with_interval=False)}\n"
+        for name, summary in report.items()
+    )
+
+
+def draw(report: dict[str, Summary], file: Path) -> None:
     """Draw a panel a measure, a line a set; the noisy input is dashed."""
     from matplotlib.figure import Figure
 
@@ -123,12 +170,14 @@ def draw(report: dict, file: Path) -> None:
             colour, places = f"C{k}", [float(row) for row in rows]
             low, high = ([x[end] for x in found] for end in ("low", "high"))
             means = [x["mean"] for x in found]
-            axis.plot(places, means, "o-", color=colour, label=name)
+            label = f"{found[0]['num']} {TITLES.get(name, name)}"
+            axis.plot(places, means, "o-", ms=4, color=colour, label=label)
             axis.fill_between(places, low, high, color=colour, alpha=0.12, lw=0)
             noisy = summary["noisy"][measure]["mean"]
             axis.axhline(noisy, color=colour, ls="--", lw=0.8)
         axis.set(xlabel="generative", ylabel=title)
-    axes[0].legend(frameon=False)
+        axis.grid(alpha=0.3)
+    axes[-1].legend(fontsize=8)
     figure.savefig(file, dpi=120)
 
 

@@ -1,18 +1,25 @@
-"""The clips of benchmarks/peers.py: mixtures, mixtures in rooms, real clips."""
+"""The clips of the benchmarks: mixtures, also in rooms, and real clips."""
 
 import importlib.util
 import io
+import json
+from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import soundfile
 
+from speechbrain_llase.augment.mixture import mix
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 RECIPE = "recipes/LibriSpeech/enhance/llase_mini/evaluate.py"
 PUBLISHED = {"selm": "SELM", "llase_g1": "LLaSE-G1"}  # folders beside noisy
+DEVELOPMENT_SEED = 424242
+DEVELOPMENT_S = 6  # longest mixture of the development set
+A_SPEAKER = 3  # utterances of each that is not LibriSpeech's
+QUIET = 1e-5  # RMS under which a noise counts as silent
 
 
 def read_sets(data: Path, names: list[str]) -> dict[str, list[Clip]]:
@@ -23,7 +30,7 @@ def read_sets(data: Path, names: list[str]) -> dict[str, list[Clip]]:
     data : Path
         With clean/valid, noise/valid, dns and more/; see the recipe.
     names : list of str
-        Of "mixtures", "rooms" and "dns".
+        Of "mixtures", "rooms", "dns" and "development".
 
     Returns
     -------
@@ -31,7 +38,12 @@ def read_sets(data: Path, names: list[str]) -> dict[str, list[Clip]]:
         Name to clips with the waves "noisy" and "clean", rounded to 16 bits
         as files are, and those of published systems.
     """
-    makers = {"mixtures": mixtures, "rooms": rooms, "dns": dns}
+    makers = {
+        "mixtures": mixtures,
+        "rooms": rooms,
+        "dns": dns,
+        "development": development,
+    }
     return {name: makers[name](data) for name in names}
 
 
@@ -56,6 +68,42 @@ def rooms(data: Path, number: int = 40) -> list[Clip]:
     """Those in recorded rooms, of the same file; the targets are dry."""
     clips = load_recipe().rooms(data, number)
     return [as_files(clip.name, clip.waves) for clip in clips]
+
+
+def development(data: Path, number: int = 24) -> list[Clip]:
+    """Mixtures at -5 to 20 dB of what the recipe's development.json names."""
+    file = (Path(__file__).parents[1] / RECIPE).with_name("development.json")
+    names, speakers = json.loads(file.read_text("utf-8")), defaultdict(list)
+    librispeech = [x for x in names["clean"] if x.startswith("clean/")]
+    for name in names["clean"]:
+        if name not in librispeech:
+            speakers[tuple(Path(name).stem.split("_")[:2])].append(name)
+    others = [x for one in sorted(speakers) for x in speakers[one][:A_SPEAKER]]
+    rng, clips = np.random.default_rng(DEVELOPMENT_SEED), []
+    for index in range(number):
+        name = librispeech[index % len(librispeech)]
+        if index % 2:
+            name = others[rng.integers(len(others))]
+        speech = cut(read(data / name), DEVELOPMENT_S * SAMPLE_RATE, rng)
+        noise = read(data / names["noise"][rng.integers(len(names["noise"]))])
+        if len(noise) < len(speech):
+            noise = np.resize(noise, len(speech))
+        else:
+            noise = cut(noise, len(speech), rng)
+        if np.sqrt((noise**2).mean()) < QUIET:
+            noise = noise + 1e-4 * rng.standard_normal(len(noise)).astype("f4")
+        mixture = mix(speech, noise, float(rng.uniform(-5, 20)), -25.0)
+        waves = {"noisy": mixture.noisy, "clean": mixture.clean}
+        gain = 0.5 / max(float(wave.abs().max()) for wave in waves.values())
+        waves = {row: wave.numpy() * gain for row, wave in waves.items()}
+        clips.append(as_files(f"{index:02d}", waves))
+    return clips
+
+
+def cut(wave: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut `size` samples, or all where there are fewer, at a random place."""
+    start = rng.integers(max(1, len(wave) - size + 1))
+    return wave[start : start + size]
 
 
 def dns(data: Path) -> list[Clip]:

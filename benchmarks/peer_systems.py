@@ -7,17 +7,21 @@ thread, at their own rates, and as late as they are.
 """
 
 import ctypes
+import dataclasses
 import importlib.util
 from pathlib import Path
 
 import numpy as np
 import soxr
 import torch
+from peer_sets import PUBLISHED, to_file
 from torchaudio.functional import resample
 
 from speechbrain_llase import EnhanceLLaSE
+from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.inference.sources import resolve_source
 from speechbrain_llase.processing.framing import SAMPLE_RATE
+from speechbrain_llase.processing.signal_processing import fit_length
 
 HIGH_RATE = 48000  # Hz, of DeepFilterNet and RNNoise
 INTERFACES = (
@@ -166,6 +170,19 @@ class GTCRN:
             frame = np.fft.irfft(made[:, 0] + 1j * made[:, 1])
             wave[part] += frame.astype(np.float32) * self._window
         return wave[hop : hop + len(noisy)]
+
+
+@torch.no_grad()
+def with_refined(clip: Clip, refiner: torch.nn.Module) -> Clip:
+    """Put a row behind each published wave: the refiner's, by the noisy one."""
+    noisy, waves = torch.from_numpy(clip.waves["noisy"]), {}
+    for row, wave in clip.waves.items():
+        waves[row] = wave
+        if row in PUBLISHED.values():
+            decoded = fit_length(torch.from_numpy(wave), len(noisy))
+            (refined,) = refiner(decoded[None], noisy[None])
+            waves[f"{row}, refined"] = to_file(refined.numpy())
+    return dataclasses.replace(clip, waves=waves)
 
 
 class SpeechBrainSystem:

@@ -11,7 +11,9 @@ are named and left out. More of them:
     --speechbrain NAME=SOURCE           a SpeechBrain enhancement interface
     --system "NAME=command {input} {output}"    any program
 
-Delays are found and removed, rates converted, levels kept. Written are
+Delays are found and removed, rates converted, levels kept. Published outputs
+that lie beside the clips are scored as they are and "refined", by the packaged
+refiner that `--refine` puts behind any model. Written are
 peers.json (means and 95 % intervals), a CSV a set, and what is made of the
 JSON: tables.md, all columns with intervals; README.md, the means, and
 peers.png. "s/s" is seconds of a core (of programs, their start included) a
@@ -36,6 +38,7 @@ from peer_systems import (
     Noisy,
     RNNoise,
     SpeechBrainSystem,
+    with_refined,
 )
 
 from speechbrain_llase.evaluation.clips import Clip
@@ -45,8 +48,9 @@ from speechbrain_llase.evaluation.programs import (
     remove_delay,
 )
 from speechbrain_llase.evaluation.report import write_csv, write_text
-from speechbrain_llase.evaluation.scoring import Settings, score_clips
+from speechbrain_llase.evaluation.scoring import Scores, Settings, score_clips
 from speechbrain_llase.evaluation.summary import summarise, table
+from speechbrain_llase.inference.loading import load_refiner
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 HEARD = 3  # clips of which the delay is found
@@ -89,8 +93,9 @@ def measure(args: argparse.Namespace) -> dict:
     settings = Settings(
         args.asr, "resemblyzer", (*WITHOUT, *args.without), cache=args.cache
     )
-    report = {}
+    report, refiner = {}, load_refiner().eval()
     for name, clips in read_sets(args.data, args.sets).items():
+        clips = [with_refined(clip, refiner) for clip in clips]
         made, speed = [], {}
         for system in systems:
             waves, speed[system.name] = run_system(system, clips)
@@ -98,6 +103,7 @@ def measure(args: argparse.Namespace) -> dict:
         scores = list(score_clips(joined(clips, made), settings, args.jobs))
         summary = summarise(scores)
         report[name] = {"clips": len(clips), "summary": summary, "speed": speed}
+        report[name] |= count_words(scores)
         write_csv(args.output / f"{name}.csv", scores)
         print(f"{name}: {len(clips)} clips\n{table(summary)}", flush=True)
     sizes = {x.name: getattr(x, "megabytes", None) for x in systems}
@@ -153,6 +159,17 @@ def run_system(
         for wave, heard in zip(waves, noisy, strict=True)
     ]
     return waves, round(spent * SAMPLE_RATE / sum(map(len, noisy)), 4)
+
+
+def count_words(scores: list[Scores]) -> dict[str, dict[str, int]]:
+    """Count word edits, and words of the clean clips, of every row."""
+    return {
+        what: {
+            row: int(sum(x.rows[row].get(what, 0) for x in scores))
+            for row in scores[0].rows
+        }
+        for what in ("edits", "words")
+    }
 
 
 def joined(clips: list[Clip], made: list) -> Iterator[Clip]:

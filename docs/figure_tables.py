@@ -13,7 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "LibriSpeech" / "enhance" / "llase_mini"
+PICTURE = ROOT / "docs" / "generative.png"  # of the knob
 PUBLISHED = {"selm": "SELM", "llase_g1": "LLaSE-G1"}  # folder -> row
+QUOTED = {"noisy", "llase_mini", "DeepFilterNet3", *PUBLISHED.values()}
+QUOTED |= {f"{row}, refined" for row in PUBLISHED.values()}
 BYTES = 32000  # of a second of 16-bit WAV
 MEASURES = "dnsmos pesq estoi si-sdr words speaker".split()
 Figures = dict[str, str]
@@ -158,11 +161,33 @@ def measure_peers(data: Path, work: Path) -> Figures:
         one = report | {"sets": {name: found}}
         made[f"peers_{name}"] = means(one).strip()
         made[f"peers_{name}_wide"] = table(found["summary"])
-        for row in ("noisy", "llase_mini", "DeepFilterNet3"):
+        for row in QUOTED & found["summary"].keys():
+            start = f"peers_{name}_" + re.sub(r"\W+", "_", row)
             for column, (_, digits) in COLUMNS.items():
                 figure = found["summary"][row].get(column)
-                made[f"peers_{name}_{row}_{column}"] = cell(figure, digits)
+                made[f"{start}_{column}"] = cell(figure, digits)
+            for what in {"edits", "words"} & found.keys():
+                made[f"{start}_{what}"] = str(found[what][row])
     return made
+
+
+def measure_knob(data: Path, work: Path) -> Figures:
+    """What the knob does on three sets; its picture goes to the docs."""
+    program = ROOT / "benchmarks" / "generative.py"
+    if not (work / "generative.json").is_file():
+        readings = ("--asr", recogniser(), "--cache", work.parent / "readings")
+        run(program, "--data", data, "--output", work, *readings)
+    sys.path.append(str(program.parent))
+    from generative import draw
+
+    from speechbrain_llase.evaluation.summary import table
+
+    report = json.loads((work / "generative.json").read_text("utf-8"))
+    draw(report, PICTURE)
+    return {
+        f"knob_{name}": table(summary, with_interval=False)
+        for name, summary in report.items()
+    }
 
 
 def measure_published(data: Path, work: Path) -> Figures:
@@ -230,8 +255,9 @@ TABLES: dict[str, Callable[[Path | None, Path], Figures]] = {
     "mini": measure_mini,
     "streams": measure_streams,
     "peers": measure_peers,
+    "knob": measure_knob,
     "published": measure_published,
     "guard": measure_guard,
     "candidates": measure_candidates,
 }
-NEED_DATA = {"streams", "peers", "published", "guard", "candidates"}
+NEED_DATA = TABLES.keys() - {"speed", "mini"}

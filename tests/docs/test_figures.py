@@ -149,6 +149,24 @@ def test_systems_of_several_runs_stand_in_one_table(docs, tmp_path):
     assert "| SELM | 1.00 (0.50 to 2.50) |" in made["published"]
 
 
+def test_the_knobs_curves_are_drawn(docs, tmp_path, monkeypatch):
+    """A table a set; the picture lies in the docs and is small."""
+    tables = docs("figure_tables")
+    figure = {"mean": 0.5, "low": 0.4, "high": 0.6, "num": 6}
+    rows = ("noisy", "0", "0.5", "1", "clean")
+    summary = {row: {"OVRL": figure, "dWER": figure} for row in rows}
+    work = tmp_path / "work"
+    work.mkdir()
+    report = {"dns": summary, "rooms": summary}
+    (work / "generative.json").write_text(json.dumps(report))
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(tables, "PICTURE", tmp_path / "docs/generative.png")
+    made = tables.measure_knob(tmp_path, work)
+    assert made.keys() == {"knob_dns", "knob_rooms"}
+    assert "| 0.5 | 0.50 | 0.50 |" in made["knob_dns"]
+    assert 5e3 < (tmp_path / "docs/generative.png").stat().st_size < 1e5
+
+
 def test_the_guards_tables_are_read(docs, tmp_path, monkeypatch):
     """The means of each set, and the curve of what the guard watches."""
     tables = docs("figure_tables")
@@ -170,7 +188,7 @@ def test_the_guards_tables_are_read(docs, tmp_path, monkeypatch):
     assert (tmp_path / "docs" / "guard.png").read_bytes() == b"picture"
 
 
-@pytest.mark.parametrize("group", ["streams", "peers", "guard"])
+@pytest.mark.parametrize("group", ["streams", "peers", "knob", "guard"])
 def test_recordings_are_asked_for(figures, monkeypatch, capsys, group):
     monkeypatch.setattr("sys.argv", ["figures.py", "--only", group])
     with pytest.raises(SystemExit):

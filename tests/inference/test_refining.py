@@ -1,13 +1,18 @@
 """The settings `refine` and `generative`, of models that have no refiner."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 import torch
 
 from speechbrain_llase import EnhanceLLaSE
 from speechbrain_llase.demo.limits import VisitorSettings
+from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.inference.loading import load_refiner, offer_refiner
 from speechbrain_llase.lobes.refiner import pair
 from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
+from speechbrain_llase.processing.signal_processing import fit_length
 
 YAML = """\
 compute: float32
@@ -127,3 +132,58 @@ def test_impossible_settings_are_refused(load_tiny, refined):
         load_refiner("llase")  # whose large networks are not built for that
     with pytest.raises(KeyError, match="coffee"):
         load_tiny(refine=True, coffee=1)
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder of the benchmarks, to import from."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_the_tables_refine_published_waves(folder, benchmarks):
+    """A row behind each, by the noisy wave and as long; the rest stays."""
+    pytest.importorskip("soxr")
+    from peer_systems import with_refined
+
+    refiner = load_refiner(str(folder)).eval()
+    published = torch.rand(19680) - 0.5
+    waves = {"noisy": NOISY[0], "clean": NOISY[0], "SELM": published}
+    clip = Clip("a", {row: wave.numpy() for row, wave in waves.items()})
+    found = with_refined(clip, refiner).waves
+    assert list(found) == ["noisy", "clean", "SELM", "SELM, refined"]
+    with torch.no_grad():
+        wanted = refiner(fit_length(published, 20000)[None], NOISY)[0]
+    made = torch.from_numpy(found["SELM, refined"])
+    assert torch.allclose(made, wanted.clamp(-1, 1), atol=1e-4)
+
+
+def test_the_knobs_curve_is_of_the_model_and_goes_on(
+    refined, benchmarks, tmp_path, monkeypatch
+):
+    """Decoded once, as if each place had a model; no clip is scored twice."""
+    import generative
+
+    wave = NOISY[0].numpy()
+    clips = [Clip(name, {"noisy": wave, "clean": wave}) for name in "ab"]
+    (turned,) = generative.turn(refined, clips[:1], [0.0, 0.75])
+    assert list(turned.waves) == ["noisy", "0", "0.75", "clean"]
+    for row in ("0", "0.75"):
+        one = refined.having(generative=float(row))
+        wanted = one.enhance_batch(NOISY)[0].clamp(-1, 1)
+        made = torch.from_numpy(turned.waves[row])
+        assert torch.allclose(made, wanted, atol=1e-4)
+    args = argparse.Namespace(places=[0.5], cache=None, jobs=1, asr="none")
+    args.without = ["dnsmos", "pesq", "words"]
+    first = generative.measure(refined, clips[:1], tmp_path, args)
+    assert list(first) == ["noisy", "0.5", "clean"]
+    seen = []
+
+    def scored(clips, settings, jobs):
+        seen.extend(clips)
+        return []
+
+    (tmp_path / "b.json").write_text((tmp_path / "a.json").read_text())
+    monkeypatch.setattr(generative, "score_clips", scored)
+    again = generative.measure(refined, clips, tmp_path, args)
+    assert again["0.5"]["estoi"]["num"] == 2 and not seen
