@@ -49,6 +49,9 @@ class SpectralRefiner(torch.nn.Module):
         Channels of each band that it sees.
     full_blocks : int
         Blocks, from the first on, that have such an LSTM.
+    post_filter : float
+        Gains under 1 are raised to the power of 1 + this: what was taken for
+        noise fades further. 0 in training.
     compute : str
         What layers compute in: float32, bfloat16, int8 (here bfloat16, too)
         or auto; see precision.py. Weights and spectra stay in float32.
@@ -73,6 +76,7 @@ class SpectralRefiner(torch.nn.Module):
         full_size: int,
         full_channels: int,
         full_blocks: int = 1,
+        post_filter: float = 0.0,
         compute: str = "float32",
     ):
         super().__init__()
@@ -82,7 +86,7 @@ class SpectralRefiner(torch.nn.Module):
                 f"{2 * MIN_BINS}: the bins are halved three times."
             )
         first, second, third = channels
-        self.hop_length = window_length // 2
+        self.hop_length, self.post_filter = window_length // 2, post_filter
         window = torch.hann_window(window_length).sqrt()
         self.register_buffer("window", window, persistent=False)
         bands = window_length // 2 // MIN_BINS
@@ -232,6 +236,9 @@ class SpectralRefiner(torch.nn.Module):
         keep, add, *parts = change.unbind(-1)
         magnitude = TOP * torch.sigmoid(keep) * loud
         magnitude = magnitude + TOP * torch.sigmoid(add) * beside
+        if self.post_filter:
+            gain = (magnitude / loud).clamp(max=1)
+            magnitude = magnitude * gain**self.post_filter
         own, other = (
             torch.complex(1 + parts[0], parts[1]),
             torch.complex(*parts[2:]),

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from speechbrain_llase.lobes.spectral_refiner import (
+    COMPRESSION,
     SpectralRefiner,
     power_gain,
+    power_of,
 )
 from speechbrain_llase.processing.hearing import remove_rumble
 
@@ -96,6 +98,25 @@ def test_lower_precision():
     assert 0 < error.norm() < 0.03 * wave.norm()
     with pytest.raises(ValueError, match="float16"):
         SpectralRefiner(*SIZES, compute="float16")
+
+
+@torch.no_grad()
+def test_post_filter():
+    """It fades what is faded, the more the fainter, and nothing else."""
+    plain = tiny()
+    torch.nn.init.normal_(plain.up[-1].conv.weight, std=0.5)
+    network = SpectralRefiner(*SIZES, post_filter=0.5).eval()
+    network.load_state_dict(plain.state_dict())
+    both = voice(seed=1), voice()
+    before, phase = plain.estimate(*both)
+    after, same = network.estimate(*both)
+    torch.testing.assert_close(same, phase)
+    loud = power_of(plain.analyse(both[1])) ** (COMPRESSION / 2)
+    faded = before < loud
+    assert 0.1 < faded.float().mean() < 0.9
+    wanted = before[faded] * (before[faded] / loud[faded]).sqrt()
+    torch.testing.assert_close(after[faded], wanted)
+    torch.testing.assert_close(after[~faded], before[~faded])
 
 
 def test_power_gain():
