@@ -5,6 +5,7 @@ What a program wrote is kept in the folder `work`, and is not made again.
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
