@@ -178,7 +178,7 @@ def draw(report: dict[str, Summary], file: Path) -> None:
         axis.set(xlabel="generative", ylabel=title)
         axis.grid(alpha=0.3)
     axes[-1].legend(fontsize=8)
-    figure.savefig(file, dpi=120)
+    figure.savefig(file, dpi=100)
 
 
 if __name__ == "__main__":
