@@ -120,5 +120,5 @@ def print_made(manifest: dict, output: Path) -> None:
     """Print what was written, and the licences."""
     for name, about in manifest["files"].items():
         print(f"{output / name}  {about['bytes'] / 1e6:.1f} MB")
-    for name, about in manifest["sources"].items():
+    for name, about in manifest.get("sources", {}).items():
         print(f"licence of {name} ({about['file']}): {about['licence']}")

@@ -5,6 +5,7 @@ that holds what `recipe_data` writes; the networks' dimensions are made tiny.
 """
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -131,6 +132,7 @@ def test_recipe(row, run):
 def test_refiner_learns_on(run, work, capsys):
     """On a user's folder; published, it takes the place of its base's."""
     from speechbrain_llase import EnhanceLLaSE
+    from speechbrain_llase.cli.parser import main
     from speechbrain_llase.pretrained.publish import publish
 
     row = next(r for r in ROWS if "finetune_refiner" in r["Script_file"])
@@ -154,8 +156,12 @@ def test_refiner_learns_on(run, work, capsys):
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert not torch.equal(new.enhance_batch(noisy), old.enhance_batch(noisy))
     assert "refiner was trained" in (folder / "README.md").read_text()
-    half = publish(output, output.with_name("half"), "float32", 0.5)
-    assert half["training"]["share"] == 0.5
+    half = output.with_name("half")
+    assert (
+        main(["publish", str(output), f"--output={half}", "--share=0.5"]) == 0
+    )
+    manifest = json.loads((half / "manifest.json").read_text())
+    assert manifest["training"]["share"] == 0.5
     run(row, f"--output_folder={output}")
     assert "is used as it is" in capsys.readouterr().out
 

@@ -9,14 +9,15 @@ Every utterance of TEST_SPEECH is mixed `--repeats` times with a random piece
 of a random file of TEST_NOISE, or with synthesised noise where `--noise` is
 not given, at a random ratio. Everything is drawn from the utterance's place,
 so the mixtures are the same for everyone. Of both models it prints loss and
-accuracies against the clean tokens, DNSMOS, word changes and speaker
-similarity, and the difference with a 95 % interval: a bootstrap over
+accuracies against the clean tokens, DNSMOS, PESQ, ESTOI, word changes and
+speaker similarity, and the difference with a 95 % interval: a bootstrap over
 utterances, whose repeats stay together.
 """
 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,11 @@ from speechbrain_llase.dataio.manifests import list_folder
 from speechbrain_llase.dataio.recordings import read_piece, read_speech
 from speechbrain_llase.evaluation.clips import Clip
 from speechbrain_llase.evaluation.report import write_text
-from speechbrain_llase.evaluation.scoring import Scorer, Settings
+from speechbrain_llase.evaluation.scoring import (
+    Scorer,
+    Settings,
+    find_missing,
+)
 from speechbrain_llase.nnet.fsq import NUM_DIGITS
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.processing.signal_processing import to_peak
@@ -43,6 +48,8 @@ from speechbrain_llase.training.token_loss import TokenLoss
 
 SEED = 2026
 RESAMPLINGS = 5000
+ALONE = ("dnsmos",)  # measures that need no clean wave
+AGAINST = ("pesq", "estoi", "words", "speaker")  # and those that do
 LOSS_ROWS = 512  # frames whose logits exist at once
 # What is printed: its name, sum over the clips of the one, by that of the other
 FIGURES = {
@@ -53,6 +60,8 @@ FIGURES = {
     "BAK": ("BAK", None),
     "OVRL": ("OVRL", None),
     "P.808": ("P808", None),
+    "PESQ": ("pesq", None),
+    "ESTOI": ("estoi", None),
     "dWER": ("edits", "words"),
     "speaker": ("speaker", None),
 }
@@ -127,7 +136,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--asr", default="pocketsphinx", help="see speechbrain-llase evaluate")
     add("--speaker", default="resemblyzer")
     add("--cache", type=Path, help="folder that keeps the readings")
-    sides = ["dnsmos", "words", "speaker"]
+    sides = [*ALONE, *AGAINST]
     add("--without", nargs="+", default=[], choices=sides)
     add("--device", default="cpu", help="of the models")
     add("--output", type=Path, required=True, help="JSON file")
@@ -140,18 +149,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def make_scorers(args) -> tuple[Scorer, Scorer]:
-    """Make what scores a wave alone, and what needs the clean one."""
-    sides = (
-        {"words", "speaker", *args.without},
-        {"dnsmos", *args.without},
-    )
-    others = ("level", "pesq", "estoi", "si-sdr")
-    return tuple(
-        Scorer(
-            Settings(args.asr, args.speaker, (*others, *side), cache=args.cache)
-        )
-        for side in sides
-    )
+    """Make what scores a wave alone, and what needs the clean one.
+
+    A measure whose package is missing is left out, and it is said.
+    """
+    scorers = []
+    for other in (AGAINST, ALONE):
+        without = ("level", "si-sdr", *other, *args.without)
+        settings = Settings(args.asr, args.speaker, without, cache=args.cache)
+        missing = find_missing(settings)
+        for measure, remedy in missing.items():
+            tell(f"{measure} is left out: {remedy}")
+        without = (*without, *missing)
+        scorers.append(Scorer(replace(settings, without=without)))
+    return tuple(scorers)
 
 
 def find_audio(folder: Path, resample: bool) -> list[tuple[str, str]]:
