@@ -203,9 +203,11 @@ def build(task: dict):
 
 
 def with_graphs(model, wanted: str):
-    """Give the model, without CUDA graphs if they are not wanted."""
-    if wanted == "off":
-        model.stages.graphs = None
+    """Give the model, on a GPU with CUDA graphs if they are wanted."""
+    if wanted == "on" and torch.device(model.device).type == "cuda":
+        from speechbrain_llase.nnet.cuda_graphs import Graphs
+
+        model.stages.graphs = Graphs(model.device)
     return model
 
 

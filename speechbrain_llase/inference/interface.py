@@ -20,7 +20,6 @@ from speechbrain_llase.dataio.own_rate import at_own_rate, rate_kept
 from speechbrain_llase.inference.loading import pick_device, with_refiner
 from speechbrain_llase.inference.stages import Stages
 from speechbrain_llase.nnet import compilation, precision
-from speechbrain_llase.nnet.cuda_graphs import Graphs
 
 
 class StagedInterface(Pretrained):
@@ -42,9 +41,7 @@ class StagedInterface(Pretrained):
         """Make the stages for the device and precision of the run options."""
         exact = self.computes_in == "float32"  # or autocast has nothing to do
         fuses = compilation.can_fuse(self.compile, self.device)
-        on_cuda = torch.device(self.device).type == "cuda"
-        graphs = Graphs(self.device) if on_cuda else None
-        run = self.device, self.inference_ctx if exact else None, fuses, graphs
+        run = self.device, self.inference_ctx if exact else None, fuses
         return self.STAGES(self.mods, self.hparams, *run)
 
     def having(self, **settings) -> "StagedInterface":

@@ -27,7 +27,8 @@ class Graphs:
 
     A shape is captured when it comes for the second time. The `GRAPH_SHAPES` used last
     are known; their graphs share memory, for what one gives is copied before
-    the next one runs. Where a capture fails, all runs as without graphs.
+    the next one runs. Where a capture fails, all runs as without graphs. A
+    model has none until ``enhancer.stages.graphs = Graphs(enhancer.device)``.
 
     Arguments
     ---------
