@@ -246,10 +246,10 @@ def test_a_model_with_tasks(visitor, g1_folder, tmp_path):
 
 @pytest.mark.slow
 def test_two_at_once_are_queued(chromium, address, expected, tmp_path):
-    slow = write(tmp_path / "slow.wav", noise(59))
+    files = [write(tmp_path / f"{k}.wav", noise(59)) for k in ("slow", "more")]
     one, two = (Visitor(chromium, address) for _ in range(2))
     two.set_scores(False)
-    one.upload(slow)
+    one.upload(*files)
     two.upload(NOISY)
     one.press()
     one.tab.locator("#report").get_by_text("slow.wav").first.wait_for()
