@@ -198,8 +198,8 @@ def largest_of(logits: torch.Tensor) -> torch.Tensor:
     """
     blocks = logits.unflatten(1, (-1, BLOCK_CLASSES))
     block = blocks.amax(-1).max(-1).indices
-    rows = torch.arange(len(logits), device=logits.device)
-    within = blocks[rows, block].max(-1).indices
+    found = block[:, None, None].expand(-1, 1, BLOCK_CLASSES)
+    within = blocks.gather(1, found).squeeze(1).max(-1).indices
     return block * BLOCK_CLASSES + within
 
 

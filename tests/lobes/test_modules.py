@@ -286,3 +286,18 @@ def test_largest_of_is_the_first_one():
     assert torch.equal(largest_of(logits), (logits == best).int().argmax(-1))
     logits = torch.randn(50, CLASSES)
     assert torch.equal(largest_of(logits), logits.argmax(-1))
+
+
+def test_largest_of_any_number_of_rows():
+    """Traced on one number of rows, as for ONNX, it takes others."""
+
+    class Largest(torch.nn.Module):
+        def forward(self, logits):
+            return largest_of(logits)
+
+    rows = {"logits": {0: torch.export.Dim.DYNAMIC}}
+    found = torch.export.export(
+        Largest(), (torch.randn(5, 8192),), dynamic_shapes=rows
+    )
+    logits = torch.randn(7, 8192)
+    assert torch.equal(found.module()(logits), logits.argmax(-1))
