@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from startup import stay_on_one_cpu
+from startup import stay_on_one_cpu, time_python
 
 CLIP = Path(__file__).parents[1] / "examples" / "noisy.wav"
 MAIN = "import sys; from speechbrain_llase.cli import main; sys.exit(main())"
@@ -100,21 +100,8 @@ def describe(args: argparse.Namespace, folder: Path) -> dict:
 
 def cpu_seconds(words: list[str], folder: str) -> tuple[float, str]:
     """Run Python on one thread: user and system seconds, and what it printed."""
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=stay_on_one_cpu,
-    )
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{words} ended with {process.returncode}.")
-    return usage.ru_utime + usage.ru_stime, said
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return time_python(words, folder, environment, stay_on_one_cpu)
 
 
 def report(runs: dict, clip: Path, folder: Path) -> None:

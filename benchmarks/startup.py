@@ -84,20 +84,31 @@ def cpu_seconds(way: str, args: argparse.Namespace, folder: str) -> float:
         environment["OMP_NUM_THREADS"] = "1"
     if way == "beside":
         environment["PYTHONPATH"] = str(args.beside.resolve())
+    settle = None if way == FREE else stay_on_one_cpu
+    expected = 2 if way == "error" else 0
+    return time_python(["-c", *words], folder, environment, settle, expected)[0]
+
+
+def time_python(
+    words: list[str], folder: str, environment: dict, settle, expected: int = 0
+) -> tuple[float, str]:
+    """Run Python: user and system seconds of all of it, and what it printed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", *words],
+        [sys.executable, *words],
         cwd=folder,
         env=environment,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        preexec_fn=None if way == FREE else stay_on_one_cpu,
+        text=True,
+        preexec_fn=settle,
     )
+    with process.stdout as pipe:
+        said = pipe.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    expected = 2 if way == "error" else 0
     if process.returncode != expected:
-        raise RuntimeError(f"{way} ended with {process.returncode}.")
-    return usage.ru_utime + usage.ru_stime
+        raise RuntimeError(f"{words} ended with {process.returncode}.")
+    return usage.ru_utime + usage.ru_stime, said
 
 
 def stay_on_one_cpu() -> None:

@@ -101,6 +101,21 @@ def test_lower_precision():
 
 
 @torch.no_grad()
+def test_full_blocks():
+    """Each has a network over all bands, which is heard."""
+    torch.manual_seed(0)
+    sizes = (*SIZES[:4], 3, *SIZES[5:])
+    network = SpectralRefiner(*sizes, full_blocks=2).eval()
+    kinds = [type(block).__name__ for block in network.blocks]
+    one, other = ["BandMixer", "TimeLSTM"], ["FullBandLSTM"]
+    assert kinds == [*one, *other, *one, *other, *one]
+    torch.nn.init.normal_(network.up[-1].conv.weight, std=0.5)
+    before = network(voice(seed=1), voice())
+    network.blocks[5].expand.bias.add_(1)
+    assert (network(voice(seed=1), voice()) - before).abs().max() > 1e-4
+
+
+@torch.no_grad()
 def test_post_filter():
     """It fades what is faded, the more the fainter, and nothing else."""
     plain = tiny()
