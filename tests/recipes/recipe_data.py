@@ -11,6 +11,7 @@ import soundfile
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
+from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_llase.lobes.multitask_lm import MultitaskLM
 from speechbrain_llase.lobes.wavlm_frontend import WavLMFrontend
@@ -236,3 +237,13 @@ def add_sample(tar: tarfile.TarFile, key: str, rng) -> None:
 def read(path: Path) -> torch.Tensor:
     """Read one file (T,)."""
     return torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint of a run, by the time inside it.
+
+    Names do not tell: of those of one second, a later one may take the number
+    of one that was deleted.
+    """
+    found = Checkpointer(run / "save").find_checkpoint()
+    return found and found.path

@@ -14,6 +14,9 @@ import torch
 from speechbrain_llase.lobes.mel_codec import PitchEncoder
 from speechbrain_llase.pretrained.loading import load_averaged
 
+sys.path.insert(0, str(Path(__file__).parent))
+from recipe_data import last_checkpoint
+
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech/enhance/llase_mini"
 RATE = 16000
 SMALLER = {  # every dimension of the recipe's networks, made tiny
@@ -103,7 +106,7 @@ def run(data, folder, script, experiment, epochs, **options) -> Path:
         check=True,
         cwd=folder,
     )
-    return checkpoint(folder / experiment)
+    return last_checkpoint(folder / experiment)
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +147,6 @@ def results(data, tmp_path_factory) -> Path:
     return folder
 
 
-def checkpoint(folder: Path) -> Path:
-    """The last checkpoint of a run."""
-    return max((folder / "save").glob("CKPT+*"))
-
-
 def logged(folder: Path, name: str) -> list[float]:
     """One value of every epoch's line in a training's log."""
     lines = (folder / "train_log.txt").read_text()
@@ -167,7 +165,7 @@ def test_losses_fall(results):
 def test_encoder_stays_what_it_was(results):
     """Tokens must not drift while the decoder learns alone."""
     before, after = (
-        torch.load(checkpoint(results / name) / "average.ckpt")
+        torch.load(last_checkpoint(results / name) / "average.ckpt")
         for name in ("codec", "decoder/codec")
     )
     keys = [key for key in before if key.startswith("module.encoder.")]
@@ -186,14 +184,17 @@ def test_publish_round_trip(results, plain):
     from speechbrain_llase.lobes.mel_codec import load_codec
     from speechbrain_llase.pretrained.tensors import read_tensors
 
-    run, output = checkpoint(results / "token_lm_spectra"), plain
+    run, output = (
+        last_checkpoint(results / "token_lm_spectra"),
+        plain,
+    )
     names = {path.name for path in output.iterdir()}
     ckpts = {
         f"{n}.ckpt" for n in ("frontend", "token_lm", "vocoder", "encoder")
     }
     assert names == ckpts | {"hyperparams.yaml", "codec.yaml"}
     enhancer = EnhanceLLaSE.from_hparams(output, run_opts={"device": "cpu"})
-    averaged = torch.load(checkpoint(results / "codec") / "average.ckpt")
+    averaged = torch.load(last_checkpoint(results / "codec") / "average.ckpt")
     averaged |= torch.load(run / "average.ckpt")
     for name in ("frontend", "token_lm", "vocoder"):
         for key, tensor in read_tensors(output / f"{name}.ckpt").items():
@@ -208,7 +209,7 @@ def test_publish_round_trip(results, plain):
 @pytest.fixture(scope="module")
 def plain(results) -> Path:
     """A published folder without a refiner."""
-    lm = checkpoint(results / "token_lm_spectra")
+    lm = last_checkpoint(results / "token_lm_spectra")
     publish(f"--checkpoint={lm}", f"--output={results / 'plain'}")
     return results / "plain"
 
@@ -250,7 +251,10 @@ def test_refiner_joins_the_published_folder(plain, refined, results, tmp_path):
 
     loss = logged(results / "spectral_refiner", "train loss")
     assert len(loss) == 3 and loss[-1] < loss[0]
-    lm, whole = checkpoint(results / "token_lm_spectra"), tmp_path / "whole"
+    lm, whole = (
+        last_checkpoint(results / "token_lm_spectra"),
+        tmp_path / "whole",
+    )
     publish(f"--checkpoint={lm}", f"--refiner={refined}", f"--output={whole}")
     trained = torch.load(refined / "average.ckpt")
     written = read_tensors(whole / "refiner.ckpt")
@@ -318,8 +322,8 @@ def test_publish_with_another_decoder(results, tmp_path):
     """The token LM of one run, the decoder of another one of its codec."""
     from speechbrain_llase.pretrained.tensors import read_tensors
 
-    lm = checkpoint(results / "token_lm")
-    decoder = checkpoint(results / "decoder/codec")
+    lm = last_checkpoint(results / "token_lm")
+    decoder = last_checkpoint(results / "decoder/codec")
     output = tmp_path / "model"
     publish(f"--checkpoint={lm}", f"--decoder={decoder}", f"--output={output}")
     averaged = torch.load(decoder / "average.ckpt")
@@ -357,7 +361,7 @@ def test_decoder_of_other_tokens_is_refused(results, monkeypatch):
     monkeypatch.syspath_prepend(RECIPE)
     from publish import refuse_other_tokens
 
-    path = checkpoint(results / "decoder/codec") / "average.ckpt"
+    path = last_checkpoint(results / "decoder/codec") / "average.ckpt"
     encoder = PitchEncoder(num_mels=20, width=32, num_blocks=1)
     load_averaged(encoder, path, "encoder")
     refuse_other_tokens(encoder, path)
