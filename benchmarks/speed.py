@@ -191,9 +191,8 @@ def build(task: dict):
         return with_graphs(model, task["graphs"])
     path = Path(resolve_source("llase")) / "hyperparams.yaml"
     text = path.read_text().split("pretrainer:")[0]
-    with compute.loading(task["device"]):
+    with compute.loading(task["device"]), torch.no_grad():
         hparams = load_hyperpyyaml(text, settings)
-    with torch.no_grad():
         for network in hparams["modules"].values():
             for weight in network.to(task["device"]).parameters():
                 weight.normal_(std=0.02).add_(float(weight.dim() == 1))

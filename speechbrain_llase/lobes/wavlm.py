@@ -28,7 +28,7 @@ from speechbrain_llase.nnet.packing import Runs, each_run
 from speechbrain_llase.processing.framing import HOP_LENGTH, MIN_SAMPLES
 
 POSITION_KERNEL, POSITION_GROUPS = 128, 16  # of the position embedding
-CHUNK = 200  # rows that the convolutions make at a time, to stay in the cache
+CHUNK = 100  # rows that the convolutions make at a time, to stay in the cache
 
 
 def build_encoder(

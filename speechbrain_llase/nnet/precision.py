@@ -14,6 +14,7 @@ A network that is loaded is built in that form at once, without random
 weights and without a float32 copy.
 """
 
+import ctypes
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,19 +40,24 @@ class Loading:
 
     device: str  # where it will run
     compute: str | None  # what the caller asks for, over the YAML's word
+    learns: bool  # so its layers stay as they are
 
 
 _loading: ContextVar[Loading | None] = ContextVar("loading", default=None)
 
 
 @contextmanager
-def loading(device: str, compute: str | None = None) -> Iterator[None]:
+def loading(
+    device: str, compute: str | None = None, learns: bool = False
+) -> Iterator[None]:
     """Build networks for weights that are about to be read.
 
     `auto` depends on the device where they will run; `compute` overrides what
-    the YAML says. PyTorch's default dtype is float32 meanwhile.
+    the YAML says. PyTorch's default dtype is float32 meanwhile. On a CPU, a
+    network that does not learn is finished once it is read, before the next
+    one takes memory.
     """
-    token = _loading.set(Loading(device, compute))
+    token = _loading.set(Loading(device, compute, learns))
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -74,7 +80,7 @@ def loading_for(
     options = options if isinstance(options, dict) else vars(options)
     wanted = "bfloat16" if options.get("precision") == "bf16" else None
     device = options.get("device") or infer_device()
-    return loading(device, wanted if freeze else "float32")
+    return loading(device, wanted if freeze else "float32", not freeze)
 
 
 def own_precision(device: str | torch.device) -> AbstractContextManager:
@@ -120,8 +126,20 @@ def hold_weights(
     if compute != "float32":
         for name, layer in network.named_modules():
             if is_large(layer) and name not in exact:
-                layer.to(torch.bfloat16)
+                lower(layer, network.awaits_weights)
     return compute
+
+
+def lower(layer: torch.nn.Module, is_empty: bool = False) -> None:
+    """Hold a layer in bfloat16; of an empty one, no memory is touched."""
+    for name, weight in list(layer.named_parameters(recurse=False)):
+        held = weight.detach()
+        held = (
+            torch.empty_like(held, dtype=torch.bfloat16)
+            if is_empty
+            else held.to(torch.bfloat16)
+        )
+        setattr(layer, name, torch.nn.Parameter(held, weight.requires_grad))
 
 
 def choose(compute: str, device: str) -> str:
@@ -174,6 +192,9 @@ def filled(network: torch.nn.Module, _: object = None) -> None:
     A hook of `load_state_dict`, too, which gives the keys that did not fit.
     """
     network.awaits_weights = False
+    now = _loading.get()
+    if now and not now.learns and torch.device(now.device).type == "cpu":
+        finish(network)
 
 
 def refuse_empty(network: torch.nn.Module) -> None:
@@ -205,6 +226,15 @@ def finish(network: torch.nn.Module) -> None:
         replace_linears(network, Int8Linear)
     elif has_fast_bfloat16("cpu") and torch.backends.mkldnn.is_available():
         replace_linears(network, PackedLinear)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library holds it back.
+
+    glibc does, for later: what was replaced would lie beside what replaced it.
+    """
+    if trim := getattr(ctypes.pythonapi, "malloc_trim", None):
+        trim(0)
 
 
 def fold_weight_norm(layer: torch.nn.Module, compute: str) -> None:
@@ -244,6 +274,8 @@ def replace_linears(network: torch.nn.Module, kind: type) -> None:
         held = layer.weight.dtype, layer.weight.device.type
         if held == (torch.bfloat16, "cpu"):
             setattr(parent, name, kind(layer))
+            del layer
+            give_back()
 
 
 def make_ready(

@@ -122,6 +122,18 @@ def test_a_network_without_weights_is_refused():
     compute.refuse_empty(network)
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_network_is_finished_once_it_is_read(learns):
+    """Before the next one takes memory; one that learns stays as it is."""
+    sizes = 32, 64, 1, 2, 128
+    with compute.loading("cpu", "int8", learns):
+        network = TokenLM(*sizes)
+        network.load_state_dict(TokenLM(*sizes).state_dict())
+    held = {type(layer) for layer in network.modules()}
+    assert (Int8Linear in held) is not learns
+    assert network.predict_layer.weight.dtype == torch.bfloat16
+
+
 def test_outside_of_loading_weights_are_random():
     one, other = (TokenLM(32, 16, 1, 2, 32) for _ in range(2))
     assert not torch.equal(one.audio_linear.weight, other.audio_linear.weight)
