@@ -6,6 +6,7 @@ import numpy as np
 import speechbrain as sb
 import torch
 
+from speechbrain_llase.nnet.matrices import Matrices
 from speechbrain_llase.pretrained.tensors import read_tensors
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 from speechbrain_llase.training.decoded_pairs import (
@@ -23,7 +24,7 @@ class RefinerBrain(sb.Brain):
     def init_optimizers(self):
         """Make the optimizers and the average of the weights."""
         refiner, hparams = self.modules.refiner, self.hparams
-        self.matrices = Matrices(refiner)
+        self.matrices = Matrices(refiner, ("place", "up.2"))
         self.optimizers_dict = {
             "matrices": hparams.matrix_opt_class(self.matrices.views),
             "others": self.opt_class(self.matrices.others),
@@ -130,45 +131,6 @@ class RefinerBrain(sb.Brain):
         self.checkpointer.save_and_keep_only(
             meta={"loss": stage_loss}, num_to_keep=2, keep_recent=True
         )
-
-
-class Matrices:
-    """The matrices among a network's weights, for Muon, and what is left.
-
-    Kernels are taken as matrices (size_out, rest); stacks as many of them.
-    """
-
-    def __init__(self, network):
-        self.weights = [
-            weight
-            for name, weight in network.named_parameters()
-            if is_matrix(name, weight)
-        ]
-        ids = {id(weight) for weight in self.weights}
-        self.others = [x for x in network.parameters() if id(x) not in ids]
-        self.views = [
-            torch.nn.Parameter(part)
-            for weight in self.weights
-            for part in flat(weight.detach())
-        ]
-
-    def hand_on_gradients(self):
-        """Give the views the gradients of their weights."""
-        parts = [part for weight in self.weights for part in flat(weight.grad)]
-        for view, gradient in zip(self.views, parts, strict=True):
-            view.grad = gradient.contiguous()
-
-
-def is_matrix(name, weight):
-    """Whether Muon is for it: not the first and last sizes of a network."""
-    return weight.dim() > 1 and name != "place" and not name.startswith("up.2")
-
-
-def flat(weight):
-    """Views of a weight as matrices."""
-    if weight.dim() == 4:  # (size_out, size_in, 3, width), channels last
-        return [weight.permute(0, 2, 3, 1).flatten(1)]
-    return list(weight) if weight.dim() == 3 else [weight]
 
 
 def train_refiner(hparams: dict, run_opts: dict) -> None:

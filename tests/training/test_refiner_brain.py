@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
+from speechbrain_llase.nnet.matrices import Matrices
 from speechbrain_llase.training.adversary import Adversary, SpectralJudge
 from speechbrain_llase.training.decoded_pairs import PairDataset
-from speechbrain_llase.training.refiner_brain import Matrices
 
 RATE = 16000
 
@@ -43,7 +43,7 @@ def test_decoded_waves_are_spoilt():
 def test_muon_sees_every_matrix():
     """Its views are the weights; a step along a gradient reaches them."""
     net = SpectralRefiner(64, (4, 6, 8), 4, 4, 1, 8, 2)
-    matrices = Matrices(net)
+    matrices = Matrices(net, ("place", "up.2"))
     count = sum(x.numel() for x in [*matrices.views, *matrices.others])
     assert count == sum(x.numel() for x in net.parameters())
     before = [x.detach().clone() for x in matrices.weights]

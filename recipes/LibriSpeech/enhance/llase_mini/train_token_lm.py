@@ -31,6 +31,7 @@ from speechbrain_llase.nnet.fsq import (
     mean_codes,
     quantise,
 )
+from speechbrain_llase.nnet.matrices import Matrices
 from speechbrain_llase.processing.hearing import hear
 from speechbrain_llase.processing.signal_processing import (
     fit_length,
@@ -54,15 +55,20 @@ class TokenLMBrain(sb.Brain):
         self.averaged = torch.nn.ModuleDict(
             {name: self.modules[name] for name in self.trained}
         )
-        self.optimizer = self.opt_class(self.averaged.parameters())
-        self.optimizers_dict = {"opt_class": self.optimizer}
+        hparams = self.hparams
+        self.matrices = Matrices(self.averaged, hparams.no_matrices)
+        self.optimizers_dict = {
+            "matrices": hparams.matrix_opt_class(self.matrices.views),
+            "others": self.opt_class(self.matrices.others),
+        }
         self.average = torch.optim.swa_utils.AveragedModel(
             self.averaged,
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
                 self.hparams.average_decay
             ),
         )
-        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        for name, optimizer in self.optimizers_dict.items():
+            self.checkpointer.add_recoverable(name, optimizer)
         self.checkpointer.add_recoverable("average", self.average)
 
     def compute_forward(self, batch, stage):
@@ -115,15 +121,17 @@ class TokenLMBrain(sb.Brain):
         if self.hparams.spectra_weight > 0:
             spectral = self.decoded_loss(logits, levels, batch, sb.Stage.TRAIN)
             loss = loss + self.hparams.spectra_weight * spectral
-        self.optimizer.zero_grad()
+        self.averaged.zero_grad()
         loss.backward()
         for name in self.trained:
             torch.nn.utils.clip_grad_norm_(
                 self.modules[name].parameters(), self.hparams.clip_norm
             )
-        self.optimizer.step()
+        self.matrices.hand_on_gradients()
+        for optimizer in self.optimizers_dict.values():
+            optimizer.step()
         self.average.update_parameters(self.averaged)
-        self.hparams.lr_annealing(self.optimizer)
+        self.hparams.lr_annealing(*self.optimizers_dict.values())
         return loss.detach()
 
     def decoded_loss(self, logits, levels, batch, stage):
@@ -177,8 +185,9 @@ class TokenLMBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
             return
+        others = self.optimizers_dict["others"]
         self.hparams.train_logger.log_stats(
-            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            {"epoch": epoch, "lr": others.param_groups[0]["lr"]},
             train_stats=self.train_stats,
             valid_stats=stats,
         )
