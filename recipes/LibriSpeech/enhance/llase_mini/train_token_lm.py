@@ -76,6 +76,9 @@ class TokenLMBrain(sb.Brain):
         self.modules.encoder.eval()  # its statistics are settled
         models = self.current_models(stage)
         noisy, _ = hear(batch["noisy"].to(self.device))
+        if stage == sb.Stage.TRAIN:
+            noisy = self.hparams.drop_chunk(noisy, torch.ones(len(noisy)))
+            noisy = self.hparams.drop_freq(noisy)
         return models["token_lm"](models["frontend"](noisy))
 
     def current_models(self, stage):
