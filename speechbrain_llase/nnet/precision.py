@@ -126,20 +126,17 @@ def hold_weights(
     if compute != "float32":
         for name, layer in network.named_modules():
             if is_large(layer) and name not in exact:
-                lower(layer, network.awaits_weights)
+                if network.awaits_weights:
+                    make_room(layer)
+                layer.to(torch.bfloat16)
     return compute
 
 
-def lower(layer: torch.nn.Module, is_empty: bool = False) -> None:
-    """Hold a layer in bfloat16; of an empty one, no memory is touched."""
+def make_room(layer: torch.nn.Module) -> None:
+    """Replace empty weights by such in bfloat16; no memory is touched."""
     for name, weight in list(layer.named_parameters(recurse=False)):
-        held = weight.detach()
-        held = (
-            torch.empty_like(held, dtype=torch.bfloat16)
-            if is_empty
-            else held.to(torch.bfloat16)
-        )
-        setattr(layer, name, torch.nn.Parameter(held, weight.requires_grad))
+        room = torch.empty_like(weight, dtype=torch.bfloat16)
+        setattr(layer, name, torch.nn.Parameter(room, weight.requires_grad))
 
 
 def choose(compute: str, device: str) -> str:
