@@ -47,6 +47,10 @@ class Bins:
         """Phases in radians."""
         return torch.atan2(self.imag, self.real)
 
+    def to(self, *_) -> "Bins":
+        """Turn into float32 parts."""
+        return Bins(self.real.float(), self.imag.float())
+
     def transpose(self, *axes: int) -> "Bins":
         """Swap two axes."""
         return Bins(self.real.transpose(*axes), self.imag.transpose(*axes))

@@ -9,12 +9,10 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import torch
-from torch.nn.functional import conv1d, pad
 
 from speechbrain_llase.export.real_spectra import (
     RealSpectra,
     add_frames,
-    in_float64,
     low_magnitudes,
 )
 from speechbrain_llase.inference.stages import Stages
@@ -24,19 +22,15 @@ from speechbrain_llase.nnet.fsq import (
     mean_codes,
     tokens_to_levels,
 )
-from speechbrain_llase.processing import phase, signal_processing
+from speechbrain_llase.processing import hearing, signal_processing
 from speechbrain_llase.processing.framing import (
     HOP_LENGTH,
     SAMPLE_RATE,
 )
 from speechbrain_llase.processing.hearing import (
     FRAME_LENGTH,
-    LEAST_LEVEL,
-    LEVEL,
     LOUD,
     SPEECH_RANGE,
-    TAPS,
-    low_pass,
 )
 
 eager_lstm = torch.nn.LSTM.forward
@@ -57,7 +51,6 @@ class WindowStage(torch.nn.Module):
         super().__init__()
         self.network, self.settings = stages.mods[name], stages
         self.spectra = RealSpectra(longest_rows(stages) * HOP_LENGTH)
-        self.hears = Hearing()
 
     axis = 0  # of the input, which may have any length
 
@@ -74,7 +67,7 @@ class FrontendStage(WindowStage):
         """Hear and extract."""
         wavs = wav[None]
         if self.settings.hears_speech:
-            wavs, _ = self.hears(wavs)
+            wavs, _ = hearing.hear(wavs)
         rows, _ = self.network.extract_runs([wavs])
         return rows
 
@@ -106,7 +99,7 @@ class RefinerStage(WindowStage):
     def run(self, both):
         """Refine."""
         decoded, noisy = both.split(1)
-        heard, gain = self.hears(noisy)
+        heard, gain = hearing.hear(noisy)
         how = self.settings.generative
         magnitude, phase = self.network.turn(decoded, heard, how)
         wavs = self.network.synthesise(magnitude, phase, both.shape[1])
@@ -121,37 +114,16 @@ STAGES = {
 }
 
 
-class Hearing(torch.nn.Module):
-    """Do what `hear` does, in operations that take any length."""
-
-    def __init__(self):
-        super().__init__()
-        taps = low_pass()
-        rows = [pad(taps, (k, HOP_LENGTH - k)) for k in range(HOP_LENGTH)]
-        self.register_buffer("taps", torch.stack(rows)[:, None])
-
-    def forward(self, wavs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take rumble out of (1, T), and bring speech to its level."""
-        side, size = TAPS // 2, wavs.shape[1]
-        around = pad(wavs[None], (side, side), "replicate")
-        around = pad(around, (0, HOP_LENGTH))
-        low = conv1d(around, self.taps, stride=HOP_LENGTH)
-        wavs = wavs - low.transpose(1, 2).flatten(1)[:, :size]
-        gain = LEVEL / self.level(wavs).clamp(min=LEAST_LEVEL)
-        return wavs * gain, gain
-
-    def level(self, wavs: torch.Tensor) -> torch.Tensor:
-        """Find the level of speech in (1, T) as `speech_level` does: (1, 1)."""
-        count = wavs.shape[1] // FRAME_LENGTH
-        frames = wavs[:, : count * FRAME_LENGTH]
-        frames = frames.unflatten(1, (count, FRAME_LENGTH))
-        power = frames.square().mean(-1)
-        rank = round(100 * LOUD) * count // 100
-        loud = power.sort(-1).values[:, rank : rank + 1]
-        power = power.minimum(loud)
-        active = power >= SPEECH_RANGE * loud
-        total = (power * active).sum(-1, keepdim=True)
-        return (total / active.sum(-1, keepdim=True)).sqrt()
+def level_at_any_length(wavs: torch.Tensor) -> torch.Tensor:
+    """Do what `speech_level` does to (1, T), in operations that take any length."""
+    count = wavs.shape[1] // FRAME_LENGTH
+    frames = wavs[:, : count * FRAME_LENGTH]
+    power = frames.unflatten(1, (count, FRAME_LENGTH)).square().mean(-1)
+    rank = round(100 * LOUD) * count // 100
+    loud = power.sort(-1).values[:, rank : rank + 1]
+    power = power.minimum(loud)
+    active = power >= SPEECH_RANGE * loud
+    return ((power * active).sum(-1) / active.sum(-1)).sqrt()
 
 
 def longest_rows(stages: Stages) -> int:
@@ -192,9 +164,8 @@ def laid_out(stages: Stages) -> Iterator[None]:
     size = stages.token_lm.audio_linear.out_features
     positions = token_lm.sinusoid(rows, size)
     instead = [
+        (hearing, "speech_level", level_at_any_length),
         (signal_processing, "overlap_add", add_frames),
-        (phase, "find_pitch", in_float64(phase.find_pitch)),
-        (phase, "make_source", in_float64(phase.make_source)),
         (spectral_encoder, "magnitudes", low_magnitudes),
         (token_lm, "sinusoid_on", lambda device, n, width: positions[:n]),
         (wavlm, "convolve_wav", wavlm.convolve_chunk),

@@ -65,6 +65,7 @@ def write_graph(
         dynamic_shapes={"x": {stage.axis: torch.export.Dim.DYNAMIC}},
         opset_version=OPSET,
         dynamo=True,
+        optimize=False,  # which takes x + 1e-10 for x; onnxruntime does it
         verbose=False,
     )
     program.save(path, external_data=large)
@@ -111,6 +112,7 @@ def lay_ready(raw: Path, path: Path, large: bool) -> None:
     level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.graph_optimization_level = level
     options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3  # errors
     add = options.add_session_config_entry
     add("session.disable_prepacking", "1")
     if large:

@@ -78,7 +78,11 @@ class RealSpectra(TorchFunctionMode):
 
     def constant(self, make):
         """Give the function that keeps what another makes of a few numbers."""
-        return lambda *key, **_: self.keep(make, *key)
+
+        def give(*key, dtype=None, **_):
+            return self.keep(of_type, dtype, make, *key)
+
+        return give
 
     def randn(self, count: int, **_) -> torch.Tensor:
         """Draw as `make_noise` does: its noise begins alike at any length."""
@@ -171,6 +175,11 @@ def add_frames(frames: torch.Tensor, hop: int) -> torch.Tensor:
     return sum(shifted[1:], shifted[0]).flatten(1)
 
 
+def of_type(dtype: torch.dtype | None, make: Callable, *key) -> torch.Tensor:
+    """Make a constant of a type."""
+    return make(*key, dtype=dtype)
+
+
 def longest_noise(count: int) -> torch.Tensor:
     """Noise (count,), as `make_noise` draws it."""
     return torch.randn(count, generator=torch.Generator().manual_seed(0))
@@ -184,20 +193,3 @@ def low_magnitudes(wavs: torch.Tensor) -> torch.Tensor:
     basis = torch.cat(turn(places, SPECTRUM_LENGTH), 1).float()
     both = (frames @ basis).square().unflatten(-1, (2, LOW_BINS))
     return both.sum(-2).sqrt()
-
-
-def in_float64(function: Callable) -> Callable:
-    """Let a function of tensors compute in float64, and give float32.
-
-    A pulse lies where the periods before it add up to: what rounding does to a
-    period, which PyTorch and ONNX round in other ways, is heard in all that
-    follow.
-    """
-
-    def run(*given):
-        found = function(*(x.double() for x in given))
-        if isinstance(found, tuple):
-            return tuple(x.float() for x in found)
-        return found.float()
-
-    return run

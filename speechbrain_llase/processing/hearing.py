@@ -9,10 +9,11 @@ at one window of audio alone, so files, windows and streams hear alike.
 from functools import cache
 
 import torch
+from torch.nn.functional import pad
 
 TAPS = 1601  # of the filter; it sees 50 ms on either side at 16 kHz
 CORNER = 60 / 8000  # of half the rate
-BLOCK = 4096  # samples; lengths of which FFTs are fast
+BLOCK = 2400  # samples that are filtered at once, overlapping by the filter
 FRAME_LENGTH = 320  # samples; 20 ms at 16 kHz
 LOUD = 0.97  # quantile of the frames' powers; above it may be clicks
 SPEECH_RANGE = 1e-2  # frames within 20 dB of that count as speech
@@ -52,15 +53,25 @@ def remove_rumble(wavs: torch.Tensor) -> torch.Tensor:
     """Take out of (..., T) what lies under 60 Hz, and move no phase.
 
     A symmetric filter of 100 ms; at the ends, waves go on as they end.
+    Computed in float64, or weak bins would hear the rounding.
     """
     side, size = TAPS // 2, wavs.shape[-1]
-    padded = torch.nn.functional.pad(
-        wavs.reshape(-1, 1, size), (side, side), "replicate"
-    )[:, 0]
-    length = -(-padded.shape[-1] // BLOCK) * BLOCK
-    response = torch.fft.rfft(low_pass().to(padded), length)
-    low = torch.fft.irfft(torch.fft.rfft(padded, length) * response, length)
-    return wavs - low[:, 2 * side : 2 * side + size].reshape(wavs.shape)
+    around = pad(wavs.reshape(-1, 1, size), (side, side), "replicate")[:, 0]
+    around = in_float64(pad(around, (0, BLOCK - TAPS)))
+    blocks = around.unfold(-1, BLOCK, BLOCK - TAPS + 1)
+    response = torch.fft.rfft(low_pass().to(blocks), BLOCK)
+    low = torch.fft.irfft(torch.fft.rfft(blocks) * response, BLOCK)
+    low = low[..., TAPS - 1 :].flatten(1)[:, :size]
+    return wavs - low.to(wavs).reshape(wavs.shape)
+
+
+def in_float64(x: torch.Tensor) -> torch.Tensor:
+    """Turn (...) into float64, on the CPU where its device has none (MPS).
+
+    For what makes much of its rounding, in which libraries differ: logarithms
+    of weak bins, places of pulses that add up.
+    """
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 @cache

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import pad
 
 from speechbrain_llase.processing.framing import SAMPLE_RATE
+from speechbrain_llase.processing.hearing import in_float64
 from speechbrain_llase.processing.signal_processing import centred_frames
 
 PERIODS = (40, 267)  # of the pitch, in samples: 400 to 60 Hz
@@ -33,21 +34,24 @@ def pitched_phases(
 
     Magnitudes are float32 (B, N, W / 2 + 1), of the STFT of speech at 16 kHz
     by a window (W,). Frame n is centred on sample hop_length * (n + 0.5).
+    Computed in float64: what rounding does to a period moves all that follows.
     """
-    period, strength = find_pitch(magnitude, window)
-    noise = make_noise(period.shape[1] * hop_length)
+    device, exact = magnitude.device, in_float64(window)
+    period, strength = find_pitch(in_float64(magnitude), exact)
+    noise = make_noise(period.shape[1] * hop_length).double()
     source, noise = (
-        torch.fft.rfft(centred_frames(x, len(window), hop_length) * window)
+        torch.fft.rfft(centred_frames(x, len(window), hop_length) * exact)
         for x in (
             make_source(period, strength, noise),
             noise.to(period.device).unsqueeze(0),
         )
     )
-    hertz = bin_hertz(len(window), window)
+    hertz = bin_hertz(len(window), exact)
     noisy = torch.sigmoid((hertz - NOISY_HZ) / NOISY_WIDTH_HZ)
-    angle = (source + noisy * (noise - source)).angle()
+    spectra = (source + noisy * (noise - source)).to(device, torch.complex64)
+    hertz = hertz.to(device, torch.float32)
     share = 2 * hertz / SAMPLE_RATE
-    return angle + torch.pi * CHIRP_S * hertz * (1 - share)
+    return spectra.angle() + torch.pi * CHIRP_S * hertz * (1 - share)
 
 
 def find_pitch(
@@ -55,7 +59,7 @@ def find_pitch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Find each frame's period by autocorrelation; see `pitched_phases`.
 
-    Gives the period in samples, float32 (B, N), and its strength: the
+    Gives the period in samples, (B, N), and its strength: the
     normalised autocorrelation there, near 1 in a vowel, near 0 in noise and in
     silence.
     """
@@ -64,10 +68,10 @@ def find_pitch(
     beside = pad(own.transpose(1, 2), (1, 1), mode="replicate")
     beside = beside.transpose(1, 2)
     smooth = 0.25 * (beside[:, :-2] + 2 * own + beside[:, 2:])
-    places = torch.arange(own.shape[2], device=own.device).float()
+    places = torch.arange(own.shape[2], device=own.device).to(own.dtype)
     ranked = smooth - SHORTER * places
     best = ranked[..., 1:-1].argmax(-1) + 1
-    best = pad(best.float(), (STEADY, STEADY), mode="replicate")
+    best = pad(best.to(own.dtype), (STEADY, STEADY), mode="replicate")
     best = best.unfold(1, 2 * STEADY + 1, 1).median(-1).values.long()
     before, at, after = (
         smooth.gather(-1, (best + shift).unsqueeze(-1)).squeeze(-1)
@@ -104,13 +108,13 @@ def make_source(
 ) -> torch.Tensor:
     """Make pulses at a period that changes from frame to frame, and noise.
 
-    Periods and strengths are (B, N), see `find_pitch`; the noise is float32
-    (N * hop_length,), of unit power, on the CPU. Gives (B, N * hop_length), of
-    unit power.
+    Periods and strengths are (B, N), see `find_pitch`; the noise is
+    (N * hop_length,), of unit power, on the CPU, and of their dtype. Gives
+    (B, N * hop_length), of unit power.
     """
     device, count = period.device, period.shape[1]
     period, strength = period.cpu(), strength.cpu()  # MPS has no float64
-    place = torch.arange(noise.shape[0], dtype=torch.float32) + 0.5
+    place = torch.arange(noise.shape[0]).to(period.dtype) + 0.5
     place = (place / (noise.shape[0] // count) - 0.5).clamp(0, count - 1)
     left = place.long()
     right, part = (left + 1).clamp(max=count - 1), place - left
@@ -120,8 +124,9 @@ def make_source(
     cycles = rate.cumsum(1)
     whole = cycles.floor()
     begins = pad(whole[:, 1:] > whole[:, :-1], (1, 0))
-    late = torch.where(begins, (cycles - whole) / rate, 0).float()  # samples
-    height = torch.where(begins, rate.rsqrt(), 0).float()
+    late = torch.where(begins, (cycles - whole) / rate, 0)  # samples
+    late = late.to(period.dtype)
+    height = torch.where(begins, rate.rsqrt(), 0).to(period.dtype)
     pulses = height * (1 - late)  # each pulse lies between two samples
     pulses = pulses + pad(height * late, (0, 1))[:, 1:]
     voiced = torch.sigmoid(SLOPE * (strength - VOICED))

@@ -30,9 +30,7 @@ WITHOUT_TORCH = (
     "['torch', 'speechbrain', 'speechbrain_llase', 'soundfile']);"
     "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
-# Of full scale. Codes that are 1.4e-5 apart move the pulses of the decoder's
-# voice by 8e-4, in PyTorch as well; what is refined differs by 2.1e-4 on one CPU.
-MOST_APART = 1e-3
+MOST_APART = 1e-4  # of full scale
 LIGHT = """canvas => {
     const {width, height} = canvas;
     const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
@@ -87,7 +85,7 @@ def test_equals_pytorch(exported, enhancer, name):
 
 @pytest.mark.slow
 def test_int8_is_smaller_and_near(folder, exported, tmp_path):
-    """Half the files; what it changes is 30 dB under the wave."""
+    """Two thirds of the files; what it changes is 30 dB under the wave."""
     from speechbrain_llase.export.enhance import ExportedModel
 
     made = tmp_path / "int8"
@@ -97,7 +95,7 @@ def test_int8_is_smaller_and_near(folder, exported, tmp_path):
         sum(path.stat().st_size for path in where.glob("*.onnx"))
         for where in (folder, made)
     )
-    assert small < 0.65 * large
+    assert small < 0.7 * large
     noisy = clips()["speech"]
     expected, found = exported(noisy), ExportedModel(made, threads=1)(noisy)
     error = np.square(found - expected).sum() / np.square(expected).sum()
@@ -111,6 +109,7 @@ def test_a_refiner_of_other_sizes_is_the_same_as_onnx(tmp_path):
 
     from speechbrain_llase.export import networks, onnx_files
     from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
+    from speechbrain_llase.processing import hearing
 
     torch.manual_seed(0)
     refiner = SpectralRefiner(320, (4, 6, 10), 3, 5, 3, 7, 2).eval()
@@ -122,7 +121,8 @@ def test_a_refiner_of_other_sizes_is_the_same_as_onnx(tmp_path):
     both = 0.1 * torch.randn(2, 9000)
     path = tmp_path / "refiner.onnx"
     lstm = patch.object(torch.nn.LSTM, "forward", networks.run_lstm)
-    with torch.no_grad(), lstm:
+    level = networks.level_at_any_length
+    with torch.no_grad(), lstm, patch.object(hearing, "speech_level", level):
         onnx_files.write_graph(stage, both, path, large=False)
     session = onnxruntime.InferenceSession(path)
     for wave in (both, both[:, :4321]):
