@@ -71,7 +71,7 @@ def in_float64(x: torch.Tensor) -> torch.Tensor:
     For what makes much of its rounding, in which libraries differ: logarithms
     of weak bins, places of pulses that add up.
     """
-    return (x.cpu() if x.device.type == "mps" else x).double()
+    return (x if x.is_cuda else x.cpu()).double()
 
 
 @cache

@@ -45,7 +45,8 @@ def loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     for name, level in (("loud", 0.5), ("quiet", 0.05)):
-        sf.write(tmp_path / "in" / f"{name}.wav", np.full(800, level), 16000)
+        tone = level * np.cos(np.arange(800))
+        sf.write(tmp_path / "in" / f"{name}.wav", tone, 16000)
     return calls
 
 

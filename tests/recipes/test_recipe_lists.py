@@ -144,7 +144,8 @@ def test_refiner_learns_on(run, work, capsys):
     folder = output.with_name("refined")
     manifest = publish(output, folder, "float32")
     assert manifest["training"]["checkpoint_loss"] == pytest.approx(
-        min(logged(output, "valid loss")), rel=1e-4
+        min(logged(output, "valid loss")),
+        rel=2e-3,  # of three digits
     )
     noisy = torch.rand(1, 8000) - 0.5
     old, new = (
