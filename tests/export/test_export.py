@@ -30,7 +30,8 @@ WITHOUT_TORCH = (
     "['torch', 'speechbrain', 'speechbrain_llase', 'soundfile']);"
     "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
-MOST_APART = 1e-4  # of full scale
+APART = 1e-4  # of full scale; all samples are within it on the CPU of the docs
+PULSE_APART = 1e-3  # where two periods are as likely, a CPU may take the other
 LIGHT = """canvas => {
     const {width, height} = canvas;
     const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
@@ -80,7 +81,9 @@ def test_equals_pytorch(exported, enhancer, name):
     found = exported(noisy)
     expected = enhancer.enhance_batch(torch.from_numpy(noisy)[None])[0].numpy()
     assert found.dtype == np.float32 and found.shape == noisy.shape
-    assert np.abs(found - expected).max(initial=0) < MOST_APART
+    apart = np.sort(np.abs(found - expected))
+    assert apart.max(initial=0) < PULSE_APART
+    assert apart[: int(0.999 * len(apart))].max(initial=0) < APART
 
 
 @pytest.mark.slow
