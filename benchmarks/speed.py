@@ -389,6 +389,8 @@ def measure_together(task: dict) -> dict:
         found = [each.result() for each in found]
     whole = {"s_per_s": 1 / sum(1 / each["s_per_s"] for each in found)}
     whole["peak_bytes"] = sum(each["peak_bytes"] for each in found)
+    threads = task["threads"] or torch.get_num_threads()
+    whole["cores"] = min(os.cpu_count(), count * threads)
     return found[0] | whole
 
 
@@ -406,7 +408,7 @@ def print_result(result: dict, results: list[dict]) -> None:
         if r["compute"] == "released" and r["seconds"] == result["seconds"]
     ]
     threads = result["threads"] or torch.get_num_threads()
-    cores = min(os.cpu_count(), result["processes"] * threads)
+    cores = result["cores"]
     line = (
         f"{result['model']} {result['compute']:9} {result['seconds']:6g} s, "
         f"batch {result['window_batch']}, processes {result['processes']}, "

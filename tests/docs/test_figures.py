@@ -123,7 +123,29 @@ def test_lengths_and_threads_of_the_packaged_model(docs, tmp_path):
     assert lines[0] == "| `llase_mini` | 4 s | 60 s |" and len(lines) == 6
     cells = "| 0.020 (1.00 GB) | 0.020 (1.00 GB) |"
     assert lines[3] == f"| `float32`, 2 threads {cells}"
-    assert made["mini_cost"] == "0.020 s/s"
+
+
+def test_processes_share_cores(docs, tmp_path):
+    """What is told is the work of all cores for a second of audio."""
+    for model, computes in (("llase_mini", ["float32"]), ("llase", ["int8"])):
+        results = [
+            {
+                "compute": compute,
+                "window_batch": batch,
+                "processes": processes,
+                "cores": min(2, processes),
+                "s_per_s": 0.1 / min(2, processes) + 0.01 * batch,
+            }
+            for compute in computes
+            for batch in (1, 4)
+            for processes in (1, 2, 4)
+        ]
+        (tmp_path / f"{model}.json").write_text(json.dumps(results))
+    made = docs("figure_tables").measure_many(None, tmp_path)
+    row = "| `llase`, int8 | four at once | 0.140 | 0.180 | 0.180 |"
+    assert made["many"].endswith(row)
+    costs = {"`llase_mini`, float32": "0.120", "`llase`, int8": "0.120"}
+    assert json.loads(made["many_costs"]) == costs
 
 
 def test_streams_are_read(docs, tmp_path):
@@ -198,11 +220,10 @@ def test_recordings_are_asked_for(figures, monkeypatch, capsys, group):
 
 def test_a_plan_follows_from_what_was_measured(figures, kept):
     """Core-hours and days, by hand."""
-    cost = "| `bfloat16` | 0.231 | 2.2 GB |"
-    assert cost in kept["speed_short"]
-    known = figures.known(kept | {"mini_cost": "0.05 s/s"})
-    assert "| `llase_mini`, float32 | 0.050 | 10,000 | 1.6 |" in known["plan"]
-    assert "| `llase`, bfloat16 | 0.231 | 46,200 | 7.5 |" in known["plan"]
+    costs = {"`llase_mini`, float32": "0.100", "`llase`, bfloat16": "0.462"}
+    known = figures.known(kept | {"many_costs": json.dumps(costs)})
+    assert "| `llase_mini`, float32 | 0.100 | 10,000 | 1.6 |" in known["plan"]
+    assert "| `llase`, bfloat16 | 0.462 | 46,200 | 7.5 |" in known["plan"]
     assert "| days on 256 cores | 1.6 | 7.5 |" in known["plan_short"]
     assert "| 1 GB | 8.7 h | 52 min | 4.0 h | 11,500 |" in known["plan_shards"]
     assert known["plan_core_mb"] == "0.32 MB/s"
