@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import numpy as np
@@ -371,3 +372,55 @@ def test_decoder_of_other_tokens_is_refused(results, monkeypatch):
         encoder.stem.norm.bias += 1
     with pytest.raises(ValueError, match="the encoder that"):
         refuse_other_tokens(encoder, path)
+
+
+def test_voices_are_synthesised(monkeypatch, tmp_path):
+    """Goes on where it was broken off; every utterance has its own voice."""
+    monkeypatch.syspath_prepend(RECIPE)
+    import synthesise_voices
+
+    class Kokoro:
+        """A tone for a voice, with silence around it."""
+
+        def __init__(self, model, voices):
+            names = ("af_one", "am_two", "bf_three", "bm_four", "jf_five")
+            rng = np.random.default_rng(0)
+            shape = (10, 1, 256)
+            self.voices = {k: rng.standard_normal(shape) for k in names}
+            self.heard = []
+
+        def create(self, text, voice, speed, lang, trim):
+            assert voice.shape == (10, 1, 256) and voice.dtype == np.float32
+            assert 0.82 <= speed <= 1.18 and "short" not in text and not trim
+            self.heard.append(voice)
+            speakers.append(self)
+            tone = np.sin(np.arange(60000) * 0.05).astype(np.float32)
+            return np.pad(1.5 * tone, 24000), 24000
+
+    speakers = []
+    fake = SimpleNamespace(Kokoro=Kokoro)
+    monkeypatch.setitem(sys.modules, "kokoro_onnx", fake)
+    text, output = tmp_path / "text.txt", tmp_path / "out"
+    text.write_text("Too short. " + "word " * 60 + "is too long. 中文。\n")
+    options = ["_", f"--text={text}", "--model=m", "--voices=v"]
+    options += [f"--output={output}", f"--hours={8 / 3600}"]
+    monkeypatch.setattr(sys, "argv", options)
+    with pytest.raises(ValueError, match="no English sentence of 35"):
+        synthesise_voices.main()
+    sentences = [f"This is one of the sentences, number {k}." for k in "12"]
+    text.write_text("\n".join(sentences))
+    synthesise_voices.main()
+    files = sorted(output.iterdir())
+    assert len(files) == 3 and len(speakers) == 3
+    first, second, _ = speakers[0].heard
+    assert not np.allclose(first, second)
+    for file in files:
+        wave, rate = soundfile.read(file)
+        assert rate == RATE and len(wave) / RATE == pytest.approx(2.85, abs=0.1)
+        assert np.abs(wave).max() < 1
+    files[1].unlink()
+    before = files[0].stat().st_mtime_ns
+    synthesise_voices.main()
+    assert sorted(output.iterdir()) == files and len(speakers) == 4
+    assert files[0].stat().st_mtime_ns == before
+    np.testing.assert_array_equal(speakers[3].heard[0], second)

@@ -1,7 +1,7 @@
 """What the wide runs of the recipe learn from, and what they never hear.
 
 `clean/train`, `noise/train` and `rir` of the data folder, and the same of its
-`more`, without the development set: speakers, recordings and rooms that
+`more`, and `clean/train` of its `synthetic` (synthesise_voices.py), without the development set: speakers, recordings and rooms that
 development.json names. Utterances of LibriSpeech, which are three times as
 long as the others, are drawn three times as often, and long recordings of
 noise oftener than clips of five seconds. Rooms stand three times: as recorded, and
@@ -22,7 +22,7 @@ from speechbrain_llase.augment.mixture_dataset import (
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 KINDS = {
-    "clean": ("clean/train", "more/clean/train"),
+    "clean": ("clean/train", "more/clean/train", "synthetic/clean/train"),
     "noise": ("noise/train", "more/noise/train"),
     "rir": ("rir", "more/rir/train"),
 }
