@@ -56,6 +56,8 @@ def write_graph(
     stage: torch.nn.Module, x: torch.Tensor, path: Path, large: bool
 ) -> None:
     """Write what runs a network; the weights of a large one beside the file."""
+    from onnxscript import optimizer
+
     stage(x)  # what is constant is kept
     program = torch.onnx.export(
         stage,
@@ -65,9 +67,12 @@ def write_graph(
         dynamic_shapes={"x": {stage.axis: torch.export.Dim.DYNAMIC}},
         opset_version=OPSET,
         dynamo=True,
-        optimize=False,  # which takes x + 1e-10 for x; onnxruntime does it
+        optimize=False,  # which takes x + 1e-10 for x
         verbose=False,
     )
+    optimizer.inline(program.model)
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
     program.save(path, external_data=large)
 
 
