@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speech of voices that nobody has, for the wide runs of the recipe.
 
-To run this script, do the following (pip install kokoro-onnx soxr):
+To run this script, do the following (pip install kokoro-onnx):
 > python synthesise_voices.py --text sentences.txt --hours 2 \
 >     --model kokoro-v1.0.onnx --voices voices-v1.0.bin \
 >     --output DATA/synthetic/clean/train
@@ -9,7 +9,7 @@ To run this script, do the following (pip install kokoro-onnx soxr):
 Kokoro-82M (Apache-2.0) reads sentences of a text. Each has a voice of its
 own: up to three of Kokoro's voices of one sex are mixed, drawn out a little
 from their mean, and spoken in the manner of an English one. Such speech has
-no background, and there is no end of it; half of a core's time becomes audio.
+no background, and there is no end of it; a second takes a core half a second.
 The script goes on where it was broken off.
 """
 
