@@ -42,18 +42,19 @@ class Noisy:
 
 
 class LLaSE:
-    """A model of this package, its encoder left out of its size."""
+    """A model of this package; what enhancement loads is its size."""
 
     def __init__(self, source: str):
         self.name = Path(source).name
         self._model = EnhanceLLaSE.from_hparams(
             source, run_opts={"device": "cpu"}
         )
-        files = Path(resolve_source(source)).glob("*.ckpt")
-        self.megabytes = (
-            sum(file.stat().st_size for file in files if file.stem != "encoder")
-            / 1e6
-        )
+        folder = Path(resolve_source(source))
+        sizes = [
+            (folder / f"{name}.ckpt").stat().st_size
+            for name in self._model.mods
+        ]
+        self.megabytes = sum(sizes) / 1e6
 
     def __call__(self, noisy: np.ndarray) -> np.ndarray:
         """Enhance (T,)."""

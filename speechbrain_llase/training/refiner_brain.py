@@ -141,11 +141,15 @@ def train_refiner(hparams: dict, run_opts: dict) -> None:
     hparams : dict
         Of spectral_refiner.yaml: pairs and valid_pairs (files of
         `write_pairs`), init, modules, checkpointer and the settings of both.
+        The judges begin as adversary.ckpt beside `init`, where that is.
     run_opts : dict
         Of SpeechBrain's Brain.
     """
     if hparams["init"]:
         begin_with(hparams["refiner"], hparams["init"])
+        judges = Path(hparams["init"]).with_name("adversary.ckpt")
+        if judges.is_file():  # or they have to learn from nothing
+            begin_with(hparams["adversary"], judges)
     train_data = PairDataset(
         np.load(hparams["pairs"], mmap_mode="r"),
         round(hparams["segment_s"] * SAMPLE_RATE),
@@ -171,10 +175,10 @@ def train_refiner(hparams: dict, run_opts: dict) -> None:
     )
 
 
-def begin_with(refiner: torch.nn.Module, path: str | Path) -> None:
+def begin_with(network: torch.nn.Module, path: str | Path) -> None:
     """Load weights, or the averaged ones of an earlier run."""
     tensors = read_tensors(path)
-    refiner.load_state_dict(
+    network.load_state_dict(
         {
             key.removeprefix("module."): value.float()
             if value.is_floating_point()

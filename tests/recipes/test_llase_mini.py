@@ -267,6 +267,10 @@ def test_refiner_joins_the_published_folder(plain, refined, results, tmp_path):
         if wanted.is_floating_point():
             wanted = wanted.half()
         assert torch.equal(tensor, wanted), key
+    judges = read_tensors(refined / "adversary.ckpt")
+    for key, tensor in read_tensors(whole / "adversary.ckpt").items():
+        assert torch.equal(tensor, judges.pop(key).half()), key
+    assert not judges
     first, second = (
         EnhanceLLaSE.from_hparams(folder, run_opts={"device": "cpu"})
         for folder in (plain, whole)
@@ -279,6 +283,25 @@ def test_refiner_joins_the_published_folder(plain, refined, results, tmp_path):
     )
     waves = [model.enhance_batch(noisy) for model in (first, second)]
     assert not torch.allclose(*waves, atol=1e-3)
+
+
+def test_judges_go_on(data, refined, results, tmp_path):
+    """A run that begins with a refiner begins with its judges, too."""
+    options = {
+        "init": refined / "average.ckpt",
+        "pairs": results / "pairs.npy",
+        "valid_pairs": results / "valid_pairs.npy",
+        "crops_per_epoch": 5,
+        "judge_opt_class": "{lr: 0.0}",
+    }
+    name = "spectral_refiner"
+    again = run(data, tmp_path, f"train_{name}.py", name, 1, **options)
+    before, after = (
+        torch.load(folder / "adversary.ckpt") for folder in (refined, again)
+    )
+    del before["balance"], after["balance"]
+    for key, tensor in before.items():
+        assert torch.equal(tensor, after[key]), key
 
 
 def test_resumes(data, results):

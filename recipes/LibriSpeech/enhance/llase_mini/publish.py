@@ -187,12 +187,14 @@ def run_yaml(checkpoint: Path) -> Path:
     return checkpoint.parents[1] / "hyperparams.yaml"
 
 
-def trained_refiner(checkpoint: Path) -> torch.nn.Module:
-    """Build the refiner of a run and load its averaged weights."""
+def trained_refiner(checkpoint: Path) -> dict[str, torch.nn.Module]:
+    """The refiner of a run, averaged, and the judges that it learned from."""
     with open(run_yaml(checkpoint)) as fin:
-        refiner = load_hyperpyyaml(fin)["refiner"]
+        hparams = load_hyperpyyaml(fin)
+    refiner, adversary = hparams["refiner"], hparams["adversary"]
     load_averaged(refiner, checkpoint / "average.ckpt")
-    return refiner
+    adversary.load_state_dict(read_tensors(checkpoint / "adversary.ckpt"))
+    return {"refiner": refiner, "adversary": adversary}
 
 
 def write_folder(
@@ -251,7 +253,7 @@ def main(argv: list[str]) -> None:
         print(f"Bins mended: {', '.join(map(str, mended)) or 'none'}.")
     yaml = run_yaml(args.checkpoint[0]).read_text()
     if args.refiner:
-        modules["refiner"] = trained_refiner(args.refiner)
+        modules |= trained_refiner(args.refiner)
         yaml += run_yaml(args.refiner).read_text()
     args.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as scratch:
