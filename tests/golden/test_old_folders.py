@@ -61,8 +61,8 @@ def test_old_folder_gives_the_same_samples(kind, folders, expected, tmp_path):
     tokens = model.tokenize(noisy)[0].numpy()
     np.testing.assert_array_equal(tokens, expected[f"{kind}_tokens"])
     enhanced = model.enhance_batch(noisy)[0].numpy()
-    # pitches were of float32 then
-    np.testing.assert_allclose(enhanced, expected[kind], atol=1e-4)
+    # pitches were of float32 then: up to 1e-4 on Intel, 1.5e-4 on AMD
+    np.testing.assert_allclose(enhanced, expected[kind], atol=3e-4)
 
 
 @pytest.mark.parametrize(
