@@ -2,10 +2,11 @@
 
 `clean/train`, `noise/train` and `rir` of the data folder, and the same of its
 `more`, and `clean/train` of its `synthetic` (synthesise_voices.py), without the
-development set: speakers, recordings and rooms that development.json names. Utterances of LibriSpeech, which are three times as
-long as the others, are drawn three times as often, and long recordings of
-noise oftener than clips of five seconds. Rooms stand three times: as recorded, and
-with 5 and 10 dB less reverberation, as for nearer talkers.
+development set: speakers, recordings and rooms that development.json names.
+Utterances of LibriSpeech, which are three times as long as the others, are
+drawn three times as often, and long recordings of noise oftener than clips of
+five seconds. Rooms stand three times: as recorded, and with 5 and 10 dB less
+reverberation, as for nearer talkers.
 """
 
 import json
