@@ -178,12 +178,17 @@ def train_refiner(hparams: dict, run_opts: dict) -> None:
 def begin_with(network: torch.nn.Module, path: str | Path) -> None:
     """Load weights, or the averaged ones of an earlier run."""
     tensors = read_tensors(path)
-    network.load_state_dict(
-        {
-            key.removeprefix("module."): value.float()
-            if value.is_floating_point()
-            else value
-            for key, value in tensors.items()
-            if key != "n_averaged"
-        }
-    )
+    state = {
+        key.removeprefix("module."): value.float()
+        if value.is_floating_point()
+        else value
+        for key, value in tensors.items()
+        if key != "n_averaged"
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as err:
+        raise ValueError(
+            f"{path} holds a network of other sizes than the YAML describes; "
+            f"give the sizes that it has, or begin with another file. {err}"
+        ) from err

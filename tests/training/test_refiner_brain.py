@@ -1,12 +1,14 @@
 """What a refiner learns from: pairs, judges, and Muon's view of its weights."""
 
 import numpy as np
+import pytest
 import torch
 
 from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
 from speechbrain_llase.nnet.matrices import Matrices
 from speechbrain_llase.training.adversary import Adversary, SpectralJudge
 from speechbrain_llase.training.decoded_pairs import PairDataset
+from speechbrain_llase.training.refiner_brain import begin_with
 
 RATE = 16000
 
@@ -86,3 +88,14 @@ def test_items_are_the_same_again():
     assert first.shape == (4, 8000) and torch.equal(first, data[2])
     data.epoch = 1
     assert not torch.equal(first, data[2])
+
+
+def test_weights_of_other_sizes_are_refused(tmp_path):
+    """The error names the file and says what to do; equal sizes load."""
+    path, network = tmp_path / "adversary.ckpt", torch.nn.Linear(3, 4)
+    torch.save(network.state_dict(), path)
+    same = torch.nn.Linear(3, 4)
+    begin_with(same, path)
+    assert torch.equal(same.weight, network.weight)
+    with pytest.raises(ValueError, match="adversary.ckpt holds .* the sizes"):
+        begin_with(torch.nn.Linear(3, 5), path)
