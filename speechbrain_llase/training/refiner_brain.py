@@ -84,6 +84,7 @@ class RefinerBrain(sb.Brain):
         self.hparams.lr_annealing(
             self.optimizers_dict["matrices"], self.optimizers_dict["others"]
         )
+        self.optimizer_step += 1  # nothing else counts them
         return loss.detach()
 
     def ask_judges(self, made, real, loss):

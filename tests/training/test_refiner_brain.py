@@ -1,16 +1,22 @@
 """What a refiner learns from: pairs, judges, and Muon's view of its weights."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_llase.lobes.spectral_refiner import SpectralRefiner
 from speechbrain_llase.nnet.matrices import Matrices
+from speechbrain_llase.nnet.schedulers import CosineDecay
 from speechbrain_llase.training.adversary import Adversary, SpectralJudge
+from speechbrain_llase.training.compressed_spectra import CompressedSpectraLoss
 from speechbrain_llase.training.decoded_pairs import PairDataset
-from speechbrain_llase.training.refiner_brain import begin_with
+from speechbrain_llase.training.refiner_brain import RefinerBrain, begin_with
 
 RATE = 16000
+STRIDES = [[2, 2], [2, 2], [1, 2], [1, 2]]
 
 
 def pairs(number: int) -> np.ndarray:
@@ -62,8 +68,7 @@ def test_muon_sees_every_matrix():
 def test_judges_learn_and_tell():
     """Noise is told from a tone; a tone is found better than noise."""
     torch.manual_seed(0)
-    strides = [[2, 2], [2, 2], [1, 2], [1, 2]]
-    both = Adversary([SpectralJudge(128, 64, strides, (4, 4, 8, 8))], 0.5, 1, 2)
+    both = Adversary([SpectralJudge(128, 64, STRIDES, (4, 4, 8, 8))], 0.5, 1, 2)
     real = torch.sin(torch.arange(6400) * 0.3).expand(2, -1)
     made = (0.3 * torch.randn(2, 6400)).requires_grad_()
     optimizer = torch.optim.AdamW(both.parameters(), 0.01)
@@ -79,6 +84,43 @@ def test_judges_learn_and_tell():
     assert both.opinion(real, maps) < 0.5 * opinion
     both.settle_balance(opinion, (made - real).square().mean(), made)
     assert both.balance > 0
+
+
+def test_the_refiner_learns_from_its_judges(tmp_path):
+    """Once they have warmed up: steps are counted, and both are heard."""
+
+    def step_twice(share):
+        torch.manual_seed(0)
+        refiner = SpectralRefiner(64, (4, 6, 8), 4, 4, 1, 8, 2)
+        judge = SpectralJudge(128, 64, STRIDES, (4, 4, 8, 8))
+        adversary = Adversary([judge], 0.5, share, 2)
+        adam = partial(torch.optim.AdamW, lr=0.01)
+        hparams = {
+            "matrix_opt_class": adam,
+            "judge_opt_class": adam,
+            "lr_annealing": CosineDecay(0.01, 0.01, 0, 10),
+            "loss": CompressedSpectraLoss(0.7, 0.3, 0.5, [(64, 16)], 0.002),
+            "average_decay": 0.9,
+            "cleaner": 0.5,
+            "judged": True,
+            "clip_norm": 0.5,
+            "judge_clip_norm": 5.0,
+            "judge_warmup_steps": 1,
+            "steps_per_balance": 1,
+        }
+        modules = {"refiner": refiner, "adversary": adversary}
+        brain = RefinerBrain(
+            modules, adam, hparams, {"device": "cpu"}, Checkpointer(tmp_path)
+        )
+        brain.init_optimizers()
+        batch = torch.from_numpy(pairs(2).astype(np.float32))
+        for _ in range(2):
+            brain.fit_batch(batch)
+        assert brain.optimizer_step == 2
+        return refiner.state_dict()
+
+    alone, judged = step_twice(0.0), step_twice(10.0)
+    assert any(not torch.equal(x, judged[key]) for key, x in alone.items())
 
 
 def test_items_are_the_same_again():
