@@ -26,7 +26,7 @@ from speechbrain_llase.nnet.layers import (
 )
 from speechbrain_llase.nnet.packing import Runs, each_run
 from speechbrain_llase.processing.framing import HOP_LENGTH
-from speechbrain_llase.processing.mel_envelope import keep_envelope
+from speechbrain_llase.processing.mel_envelope import envelope_gain
 from speechbrain_llase.processing.phase import pitched_phases
 from speechbrain_llase.processing.signal_processing import synthesise
 
@@ -210,9 +210,11 @@ def head_to_wave(
         magnitude = fade(magnitude, floor)
     window = head.window.float()
     if phases == "pitch":
-        phase = pitched_phases(magnitude, window, head.hop_length)
+        asked = magnitude.detach()  # phases and gains are no one's to learn
+        phase = pitched_phases(asked, window, head.hop_length)
         invert = partial(invert_stft, head, phase)
-        magnitude = keep_envelope(magnitude, invert, window, head.hop_length)
+        gain = envelope_gain(asked, invert, window, head.hop_length)
+        magnitude = magnitude * gain
     return invert_stft(head, phase, magnitude)
 
 
@@ -220,7 +222,8 @@ def fade(
     magnitude: torch.Tensor, floor: float, share: float = FLOOR_SHARE
 ) -> torch.Tensor:
     """Let magnitudes (...) below a floor fade, at most to a share of them."""
-    kept = 1 / (1 + (floor / magnitude).pow(FLOOR_SLOPE))
+    above = magnitude.clamp(min=floor * share / 10)  # or gradients overflow
+    kept = 1 / (1 + (floor / above).pow(FLOOR_SLOPE))
     return magnitude * kept.clamp(min=share)
 
 

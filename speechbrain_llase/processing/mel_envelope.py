@@ -2,7 +2,7 @@
 
 Frames of 80 ms overlap. Where their phases are made up, they add to a wave
 whose own spectra have another envelope than was asked for: onsets smear, and
-what is between words fills up. `keep_envelope` analyses the wave, compares
+what is between words fills up. `envelope_gain` analyses the wave, compares
 the bands and corrects the magnitudes, as Griffin and Lim (IEEE TASSP 32,
 1984) correct phases.
 """
@@ -37,13 +37,13 @@ def mel_bands(num_bins: int, num_bands: int = NUM_BANDS) -> torch.Tensor:
         torch.set_default_dtype(dtype)
 
 
-def keep_envelope(
+def envelope_gain(
     magnitude: torch.Tensor,
     invert: Callable[[torch.Tensor], torch.Tensor],
     window: torch.Tensor,
     hop_length: int,
 ) -> torch.Tensor:
-    """Change magnitudes so that their wave has the envelope they ask for.
+    """Gains of magnitudes whose wave then has the envelope they ask for.
 
     Magnitudes are float32 (B, N, W / 2 + 1), of the STFT of speech at 16 kHz
     by a window (W,); `invert` makes the wave (B, N * hop_length) of such.
@@ -59,4 +59,4 @@ def keep_envelope(
         power = torch.fft.rfft(frames).abs().square() @ bands + BAND_FLOOR
         ratio = (wanted / power).sqrt().clamp(*PASS_GAINS)
         gain = (gain * (1 + (ratio - 1) @ spread)).clamp(*ALL_GAINS)
-    return magnitude * gain
+    return gain

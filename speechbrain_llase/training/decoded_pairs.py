@@ -147,8 +147,8 @@ class PairDataset(torch.utils.data.Dataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         waves = self._crop(rng)
         if rng.random() < self.shares.get("better", 0):
-            waves[DECODED] = self._better(waves[TARGET], rng)
-        waves[DECODED] = self._spoilt(waves[DECODED], rng)
+            waves[DECODED] = self.better(waves[TARGET], rng)
+        waves[DECODED] = self.spoilt(waves[DECODED], rng)
         level = np.float32(10 ** (rng.uniform(-1, 1) * self.jitter_db / 20))
         waves[[HEARD, TARGET, SPEECH]] *= level
         return torch.from_numpy(waves)
@@ -160,7 +160,7 @@ class PairDataset(torch.utils.data.Dataset):
         part = self.pairs[index, :, start : start + self.num_samples]
         return part.astype(np.float32)
 
-    def _better(self, target, rng):
+    def better(self, target, rng):
         """As of a better decoder: coloured speech, here and there another's."""
         spectrum = np.fft.rfft(target)
         bins = np.linspace(0, 1, len(spectrum))
@@ -174,7 +174,7 @@ class PairDataset(torch.utils.data.Dataset):
             wave[part] = self._crop(rng)[TARGET][part]
         return np.roll(wave, rng.integers(-NEARLY, NEARLY + 1))
 
-    def _spoilt(self, decoded, rng):
+    def spoilt(self, decoded, rng):
         """Damage a decoded wave, leave it out or take another's."""
         shares = self.shares
         if rng.random() < shares.get("damaged", 0):

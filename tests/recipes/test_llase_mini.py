@@ -37,6 +37,7 @@ SMALLER = {  # every dimension of the recipe's networks, made tiny
     "num_heads: 4": "num_heads: 2",
     "in_features: 256": "in_features: 32",
     "warmup_steps: 200": "warmup_steps: 5",
+    "warmup_steps: 100": "warmup_steps: 1",
     "window_length: 512": "window_length: 64",
     "channels: [24, 48, 64]": "channels: [4, 6, 8]",
     "band_size: 32": "band_size: 4",
@@ -302,6 +303,38 @@ def test_judges_go_on(data, refined, results, tmp_path):
     del before["balance"], after["balance"]
     for key, tensor in before.items():
         assert torch.equal(tensor, after[key]), key
+
+
+def test_both_learn_together(data, refined, results, tmp_path):
+    """The token LM until it is held, the refiner all along; both are written."""
+    from speechbrain_llase.pretrained.tensors import read_tensors
+
+    lm = last_checkpoint(results / "token_lm_spectra")
+    model, output = tmp_path / "model", tmp_path / "joint"
+    publish(f"--checkpoint={lm}", f"--refiner={refined}", f"--output={model}")
+    options = {
+        "model": model,
+        "valid_pairs": results / "valid_pairs.npy",
+        "mixtures_per_epoch": 8,
+        "mixtures": "{segment_s: 1.0}",
+        "token_lm_epochs": 1,
+    }
+    joint = run(data, tmp_path, "train_jointly.py", "joint", 2, **options)
+    assert len(logged(tmp_path / "joint", "train loss")) == 2
+    publish(f"--checkpoint={joint}", f"--refiner={joint}", f"--output={output}")
+    held = torch.load(joint / "lm_average.ckpt")
+    for name in ("encoder", "vocoder", "frontend", "token_lm", "refiner"):
+        before, after = (
+            read_tensors(folder / f"{name}.ckpt") for folder in (model, output)
+        )
+        learned = any(not torch.equal(x, after[k]) for k, x in before.items())
+        assert learned == (name not in ("encoder", "vocoder")), name
+        if name in ("frontend", "token_lm"):  # not learned from in epoch 2
+            now = torch.load(joint / f"{name}.ckpt")
+            for key, tensor in now.items():
+                wanted = held[f"module.{name}.{key}"]
+                torch.testing.assert_close(tensor, wanted)
+                assert torch.equal(after[key], wanted.half())
 
 
 def test_resumes(data, results):

@@ -11,7 +11,7 @@ the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder`
 takes the averaged decoder of another run of the same codec, and `--mend-bins`
 takes out bins of it that hum. `--refiner` adds the averaged weights of
 train_spectral_refiner.py, which heard the folder that was written without it.
-Everything is read back and compared.
+A CKPT+ folder of train_jointly.py holds both: give it for both. Everything is read back and compared.
 """
 
 import argparse
@@ -98,7 +98,9 @@ def run_modules(checkpoint: Path) -> dict[str, torch.nn.Module]:
         hparams = load_hyperpyyaml(fin)
     hparams["pretrainer"].collect_files()
     hparams["pretrainer"].load_collected()
-    averaged = checkpoint / "average.ckpt"
+    averaged = checkpoint / "lm_average.ckpt"  # of a joint run
+    if not averaged.is_file():
+        averaged = checkpoint / "average.ckpt"
     names = {key.split(".")[1] for key in read_tensors(averaged) if "." in key}
     for name in names & set(NETWORKS):
         load_averaged(hparams[name], averaged, name)

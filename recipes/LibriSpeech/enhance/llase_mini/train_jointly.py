@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Recipe for llase_mini: token LM and refiner learn together.
+
+To run this recipe, do the following, after train_spectral_refiner.py and
+publish.py:
+> python train_jointly.py hparams/joint.yaml --data_folder=DATA \
+    --model=FOLDER --valid_pairs=valid_pairs.npy
+
+FOLDER is what publish.py wrote: the run begins with its networks and its
+judges. Mixtures are made on the fly. The refiner learns from what the token LM
+says of them, as in train_spectral_refiner.py; the token LM learns as in the
+second run of train_token_lm.py, and to say what the refiner needs: the
+gradient of the refiner's losses at the decoded wave goes on through the
+decoder, which stays as it is. In the last epochs the token LM, averaged, stays
+as it is, too. `publish.py --checkpoint CKPT --refiner CKPT` takes the last
+checkpoint for both.
+"""
+
+import sys
+
+import numpy as np
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from wide_data import read_waves
+
+from speechbrain_llase.augment.mixture_dataset import MixtureDataset
+from speechbrain_llase.augment.target_mixtures import TargetSampler
+from speechbrain_llase.lobes.xcodec2 import head_to_wave
+from speechbrain_llase.nnet.fsq import codes_to_levels, mean_codes, quantise
+from speechbrain_llase.nnet.matrices import Matrices
+from speechbrain_llase.processing.signal_processing import (
+    fit_length,
+    to_active_level,
+)
+from speechbrain_llase.training.decoded_pairs import (
+    DECODED,
+    HEARD,
+    SPEECH,
+    TARGET,
+    PairDataset,
+    nearly_right,
+)
+from speechbrain_llase.training.losses import digit_loss
+from speechbrain_llase.training.refiner_brain import RefinerBrain
+
+
+class PairMixtures(MixtureDataset):
+    """Mixtures and their targets, numbered as those of MixtureDataset."""
+
+    def __getitem__(self, index: int) -> dict:
+        """Make a `Pair`, as a dict, and what draws its damages."""
+        key = [self.seed, int(self._epoch), index]
+        pair = self.sampler.pair(np.random.default_rng(key))
+        return vars(pair) | {"key": torch.tensor(key)}
+
+
+class JointBrain(RefinerBrain):
+    """Trains the token LM through the refiner, and the refiner behind it."""
+
+    def init_optimizers(self):
+        """Make the optimizers and averages of both."""
+        super().init_optimizers()
+        hparams, modules = self.hparams, self.modules
+        hparams.magnitude_loss.to(self.device)
+        self.lm = torch.nn.ModuleDict(
+            {name: modules[name] for name in ("frontend", "token_lm")}
+        )
+        self.lm_matrices = Matrices(self.lm, hparams.no_matrices)
+        self.optimizers_dict |= {
+            "lm_matrices": hparams.matrix_opt_class(self.lm_matrices.views),
+            "lm_others": self.opt_class(self.lm_matrices.others),
+        }
+        self.lm_average = torch.optim.swa_utils.AveragedModel(
+            self.lm,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
+                hparams.average_decay
+            ),
+        )
+        for name in ("lm_matrices", "lm_others"):
+            self.checkpointer.add_recoverable(name, self.optimizers_dict[name])
+        self.checkpointer.add_recoverable("lm_average", self.lm_average)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Draw new mixtures; hold what does not learn."""
+        if stage != sb.Stage.TRAIN:
+            return
+        self.hparams.train_data.set_epoch(epoch)
+        self.lm_learns = epoch <= self.hparams.token_lm_epochs
+        self.held = [self.modules.encoder, self.modules.vocoder]
+        if not self.lm_learns:
+            self.lm.load_state_dict(self.lm_average.module.state_dict())
+            self.held.append(self.lm)
+        for network in self.held:
+            network.requires_grad_(False)
+
+    def decode(self, lm, heard, damaged=False):
+        """Logits, spectra and waves (B, T) of what is heard (B, T)."""
+        if damaged:
+            heard = self.damage(heard)
+        with self.training_ctx:
+            logits = lm["token_lm"](lm["frontend"](heard)).float()
+            codes = mean_codes(logits)
+            spectra, _ = self.modules.vocoder.log_magnitudes(codes)
+        vocoder = self.modules.vocoder
+        waves = head_to_wave(
+            vocoder.decoder.head,
+            torch.cat([spectra, spectra], -1),  # of phases, too; none is used
+            vocoder.phases,
+            vocoder.floor,
+        )
+        return logits, spectra, fit_length(waves, heard.shape[1])
+
+    def damage(self, heard):
+        """Take pieces and bands out of a share of the items (B, T)."""
+        hparams = self.hparams
+        chosen = torch.rand(len(heard)) < hparams.damaged_share
+        if chosen.any():
+            lengths, heard = torch.ones(int(chosen.sum())), heard.clone()
+            part = hparams.drop_chunk(heard[chosen], lengths)
+            heard[chosen] = hparams.drop_freq(part)
+        return heard
+
+    def compute_forward(self, batch, stage):
+        """Estimate magnitudes and phases (B, N, bins)."""
+        if stage == sb.Stage.TRAIN:
+            return self.modules.refiner.estimate(self.decoded, batch[:, HEARD])
+        _, _, decoded = self.decode(self.lm_average.module, batch[:, HEARD])
+        batch[:, DECODED] = decoded
+        return super().compute_forward(batch, stage)
+
+    def fit_batch(self, batch):
+        """Update judges and refiner, then the token LM."""
+        batch = {name: x.to(self.device) for name, x in batch.items()}
+        for network in self.held:
+            network.eval()
+        with torch.set_grad_enabled(self.lm_learns):
+            said = self.decode(self.lm, batch["heard"], self.lm_learns)
+        rows, own = self.spoil(batch, said[2].detach())
+        self.decoded = rows[:, DECODED].clone().requires_grad_(self.lm_learns)
+        loss = super().fit_batch(rows)
+        if self.lm_learns:
+            self.teach(batch, *said, self.decoded.grad * own)
+        return loss
+
+    def spoil(self, batch, decoded):
+        """Replace some of the decoded waves, as `PairDataset` does.
+
+        Gives its rows (B, 4, T), at levels that are off a little, and which
+        decoded waves are the LM's own, (B, 1).
+        """
+        hparams, size = self.hparams, decoded.shape[1]
+        names = {HEARD: "heard", TARGET: "target", SPEECH: "recorded"}
+        rows = {k: batch[name] for k, name in names.items()} | {
+            DECODED: decoded
+        }
+        rows = torch.stack([rows[k] for k in range(4)], 1)
+        rng = np.random.default_rng(batch["key"].flatten().tolist())
+        waves = rows.cpu().numpy()
+        spoiler = PairDataset(waves.copy(), size, 1, 0, hparams.shares)
+        for item, clean in zip(waves, batch["clean"], strict=True):
+            if rng.random() < hparams.shares["right"]:
+                codes = nearly_right(self.modules.encoder, clean, rng)
+                wave = self.modules.vocoder.decode_codes(codes[None])
+                item[DECODED] = fit_length(wave, size)[0].cpu()
+            elif rng.random() < hparams.shares["better"]:
+                item[DECODED] = spoiler.better(item[TARGET], rng)
+            item[DECODED] = spoiler.spoilt(item[DECODED].copy(), rng)
+        spoilt = torch.from_numpy(waves).to(self.device)
+        own = (spoilt[:, DECODED] == decoded).all(1, keepdim=True)
+        level = rng.uniform(-1, 1, (len(waves), 1)) * hparams.jitter_db / 20
+        level = torch.from_numpy(10**level).to(spoilt)
+        for row in names:
+            spoilt[:, row] *= level
+        return spoilt, own
+
+    def teach(self, batch, logits, spectra, decoded, asked):
+        """Update the token LM by its own losses and by what is asked for.
+
+        `asked` is the gradient of the refiner's losses at the decoded waves.
+        """
+        hparams = self.hparams
+        speaks = batch["target"].abs().amax(1) > 0
+        clean = to_active_level(batch["clean"], hparams.codec_level_db)
+        with torch.no_grad():
+            levels = codes_to_levels(quantise(self.modules.encoder(clean)))
+        rows = min(levels.shape[1], logits.shape[1])
+        loss = digit_loss(logits[speaks, :rows], levels[speaks, :rows], 0.0)
+        clean = fit_length(clean, spectra.shape[1] * self.hop_length)
+        distance = hparams.magnitude_loss(spectra[speaks], clean[speaks])
+        loss = loss + hparams.spectra_weight * distance
+        own, through = (
+            torch.autograd.grad(y, logits, dy, retain_graph=True)[0]
+            for y, dy in ((loss, None), (decoded, asked))
+        )
+        share = hparams.refiner_share * own.norm() / (through.norm() + 1e-12)
+        self.lm.zero_grad()
+        logits.backward(own + share * through)
+        norms = [
+            torch.nn.utils.clip_grad_norm_(x.parameters(), hparams.lm_clip_norm)
+            for x in self.lm.values()
+        ]
+        if all(map(torch.isfinite, norms)):
+            self.lm_matrices.hand_on_gradients()
+            self.optimizers_dict["lm_matrices"].step()
+            self.optimizers_dict["lm_others"].step()
+            self.lm_average.update_parameters(self.lm)
+        hparams.lm_annealing(
+            self.optimizers_dict["lm_matrices"],
+            self.optimizers_dict["lm_others"],
+        )
+
+    @property
+    def hop_length(self):
+        """Samples of a token."""
+        return self.modules.vocoder.hop_length
+
+
+if __name__ == "__main__":
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    sb.create_experiment_directory(
+        hparams["output_folder"], hparams_file, overrides
+    )
+    waves = read_waves(hparams["data_folder"], "train", hparams["development"])
+    sampler = TargetSampler(**waves, **hparams["mixtures"])
+    train_data = PairMixtures(
+        sampler, hparams["mixtures_per_epoch"], hparams["seed"]
+    )
+    hparams["train_data"] = train_data
+    valid = np.load(hparams["valid_pairs"]).astype(np.float32)
+    hparams["pretrainer"].collect_files()
+    hparams["pretrainer"].load_collected()
+    brain = JointBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        list(torch.from_numpy(valid)),
+        train_loader_kwargs=hparams["train_loader_opts"],
+        valid_loader_kwargs=hparams["valid_loader_opts"],
+    )
