@@ -125,7 +125,8 @@ class JointBrain(RefinerBrain):
         """Estimate magnitudes and phases (B, N, bins)."""
         if stage == sb.Stage.TRAIN:
             return self.modules.refiner.estimate(self.decoded, batch[:, HEARD])
-        _, _, decoded = self.decode(self.lm_average.module, batch[:, HEARD])
+        lm = self.lm_average.module.eval()
+        _, _, decoded = self.decode(lm, batch[:, HEARD])
         batch[:, DECODED] = decoded
         return super().compute_forward(batch, stage)
 

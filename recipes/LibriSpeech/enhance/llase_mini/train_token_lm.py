@@ -85,7 +85,7 @@ class TokenLMBrain(sb.Brain):
         """The networks as they are in training, else their averages."""
         models = dict(self.modules.items())
         if stage != sb.Stage.TRAIN:
-            models.update(self.average.module.items())
+            models.update(self.average.module.eval().items())
         return models
 
     def compute_objectives(self, predictions, batch, stage):
