@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recipe for llase_mini: token LM and refiner learn together.
+"""Recipe for llase_mini: token LM, decoder and refiner learn together.
 
 To run this recipe, do the following, after train_spectral_refiner.py and
 publish.py:
@@ -11,9 +11,9 @@ judges. Mixtures are made on the fly. The refiner learns from what the token LM
 says of them, as in train_spectral_refiner.py; the token LM learns as in the
 second run of train_token_lm.py, and to say what the refiner needs: the
 gradient of the refiner's losses at the decoded wave goes on through the
-decoder, which stays as it is. In the last epochs the token LM, averaged, stays
-as it is, too. `publish.py --checkpoint CKPT --refiner CKPT` takes the last
-checkpoint for both.
+decoder, which learns the same way, and from the codec's own tokens, too. In the
+last epochs token LM and decoder, averaged, stay as they are. `publish.py
+--checkpoint CKPT --refiner CKPT` takes the last checkpoint for all.
 """
 
 import sys
@@ -56,7 +56,7 @@ class PairMixtures(MixtureDataset):
 
 
 class JointBrain(RefinerBrain):
-    """Trains the token LM through the refiner, and the refiner behind it."""
+    """Trains token LM and decoder through the refiner, and the refiner."""
 
     def init_optimizers(self):
         """Make the optimizers and averages of both."""
@@ -67,9 +67,11 @@ class JointBrain(RefinerBrain):
             {name: modules[name] for name in ("frontend", "token_lm")}
         )
         self.lm_matrices = Matrices(self.lm, hparams.no_matrices)
+        self.lm["vocoder"] = modules.vocoder
         self.optimizers_dict |= {
             "lm_matrices": hparams.matrix_opt_class(self.lm_matrices.views),
             "lm_others": self.opt_class(self.lm_matrices.others),
+            "vocoder_opt": self.opt_class(modules.vocoder.parameters()),
         }
         self.lm_average = torch.optim.swa_utils.AveragedModel(
             self.lm,
@@ -77,7 +79,7 @@ class JointBrain(RefinerBrain):
                 hparams.average_decay
             ),
         )
-        for name in ("lm_matrices", "lm_others"):
+        for name in ("lm_matrices", "lm_others", "vocoder_opt"):
             self.checkpointer.add_recoverable(name, self.optimizers_dict[name])
         self.checkpointer.add_recoverable("lm_average", self.lm_average)
 
@@ -87,7 +89,7 @@ class JointBrain(RefinerBrain):
             return
         self.hparams.train_data.set_epoch(epoch)
         self.lm_learns = epoch <= self.hparams.token_lm_epochs
-        self.held = [self.modules.encoder, self.modules.vocoder]
+        self.held = [self.modules.encoder]
         if not self.lm_learns:
             self.lm.load_state_dict(self.lm_average.module.state_dict())
             self.held.append(self.lm)
@@ -100,9 +102,8 @@ class JointBrain(RefinerBrain):
             heard = self.damage(heard)
         with self.training_ctx:
             logits = lm["token_lm"](lm["frontend"](heard)).float()
-            codes = mean_codes(logits)
-            spectra, _ = self.modules.vocoder.log_magnitudes(codes)
-        vocoder = self.modules.vocoder
+            vocoder, codes = lm["vocoder"], mean_codes(logits)
+            spectra, _ = vocoder.log_magnitudes(codes)
         waves = head_to_wave(
             vocoder.decoder.head,
             torch.cat([spectra, spectra], -1),  # of phases, too; none is used
@@ -131,7 +132,7 @@ class JointBrain(RefinerBrain):
         return super().compute_forward(batch, stage)
 
     def fit_batch(self, batch):
-        """Update judges and refiner, then the token LM."""
+        """Update judges and refiner, then token LM and decoder."""
         batch = {name: x.to(self.device) for name, x in batch.items()}
         for network in self.held:
             network.eval()
@@ -144,6 +145,7 @@ class JointBrain(RefinerBrain):
             self.teach(batch, *said, self.decoded.grad * own)
         return loss
 
+    @torch.no_grad()
     def spoil(self, batch, decoded):
         """Replace some of the decoded waves, as `PairDataset` does.
 
@@ -176,7 +178,7 @@ class JointBrain(RefinerBrain):
         return spoilt, own
 
     def teach(self, batch, logits, spectra, decoded, asked):
-        """Update the token LM by its own losses and by what is asked for.
+        """Update token LM and decoder by their losses and what is asked for.
 
         `asked` is the gradient of the refiner's losses at the decoded waves.
         """
@@ -184,19 +186,34 @@ class JointBrain(RefinerBrain):
         speaks = batch["target"].abs().amax(1) > 0
         clean = to_active_level(batch["clean"], hparams.codec_level_db)
         with torch.no_grad():
-            levels = codes_to_levels(quantise(self.modules.encoder(clean)))
+            codes = quantise(self.modules.encoder(clean))
+        levels = codes_to_levels(codes)
         rows = min(levels.shape[1], logits.shape[1])
         loss = digit_loss(logits[speaks, :rows], levels[speaks, :rows], 0.0)
-        clean = fit_length(clean, spectra.shape[1] * self.hop_length)
-        distance = hparams.magnitude_loss(spectra[speaks], clean[speaks])
-        loss = loss + hparams.spectra_weight * distance
+        loss = loss + hparams.spectra_weight * self.distance(
+            spectra[speaks], clean[speaks]
+        )
+        right = speaks.nonzero()[: hparams.codec_items, 0]
+        with self.training_ctx:
+            said, _ = self.modules.vocoder.log_magnitudes(codes[right])
+        loss = loss + hparams.codec_weight * self.distance(said, clean[right])
+        learning = list(self.modules.vocoder.parameters())
         own, through = (
-            torch.autograd.grad(y, logits, dy, retain_graph=True)[0]
+            torch.autograd.grad(
+                y,
+                [logits, *learning],
+                dy,
+                retain_graph=True,
+                materialize_grads=True,
+            )
             for y, dy in ((loss, None), (decoded, asked))
         )
-        share = hparams.refiner_share * own.norm() / (through.norm() + 1e-12)
+        share = hparams.refiner_share * own[0].norm()
+        share = share / (through[0].norm() + 1e-12)
         self.lm.zero_grad()
-        logits.backward(own + share * through)
+        logits.backward(own[0] + share * through[0])
+        for weight, x, y in zip(learning, own[1:], through[1:], strict=True):
+            weight.grad = x + share * y
         norms = [
             torch.nn.utils.clip_grad_norm_(x.parameters(), hparams.lm_clip_norm)
             for x in self.lm.values()
@@ -205,16 +222,19 @@ class JointBrain(RefinerBrain):
             self.lm_matrices.hand_on_gradients()
             self.optimizers_dict["lm_matrices"].step()
             self.optimizers_dict["lm_others"].step()
+            self.optimizers_dict["vocoder_opt"].step()
             self.lm_average.update_parameters(self.lm)
         hparams.lm_annealing(
             self.optimizers_dict["lm_matrices"],
             self.optimizers_dict["lm_others"],
         )
+        hparams.vocoder_annealing(self.optimizers_dict["vocoder_opt"])
 
-    @property
-    def hop_length(self):
-        """Samples of a token."""
-        return self.modules.vocoder.hop_length
+    def distance(self, spectra, clean):
+        """Of log magnitudes (B, N, bins) from those of clean waves (B, T)."""
+        samples = spectra.shape[1] * self.modules.vocoder.hop_length
+        clean = fit_length(clean, samples)
+        return self.hparams.magnitude_loss(spectra.float(), clean)
 
 
 if __name__ == "__main__":
