@@ -8,7 +8,8 @@ there phases follow the decoded wave, too, or the two would not fit.
 Convolutions halve the bins three times; between them and their mirror, blocks
 look along frequency and along time (the dual path of DPCRN, Le et al.,
 arXiv:2107.05429; one matrix a channel across all bands as in SpatialNet, Quan
-and Li, arXiv:2307.16516).
+and Li, arXiv:2307.16516). Waves are made as in two rounds of Griffin and Lim
+(1984), at twice the frames: decisions between two frames are their mean.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from speechbrain_llase.processing.hearing import hear
 COMPRESSION = 0.3  # that compresses magnitudes
 LEAST_POWER = 1e-10  # of a power spectrum
 TOP = 1.2  # largest factor on a compressed magnitude
+ROUNDS = 2  # in which phases of the result come to fit one another
 SEEN = 6  # of two spectra: compressed magnitude, real and imaginary part
 MIN_BINS = 8  # halvings of the frequency axis: 2 ** 3
 
@@ -33,8 +35,9 @@ class SpectralRefiner(torch.nn.Module):
     Arguments
     ---------
     window_length : int
-        Samples of the STFT's window, the root of a Hann window; the hop is
-        half of it. A multiple of 16.
+        Samples of the STFT's window, the root of a Hann window; the hop is a
+        quarter of it, and the network decides at every other frame. A
+        multiple of 16.
     channels : sequence of int
         Of the three convolutions.
     band_size : int
@@ -86,7 +89,7 @@ class SpectralRefiner(torch.nn.Module):
                 f"{2 * MIN_BINS}: the bins are halved three times."
             )
         first, second, third = channels
-        self.hop_length, self.post_filter = window_length // 2, post_filter
+        self.hop_length, self.post_filter = window_length // 4, post_filter
         window = torch.hann_window(window_length).sqrt()
         self.register_buffer("window", window, persistent=False)
         bands = window_length // 2 // MIN_BINS
@@ -231,8 +234,9 @@ class SpectralRefiner(torch.nn.Module):
         loud, beside = power ** (COMPRESSION / 2), drawn ** (COMPRESSION / 2)
         seen = [loud, loud * phase.real, loud * phase.imag]
         seen += [beside, beside * turned.real, beside * turned.imag]
-        change = self.decide(torch.stack(seen, -1)[:, :, :-1])
+        change = self.decide(torch.stack(seen, -1)[:, ::2, :-1])
         change = torch.cat([change, change[:, :, -1:]], 2)  # the last bin
+        change = with_halfway(change)[:, : loud.shape[1]]
         keep, add, *parts = change.unbind(-1)
         magnitude = TOP * torch.sigmoid(keep) * loud
         magnitude = magnitude + TOP * torch.sigmoid(add) * beside
@@ -274,8 +278,20 @@ class SpectralRefiner(torch.nn.Module):
     def synthesise(
         self, magnitude: torch.Tensor, phase: torch.Tensor, num_samples: int
     ) -> torch.Tensor:
-        """Waves (B, T) of compressed magnitudes and unit phases."""
-        spectra = (magnitude + 1e-6) ** (1 / COMPRESSION) * phase
+        """Waves (B, T) of compressed magnitudes and unit phases.
+
+        No wave has such a spectrum; that of the nearest one is weaker where
+        phases of neighbours do not fit. Its phases do fit: with them the
+        magnitudes come closer to what was asked for.
+        """
+        magnitude = (magnitude + 1e-6) ** (1 / COMPRESSION)
+        for _ in range(ROUNDS):
+            nearest = self.invert(magnitude * phase, num_samples)
+            phase = unit_phase(self.analyse(nearest))
+        return self.invert(magnitude * phase, num_samples)
+
+    def invert(self, spectra: torch.Tensor, num_samples: int) -> torch.Tensor:
+        """The waves (B, T) whose spectra are nearest to (B, N, bins)."""
         return torch.istft(
             spectra.transpose(1, 2),
             len(self.window),
@@ -380,6 +396,12 @@ class FullBandLSTM(torch.nn.Module):
         inner = self.squeeze(self.norm(rows)).transpose(0, 1)  # time first
         out = F.silu(self.spread(self.lstm(inner.flatten(2))[0]))
         return self.expand(out.view_as(inner)).transpose(0, 1)
+
+
+def with_halfway(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (B, N, ...) and, behind each, what lies halfway to the next."""
+    halfway = (rows + torch.cat([rows[:, 1:], rows[:, -1:]], 1)) / 2
+    return torch.stack([rows, halfway], 2).flatten(1, 2)
 
 
 def power_of(spectra: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from speechbrain_llase.lobes.spectral_refiner import (
     SpectralRefiner,
     power_gain,
     power_of,
+    with_halfway,
 )
 from speechbrain_llase.processing.hearing import remove_rumble
 
@@ -132,6 +133,39 @@ def test_post_filter():
     wanted = before[faded] * (before[faded] / loud[faded]).sqrt()
     torch.testing.assert_close(after[faded], wanted)
     torch.testing.assert_close(after[~faded], before[~faded])
+
+
+@torch.no_grad()
+def test_leaves_what_it_keeps():
+    """Where all is kept, the wave stays as it was heard, between frames, too."""
+    network, heard = tiny(), voice()
+    unchanged = torch.tensor([1.6094, -30.0, 0.0, 0.0, 0.0, 0.0])  # 1.2 sigmoid
+    network.up[-1].conv.bias.data = unchanged.repeat(2)
+    both = network.estimate(voice(seed=1), heard)
+    wave = network.synthesise(*both, heard.shape[1])
+    torch.testing.assert_close(wave, heard, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_decides_between_frames():
+    """Halfway between two frames lies their mean; behind the last, the last."""
+    rows = torch.tensor([[0.0, 2.0, 8.0]])
+    assert with_halfway(rows).tolist() == [[0.0, 1.0, 2.0, 5.0, 8.0, 8.0]]
+
+
+@torch.no_grad()
+def test_phases_that_fit():
+    """Waves have the magnitudes asked for rather than the phases."""
+    network = tiny()
+    magnitude = network.analyse(voice()).abs() ** COMPRESSION
+    phase = network.analyse(voice(seed=1)).sgn()
+    asked = magnitude ** (1 / COMPRESSION)
+    once = network.invert(asked * phase, 6400)
+
+    def error(wave):
+        return float(torch.dist(network.analyse(wave).abs(), asked))
+
+    assert error(network.synthesise(magnitude, phase, 6400)) < 0.9 * error(once)
 
 
 def test_power_gain():
