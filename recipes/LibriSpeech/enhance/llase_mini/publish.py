@@ -11,7 +11,7 @@ the mean of theirs is taken (Wortsman et al., arXiv:2203.05482). `--decoder`
 takes the averaged decoder of another run of the same codec, and `--mend-bins`
 takes out bins of it that hum. `--refiner` adds the averaged weights of
 train_spectral_refiner.py, which heard the folder that was written without it.
-A CKPT+ folder of train_jointly.py holds both: give it for both. Everything is
+A CKPT+ folder of train_jointly.py holds all: give it for both. Everything is
 read back and compared.
 """
 

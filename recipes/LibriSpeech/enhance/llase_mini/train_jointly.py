@@ -59,7 +59,7 @@ class JointBrain(RefinerBrain):
     """Trains token LM and decoder through the refiner, and the refiner."""
 
     def init_optimizers(self):
-        """Make the optimizers and averages of both."""
+        """Make optimizers and averages; `lm` is all before the refiner."""
         super().init_optimizers()
         hparams, modules = self.hparams, self.modules
         hparams.magnitude_loss.to(self.device)
