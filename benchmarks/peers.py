@@ -16,7 +16,8 @@ that lie beside the clips are scored as they are and "refined", by the packaged
 refiner that `--refine` puts behind any model. Written are
 peers.json (means and 95 % intervals), a CSV a set, and what is made of the
 JSON: tables.md, all columns with intervals; README.md, the means, and
-peers.png. "s/s" is seconds of a core (of programs, their start included) a
+peers.png. "dBFS" is the active level: what fades away scores well elsewhere;
+"s/s" is seconds of a core (of programs, their start included) a
 second of audio on one thread, MB what a system loads. Without --data the
 last three are made again of the JSON that is there.
 """
@@ -54,7 +55,7 @@ from speechbrain_llase.inference.loading import load_refiner
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 HEARD = 3  # clips of which the delay is found
-WITHOUT = ("si-sdr", "level")
+WITHOUT = ("si-sdr",)
 TITLES = {  # of the means, behind the number of clips
     "mixtures": "mixtures at -5 to 20 dB",
     "rooms": "mixtures in rooms",
@@ -69,6 +70,7 @@ COLUMNS = {  # of the means: column -> its head, and digits
     "pesq": ("PESQ", 2),
     "estoi": ("ESTOI", 3),
     "speaker": ("speaker", 3),
+    "level": ("dBFS", 1),
 }
 
 

@@ -1,4 +1,9 @@
-"""Mixtures whose targets are cleaner than the speech that is in them."""
+"""Mixtures whose targets are cleaner than the speech that is in them.
+
+They are as loud as it is, too: where a room answers a far talker, the direct
+sound alone may be 20 dB softer than what is heard, and who learns from that
+makes speech fade away.
+"""
 
 import copy
 import dataclasses
@@ -25,7 +30,7 @@ class Pair:
     """A mixture as the model hears it, and what should come of it."""
 
     heard: torch.Tensor  # (T,) float32, out of `hear`
-    target: torch.Tensor  # (T,) float32, at the same gain; zeros: no speech
+    target: torch.Tensor  # (T,) float32, as loud as its speech; zeros: none
     recorded: torch.Tensor  # (T,) float32, with its own background; zeros, too
     clean: torch.Tensor  # (T,) float32, the speech as recorded, at any level
 
@@ -106,8 +111,10 @@ class TargetSampler(MixtureSampler):
         mixture = self.sample(rng)
         speech, target = self._drawn
         gain = np.dot(mixture.clean.numpy(), speech) / np.dot(speech, speech)
-        target = torch.from_numpy(target * np.float32(gain))
-        noisy, recorded = mixture.noisy, mixture.clean
+        heard, dry = mixture.reverberant.numpy(), mixture.clean.numpy()
+        room = (power(heard) / power(dry)) ** 0.5
+        target = torch.from_numpy(target * np.float32(gain)) * room
+        noisy, recorded = mixture.noisy, mixture.clean * room
         if rng.random() < self.silent_prob:
             noisy = noisy - mixture.reverberant
             target, recorded = torch.zeros(2, len(target))

@@ -7,7 +7,11 @@ signal-to-distortion ratio (Le Roux et al., arXiv:1811.02508).
 
 import torch
 
-from speechbrain_llase.lobes.spectral_refiner import COMPRESSION
+from speechbrain_llase.lobes.spectral_refiner import (
+    COMPRESSION,
+    power_of,
+    unit_phase,
+)
 
 LEAST_SPECTRUM = 1e-5  # of a power spectrum
 NOTHING = 1e-2  # energy of a wave that counts as none
@@ -110,9 +114,14 @@ class CompressedSpectraLoss(torch.nn.Module):
         spectra: torch.Tensor,
         clean: torch.Tensor,
     ) -> torch.Tensor:
-        """Squared errors of compressed magnitudes and spectra."""
+        """Squared errors of compressed magnitudes and spectra.
+
+        Of the second, phases alone learn: magnitudes would shrink wherever a
+        phase cannot be known, which is all of a far talker's.
+        """
         wanted, wanted_spectra = compress(clean)
-        error = spectra - wanted_spectra
+        size = power_of(spectra).sqrt().detach()
+        error = size * unit_phase(spectra) - wanted_spectra
         error = (error.real.square() + error.imag.square()).mean()
         first, second = self.weights
         return first * (magnitude - wanted).square().mean() + second * error

@@ -13,13 +13,13 @@ from speechbrain_llase.augment.target_mixtures import (
 RATE = 16000
 
 
-def sampler(**settings) -> TargetSampler:
+def sampler(rirs=(), **settings) -> TargetSampler:
     """A voice and a noise, 0.5 s at a time."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(4 * RATE, generator=generator)
     syllables = torch.sin(torch.arange(4 * RATE) / 800).clamp(min=0)
     clean = [0.1 * noise * syllables, 0.1 * (noise * syllables)[:5000]]
-    return TargetSampler(clean, [noise.flip(0)], [], 0.5, **settings)
+    return TargetSampler(clean, [noise.flip(0)], list(rirs), 0.5, **settings)
 
 
 def test_targets_are_in_time():
@@ -32,6 +32,19 @@ def test_targets_are_in_time():
         assert error < 0.35
     again = drawn.pair(np.random.default_rng(5))
     assert torch.equal(again.heard, pair.heard)
+
+
+def test_targets_are_as_loud_as_the_room():
+    """A far talker in a hall is not to fade away."""
+    tail = 0.1 * torch.randn(RATE, generator=torch.Generator().manual_seed(1))
+    hall = torch.cat([torch.ones(1), tail * torch.linspace(1, 0, RATE)])
+    settings = {"snr_db": (60, 60), "silent_prob": 0.0, "rir_prob": 1.0}
+    drawn = sampler([hall], recorded_rir_prob=1.0, **settings)
+    for seed in range(4):
+        pair = drawn.pair(np.random.default_rng(seed))
+        for wave in (pair.target, pair.recorded):
+            assert 0.7 < wave.norm() / pair.heard.norm() < 1.4
+        assert (pair.heard - pair.target).norm() > pair.target.norm()
 
 
 def test_some_have_no_speech():

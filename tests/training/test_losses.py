@@ -4,6 +4,10 @@ import pytest
 import torch
 
 from speechbrain_llase.lobes.spectral_encoder import autocorrelation, magnitudes
+from speechbrain_llase.training.compressed_spectra import (
+    CompressedSpectraLoss,
+    compress,
+)
 from speechbrain_llase.training.losses import (
     MagnitudeLoss,
     digit_loss,
@@ -138,3 +142,16 @@ def test_impossible_smoothing(smoothing):
     """More on the neighbours than there is."""
     with pytest.raises(ValueError, match=f"smoothing={smoothing}"):
         digit_loss(torch.zeros(1, 4), torch.zeros(1).long(), smoothing)
+
+
+def test_magnitudes_do_not_shrink_where_phases_are_unknown():
+    """A wrong phase turns a bin; it does not make it fainter."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 1, 6, 9, 2, generator=generator)
+    clean = torch.view_as_complex(first.contiguous())
+    turned = torch.view_as_complex(second.contiguous())
+    wave = (turned / turned.abs() * clean.abs()).requires_grad_()
+    loss = CompressedSpectraLoss(0.7, 0.3, 0.5, [(64, 16)], 0.0)
+    loss.distance(*compress(wave), clean).backward()
+    change = wave.grad * wave.detach().conj()
+    assert change.imag.abs().max() > 1e-3 > 1e-6 > change.real.abs().max()
