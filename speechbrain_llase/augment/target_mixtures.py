@@ -111,10 +111,9 @@ class TargetSampler(MixtureSampler):
         mixture = self.sample(rng)
         speech, target = self._drawn
         gain = np.dot(mixture.clean.numpy(), speech) / np.dot(speech, speech)
-        heard, dry = mixture.reverberant.numpy(), mixture.clean.numpy()
-        room = (power(heard) / power(dry)) ** 0.5
-        target = torch.from_numpy(target * np.float32(gain)) * room
-        noisy, recorded = mixture.noisy, mixture.clean * room
+        louder = mixture.reverberant.norm() / mixture.clean.norm()
+        target = torch.from_numpy(target * np.float32(gain)) * louder
+        noisy, recorded = mixture.noisy, mixture.clean * louder
         if rng.random() < self.silent_prob:
             noisy = noisy - mixture.reverberant
             target, recorded = torch.zeros(2, len(target))
