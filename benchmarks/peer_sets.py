@@ -12,12 +12,15 @@ import soundfile
 
 from speechbrain_llase.augment.mixture import mix
 from speechbrain_llase.evaluation.clips import Clip
+from speechbrain_llase.metrics import DNSMOS
 from speechbrain_llase.processing.framing import SAMPLE_RATE
 
 RECIPE = "recipes/LibriSpeech/enhance/llase_mini/evaluate.py"
 PUBLISHED = {"selm": "SELM", "llase_g1": "LLaSE-G1"}  # folders beside noisy
 DEVELOPMENT_SEED = 424242
 DEVELOPMENT_S = 6  # longest mixture of the development set
+DEVELOPMENT_ROOMS_SEED = 4242
+LEAST_OVRL = 3.0  # DNSMOS of the speech in the development set's rooms
 A_SPEAKER = 3  # utterances of each that is not LibriSpeech's
 QUIET = 1e-5  # RMS under which a noise counts as silent
 
@@ -30,7 +33,8 @@ def read_sets(data: Path, names: list[str]) -> dict[str, list[Clip]]:
     data : Path
         With clean/valid, noise/valid, dns and more/; see the recipe.
     names : list of str
-        Of "mixtures", "rooms", "dns" and "development".
+        Of "mixtures", "rooms", "dns", "development" and
+        "development_rooms".
 
     Returns
     -------
@@ -43,6 +47,7 @@ def read_sets(data: Path, names: list[str]) -> dict[str, list[Clip]]:
         "rooms": rooms,
         "dns": dns,
         "development": development,
+        "development_rooms": development_rooms,
     }
     return {name: makers[name](data) for name in names}
 
@@ -72,12 +77,10 @@ def rooms(data: Path, number: int = 40) -> list[Clip]:
 
 def development(data: Path, number: int = 24) -> list[Clip]:
     """Mixtures at -5 to 20 dB of what the recipe's development.json names."""
-    file = (Path(__file__).parents[1] / RECIPE).with_name("development.json")
-    names, speakers = json.loads(file.read_text("utf-8")), defaultdict(list)
-    librispeech = [x for x in names["clean"] if x.startswith("clean/")]
-    for name in names["clean"]:
-        if name not in librispeech:
-            speakers[tuple(Path(name).stem.split("_")[:2])].append(name)
+    names, speakers = held_out(), defaultdict(list)
+    librispeech, rest = by_corpus(names["clean"])
+    for name in rest:
+        speakers[tuple(Path(name).stem.split("_")[:2])].append(name)
     others = [x for one in sorted(speakers) for x in speakers[one][:A_SPEAKER]]
     rng, clips = np.random.default_rng(DEVELOPMENT_SEED), []
     for index in range(number):
@@ -96,6 +99,45 @@ def development(data: Path, number: int = 24) -> list[Clip]:
         waves = {"noisy": mixture.noisy, "clean": mixture.clean}
         gain = 0.5 / max(float(wave.abs().max()) for wave in waves.values())
         waves = {row: wave.numpy() * gain for row, wave in waves.items()}
+        clips.append(as_files(f"{index:02d}", waves))
+    return clips
+
+
+def held_out() -> dict[str, list[str]]:
+    """What development.json names: lists "clean", "noise" and "rir"."""
+    file = (Path(__file__).parents[1] / RECIPE).with_name("development.json")
+    return json.loads(file.read_text("utf-8"))
+
+
+def by_corpus(names: list[str]) -> tuple[list[str], list[str]]:
+    """Part names of speech: LibriSpeech's, and the rest."""
+    librispeech = [x for x in names if x.startswith("clean/")]
+    return librispeech, [x for x in names if x not in librispeech]
+
+
+def development_rooms(data: Path, number: int = 16) -> list[Clip]:
+    """As `rooms`, of what development.json names; each room in its turn.
+
+    Speech of which DNSMOS thinks little is left out: it has noise or a room
+    of its own, and is the target here.
+    """
+    dnsmos, recipe, names = DNSMOS(1), load_recipe(), held_out()
+    rng, clips = np.random.default_rng(DEVELOPMENT_ROOMS_SEED), []
+    corpora = by_corpus(names["clean"])
+    while len(clips) < number:
+        index = len(clips)
+        corpus = corpora[index % 2]
+        dry = read(data / corpus[rng.integers(len(corpus))])
+        dry = cut(dry, DEVELOPMENT_S * SAMPLE_RATE, rng)
+        if dnsmos(dry)["OVRL"] < LEAST_OVRL:
+            continue
+        room = read(data / names["rir"][index % len(names["rir"])])
+        softer_db = rng.uniform(-9, 0)
+        noise = read(data / names["noise"][rng.integers(len(names["noise"]))])
+        if np.sqrt((np.resize(noise, len(dry)) ** 2).mean()) < QUIET:
+            continue
+        snr_db = rng.uniform(0, 20)
+        waves = recipe.in_room(dry, room, softer_db, noise, snr_db)
         clips.append(as_files(f"{index:02d}", waves))
     return clips
 

@@ -60,6 +60,8 @@ TITLES = {  # of the means, behind the number of clips
     "mixtures": "mixtures at -5 to 20 dB",
     "rooms": "mixtures in rooms",
     "dns": "clips of the DNS-2020 test set",
+    "development": "mixtures of the development set",
+    "development_rooms": "mixtures of the development set in rooms",
 }
 COLUMNS = {  # of the means: column -> its head, and digits
     "SIG": ("SIG", 2),

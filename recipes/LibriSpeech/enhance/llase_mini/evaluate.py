@@ -272,23 +272,50 @@ def rooms(data: Path, number: int) -> list[Clip]:
         return read(file, channels=None).numpy()
 
     for index in range(number):
-        dry = draw("speech")[: ROOM_S * SAMPLE_RATE]
-        room = draw("rir")
-        direct = int(np.abs(room).argmax())
-        softer = np.ones(len(room), np.float32)
-        softer[direct + DIRECT :] = 10 ** (rng.uniform(-9, 0) / 20)
-        wet = fftconvolve(dry, room * softer)[direct : direct + len(dry)]
-        wet *= np.sqrt((dry**2).mean() / ((wet**2).mean() + 1e-12))
-        noise = np.resize(draw("noise"), len(dry))
-        snr_db = rng.uniform(0, 20)
-        ratio = (wet**2).mean() / ((noise**2).mean() + 1e-12)
-        noise *= np.sqrt(ratio) / 10 ** (snr_db / 20)
-        noisy = wet + noise
-        gain = 0.5 / max(np.abs(noisy).max(), np.abs(dry).max())
-        waves = {"noisy": noisy * gain, "clean": dry * gain}
+        dry, room = draw("speech")[: ROOM_S * SAMPLE_RATE], draw("rir")
+        softer_db = rng.uniform(-9, 0)
+        noise, snr_db = draw("noise"), rng.uniform(0, 20)
+        waves = in_room(dry, room, softer_db, noise, snr_db)
         facts = {"snr_db": round(snr_db, 2)}
         clips.append(Clip(f"{index:02d}", waves, about=facts))
     return clips
+
+
+def in_room(
+    dry: np.ndarray,
+    room: np.ndarray,
+    softer_db: float,
+    noise: np.ndarray,
+    snr_db: float,
+) -> dict[str, np.ndarray]:
+    """Mix speech in a room with noise, as the top of this file says.
+
+    Arguments
+    ---------
+    dry, room, noise : np.ndarray
+        (T,) each, of any length; of the noise, T samples from the first on,
+        repeated where there are fewer.
+    softer_db : float
+        What is added to the level of the reverberation, at most 0 dB.
+    snr_db : float
+        Of the speech in the room.
+
+    Returns
+    -------
+    waves : dict
+        "noisy" and "clean", (T,) as dry; the larger peak of both is 0.5.
+    """
+    direct = int(np.abs(room).argmax())
+    softer = np.ones(len(room), np.float32)
+    softer[direct + DIRECT :] = 10 ** (softer_db / 20)
+    wet = fftconvolve(dry, room * softer)[direct : direct + len(dry)]
+    wet *= np.sqrt((dry**2).mean() / ((wet**2).mean() + 1e-12))
+    noise = np.resize(noise, len(dry))
+    ratio = (wet**2).mean() / ((noise**2).mean() + 1e-12)
+    noise *= np.sqrt(ratio) / 10 ** (snr_db / 20)
+    noisy = wet + noise
+    gain = 0.5 / max(np.abs(noisy).max(), np.abs(dry).max())
+    return {"noisy": noisy * gain, "clean": dry * gain}
 
 
 def load_systems(args: argparse.Namespace) -> dict[str, Callable]:
