@@ -123,7 +123,8 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path)
     add("--output", type=Path, required=True)
-    add("--sets", nargs="+", default=["mixtures", "rooms", "dns"])
+    sets = ["mixtures", "rooms", "dns"]
+    add("--sets", nargs="+", choices=TITLES, default=sets)
     add("--llase", action="append", default=[], metavar="SOURCE")
     add("--speechbrain", action="append", default=[], metavar="NAME=SOURCE")
     add("--system", action="append", default=[], metavar="NAME=COMMAND")
